@@ -1,0 +1,1 @@
+"""Adapters: foreign systems and their shapes stop here."""

@@ -1,0 +1,348 @@
+"""A folder of DICOM files as an archive: searched by index, read from disk, never written to.
+
+One thread looks at the folder, every `rescan_seconds` and whenever a file turns out to have gone;
+a few others read files and search. What they share is the index's last `Snapshot`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import orjson
+
+from gateway import config
+from gateway.adapters import dicom_files, dicom_parts
+from gateway.adapters.dicom_files import UNREADABLE, NotDicom, Opened, Unusable
+from gateway.adapters.folder_index import FolderIndex, open_regular, stamp
+from gateway.adapters.folder_snapshot import Entry, Snapshot
+from gateway.adapters.folder_watch import FolderWatch
+from gateway.errors import (
+    ArchiveBadAnswer,
+    ArchiveBusy,
+    ArchiveUnreachable,
+    NotAcceptable,
+    NotFound,
+)
+from gateway.model import Found, Instance, Level, Origin, Part, Study, Target
+from gateway.rules import dicom_json as dj
+from gateway.rules import matching, qido, records
+
+T = TypeVar("T")
+
+CHUNK_BYTES = 256 * 2**10
+READERS = 4
+FIRST_SCAN_SECONDS = 10
+"""How long a request waits for a folder that is still being read for the first time."""
+
+
+class FolderArchive:
+    """The archive `origin.archive`: the files below `settings.path`."""
+
+    def __init__(self, settings: config.FolderArchive, origin: Origin) -> None:
+        dicom_files.hush()
+        self.id = origin.archive
+        self.origin = origin
+        self._root = str(settings.path.resolve())
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"read-{self.id}")
+        self._watch = FolderWatch(FolderIndex(settings.path), settings.rescan_seconds, self.id)
+
+    @property
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        """Files that are not served, relative to the folder, and why."""
+        return self._watch.snapshot.skipped
+
+    def start(self) -> None:
+        """Begin to read the folder; else the first request does."""
+        self._watch.start()
+
+    async def rescan(self) -> None:
+        """Look at the folder now, and wait until that is done."""
+        await asyncio.shield(asyncio.wrap_future(self._watch.rescan()))
+
+    async def close(self) -> None:
+        """Stop looking, and wait for the threads."""
+        await asyncio.to_thread(self._watch.close)
+        await asyncio.to_thread(self._readers.shutdown, cancel_futures=True)
+
+    async def search(self, query: qido.Query, wanted: int | None = None) -> Found[dj.Dataset]:
+        """Rows that match, newest study first; `wanted` of them, or all when that is None."""
+        return await self._run(_search, await self._current(), query, wanted)
+
+    async def study(self, study_uid: str) -> Study | None:
+        """The record down to its series; None: there is no such study here."""
+        snapshot = await self._current()
+        if study_uid not in snapshot.studies:
+            return None
+
+        def record() -> Study | None:
+            series = [snapshot.series_row(study_uid, uid) for uid in snapshot.studies[study_uid]]
+            return records.study(self.origin, snapshot.study_row(study_uid), series)
+
+        return await self._run(record)
+
+    async def instances(self, study: Study) -> dict[str, tuple[Instance, ...]]:
+        """The study's instances by series UID; {} when it is not here."""
+        snapshot = await self._current()
+        entries = _entries(snapshot, Target(study_uid=study.uid))
+        return await self._run(lambda: records.instances(map(snapshot.instance_row, entries)))
+
+    async def metadata(self, target: Target) -> list[bytes]:
+        """One DICOM JSON object an instance, bulk data by reference; NotFound without one."""
+        entries = await self._located(target)
+        return [await self._run(self._metadata_of, entry) for entry in entries]
+
+    @asynccontextmanager
+    async def retrieve(
+        self, target: Target, transfer_syntax: str = "*"
+    ) -> AsyncIterator[AsyncIterator[Part]]:
+        """The stored files, or `target.frames` of one instance in the order asked.
+
+        NotFound before the first part; NotAcceptable for a transfer syntax that cannot be made.
+        """
+        entries = await self._located(target)
+        for entry in entries:
+            _check(entry, transfer_syntax, is_frame=bool(target.frames))
+        if target.frames:
+            parts = self._frames(entries[0], target.frames)
+        else:
+            parts = self._objects(entries, transfer_syntax)
+        try:
+            yield _chained(await anext(parts), parts)
+        finally:
+            await parts.aclose()
+
+    @asynccontextmanager
+    async def bulk_data(
+        self, target: Target, path: tuple[str, ...]
+    ) -> AsyncIterator[AsyncIterator[Part]]:
+        """The bytes of one element of an instance, in little endian; `path`: (tag, item, tag, …).
+
+        NotFound: no such element. NotAcceptable: pixel data of several compressed frames.
+        """
+        entry = (await self._located(target))[0]
+        with ExitStack() as files:
+            stream, opened = await self._run(self._open, entry, files)
+            found = await self._run(self._bulk_of, opened, path)
+            if found.content is not None:
+                part = _held(found.content, dicom_parts.bulk_type(opened, path))
+            else:
+                part = Part(
+                    content_type=dicom_parts.bulk_type(opened, path),
+                    chunks=self._chunks(stream, entry, found.offset, found.length),
+                    length=found.length,
+                )
+            yield _iterated((part,))
+
+    async def picture(
+        self, target: Target, width: int, height: int, media_type: str
+    ) -> bytes | None:
+        """None: a folder draws nothing by itself."""
+        return None
+
+    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
+        """The result of blocking work, done in one of the readers."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
+
+    async def _current(self) -> Snapshot:
+        """The folder as last seen; the first callers wait for the first look at it."""
+        first = asyncio.wrap_future(self._watch.start())
+        try:
+            await asyncio.wait_for(asyncio.shield(first), FIRST_SCAN_SECONDS)
+        except TimeoutError as error:
+            raise ArchiveBusy("its folder is still being read", archive=self.id) from error
+        if self._watch.has_failed:
+            raise ArchiveUnreachable("its folder cannot be read", archive=self.id)
+        return self._watch.snapshot
+
+    async def _located(self, target: Target) -> tuple[Entry, ...]:
+        """The entries that `target` names; looked for again when a file has changed or gone."""
+        entries = _entries(await self._current(), target)
+        if not await self._run(self._are_unchanged, entries):
+            await self.rescan()
+            entries = _entries(await self._current(), target)
+        if not entries:
+            raise NotFound(f"{_named(target)} not found")
+        return entries
+
+    def _are_unchanged(self, entries: Sequence[Entry]) -> bool:
+        try:
+            return all(stamp(Path(self._root, e.path).lstat()) == e.stamp for e in entries)
+        except OSError:
+            return False
+
+    def _open(self, entry: Entry, files: ExitStack) -> tuple[BinaryIO, Opened]:
+        """The entry's file, if it is still the one that was indexed; NotFound otherwise."""
+        stream = files.enter_context(open_regular(self._root, entry.path))
+        if stamp(os.fstat(stream.fileno())) != entry.stamp:
+            raise NotFound("instance not found")
+        with self._archive_errors():
+            return stream, dicom_files.open_dicom(stream, is_named_dicom=True)
+
+    def _metadata_of(self, entry: Entry) -> bytes:
+        with ExitStack() as files, self._archive_errors():
+            return orjson.dumps(dicom_files.metadata(self._open(entry, files)[1]))
+
+    def _bulk_of(self, opened: Opened, path: Sequence[str]) -> dicom_parts.Bulk:
+        try:
+            with self._archive_errors():
+                found = dicom_parts.bulk(opened, path)
+        except dicom_parts.SeveralFrames as error:
+            raise NotAcceptable("compressed pixel data are retrieved by frame") from error
+        if found is None:
+            raise NotFound("bulk data not found")
+        return found
+
+    async def _frames(self, entry: Entry, numbers: Sequence[int]) -> AsyncGenerator[Part, None]:
+        with ExitStack() as files:
+            _, opened = await self._run(self._open, entry, files)
+            frames = await self._run(self._frames_of, opened)
+            for number in numbers:
+                if frames is None or not 1 <= number <= frames.count:
+                    raise NotFound(f"frame {number} not found")
+            for number in numbers:
+                content = await self._run(self._frame, frames, number)
+                yield _held(content, dicom_parts.frame_type(opened.transfer_syntax))
+
+    def _frames_of(self, opened: Opened) -> dicom_parts.Frames | None:
+        with self._archive_errors():
+            return dicom_parts.frames(opened)
+
+    def _frame(self, frames: dicom_parts.Frames, number: int) -> bytes:
+        with self._archive_errors():
+            return frames.read(number)
+
+    async def _objects(self, entries: Sequence[Entry], syntax: str) -> AsyncGenerator[Part, None]:
+        for entry in entries:
+            with ExitStack() as files:
+                stream, opened = await self._run(self._open, entry, files)
+                if syntax in {"*", entry.transfer_syntax}:
+                    size = entry.stamp[0]
+                    chunks = self._chunks(stream, entry, 0, size, opened.prefix)
+                    kind = f"application/dicom; transfer-syntax={entry.transfer_syntax}"
+                    length = len(opened.prefix) + size
+                    yield Part(content_type=kind, chunks=chunks, length=length)
+                else:
+                    content = await self._run(self._converted, opened)
+                    kind = f"application/dicom; transfer-syntax={dicom_files.EXPLICIT}"
+                    yield _held(content, kind)
+
+    def _converted(self, opened: Opened) -> bytes:
+        with self._archive_errors():
+            return dicom_parts.as_explicit(opened)
+
+    async def _chunks(
+        self, stream: BinaryIO, entry: Entry, offset: int, length: int, prefix: bytes = b""
+    ) -> AsyncIterator[bytes]:
+        """`prefix`, then bytes of the file; ArchiveBadAnswer before the end when it changes."""
+        if prefix:
+            yield prefix
+        end = offset + length
+        while offset < end:
+            size = min(CHUNK_BYTES, end - offset)
+            with self._archive_errors():
+                chunk = await self._run(os.pread, stream.fileno(), size, offset)
+                is_same = stamp(os.fstat(stream.fileno())) == entry.stamp
+            if not chunk or not is_same:
+                raise ArchiveBadAnswer("a file changed while it was read", archive=self.id)
+            offset += len(chunk)
+            yield chunk
+
+    @contextmanager
+    def _archive_errors(self) -> Iterator[None]:
+        """What reading a broken file raises, as an error of this archive."""
+        try:
+            yield
+        except (*UNREADABLE, NotDicom, Unusable) as error:
+            raise ArchiveBadAnswer("a file cannot be read", archive=self.id) from error
+
+
+def _search(snapshot: Snapshot, query: qido.Query, wanted: int | None) -> Found[dj.Dataset]:
+    rows: list[dj.Dataset] = []
+    for row in _rows(snapshot, query):
+        if matching.matches(query, row):
+            if len(rows) == wanted:
+                return Found(items=tuple(rows), has_more=True)
+            rows.append(_selected(row, query))
+    return Found(items=tuple(rows))
+
+
+def _rows(snapshot: Snapshot, query: qido.Query) -> Iterator[dj.Dataset]:
+    """Whole rows of the level searched, attributes of the levels above included."""
+    for study_uid in snapshot.studies if query.study_uid is None else (query.study_uid,):
+        if study_uid not in snapshot.studies:
+            continue
+        study_row = snapshot.study_row(study_uid)
+        if query.level is Level.STUDY:
+            yield study_row
+            continue
+        for series_uid, entries in snapshot.studies[study_uid].items():
+            if query.series_uid not in {None, series_uid}:
+                continue
+            series_row = study_row | snapshot.series_row(study_uid, series_uid)
+            if query.level is Level.SERIES:
+                yield series_row
+            else:
+                yield from (series_row | snapshot.instance_row(entry) for entry in entries)
+
+
+def _selected(row: dj.Dataset, query: qido.Query) -> dj.Dataset:
+    """`row` with the attributes that the query includes (PS3.18 §10.6.3.3), and UTF-8."""
+    charset = {dj.SPECIFIC_CHARACTER_SET: {"vr": "CS", "Value": ["ISO_IR 192"]}}
+    if query.include is None:
+        return charset | row
+    levels = [query.level]
+    if query.level is Level.INSTANCE and query.series_uid is None:
+        levels.append(Level.SERIES)
+    if query.level is not Level.STUDY and query.study_uid is None:
+        levels.append(Level.STUDY)
+    shown = set(query.include)
+    for level in levels:
+        shown.update(qido.ATTRIBUTES[level], qido.DEFAULT_IF_KNOWN[level])
+    return charset | {tag: element for tag, element in row.items() if tag in shown}
+
+
+def _entries(snapshot: Snapshot, target: Target) -> tuple[Entry, ...]:
+    """The instances that `target` names, in the order of series and instance numbers."""
+    return tuple(
+        entry
+        for series_uid, entries in snapshot.studies.get(target.study_uid, {}).items()
+        if target.series_uid in {None, series_uid}
+        for entry in entries
+        if target.instance_uid in {None, entry.instance_uid}
+    )
+
+
+def _named(target: Target) -> str:
+    return Level.INSTANCE.value if target.frames else target.level.value
+
+
+def _check(entry: Entry, wanted: str, *, is_frame: bool) -> None:
+    """NotAcceptable unless the file can be given in the transfer syntax wanted."""
+    stored = entry.transfer_syntax
+    if is_frame and dicom_parts.is_video(stored):
+        raise NotAcceptable(f"frames cannot be cut out of the video {stored}")
+    if wanted in {"*", stored} or (wanted == dicom_files.EXPLICIT and stored in dicom_files.NATIVE):
+        return
+    raise NotAcceptable(f"transfer syntax {wanted} cannot be made from the stored {stored}")
+
+
+def _held(content: bytes, content_type: str) -> Part:
+    chunks = (content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES))
+    return Part(content_type=content_type, chunks=_iterated(chunks), length=len(content))
+
+
+async def _iterated(items: Iterator[T] | Sequence[T]) -> AsyncIterator[T]:
+    for item in items:
+        yield item
+
+
+async def _chained(first: Part, rest: AsyncIterator[Part]) -> AsyncIterator[Part]:
+    yield first
+    async for part in rest:
+        yield part

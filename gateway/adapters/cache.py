@@ -1,0 +1,200 @@
+"""The cache in this process: what was loaded once is served until it is too old.
+
+An entry younger than `fresh_seconds` is served as it is. An older one, younger than
+`stale_seconds`, is served at once while one load in the background revalidates it. The size is
+bounded in bytes; what was used least recently goes first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from gateway.adapters.flights import Flights
+from gateway.adapters.telemetry import Telemetry
+from gateway.errors import ArchiveError, GatewayError, Unavailable
+
+LAYER = "memory"
+ENTRY_OVERHEAD_BYTES = 400
+"""What an entry costs besides its key and value: objects, hash table slots, list links."""
+LARGEST_SHARE = 4
+"""An entry larger than this part of the whole cache is not kept: it would empty it."""
+NO_EPOCH = bytes(8)
+LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fresh:
+    """What a loader gives. `is_absent`: `value` says that something does not exist.
+
+    `age_seconds` is more than 0 where another process loaded the value that long ago; `epoch` is
+    the mark of the shared cache under which it was loaded. Loaders leave both alone.
+    """
+
+    value: bytes
+    is_absent: bool = False
+    age_seconds: float = 0
+    epoch: bytes = NO_EPOCH
+
+
+Loader = Callable[[bytes | None], Awaitable[Fresh]]
+"""Loads a value; it is given the stale value that it may revalidate, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lives:
+    """How long values are believed; the fields mean what they mean in `config.Cache`."""
+
+    fresh_seconds: float
+    stale_seconds: float
+    absent_seconds: float
+
+    def is_fresh(self, kept: Fresh) -> bool:
+        """Whether `kept`, with its age, is served as it is."""
+        return kept.age_seconds < (self.absent_seconds if kept.is_absent else self.fresh_seconds)
+
+    def is_servable(self, kept: Fresh) -> bool:
+        """Whether `kept`, with its age, is served at all, be it stale."""
+        return self.is_fresh(kept) or (not kept.is_absent and kept.age_seconds < self.stale_seconds)
+
+    def longest_seconds(self, kept: Fresh) -> float:
+        """The age at which a value like `kept` is of no more use."""
+        if kept.is_absent:
+            return self.absent_seconds
+        return max(self.fresh_seconds, self.stale_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What was loaded, and the reading of the clock at its age of 0.
+
+    `is_doubted`: serve it only if nothing newer can be loaded.
+    """
+
+    fresh: Fresh
+    loaded_at: float
+    is_doubted: bool = False
+
+
+class MemoryCache:
+    """Values by key, in this process. Whoever makes it closes it."""
+
+    def __init__(
+        self,
+        *,
+        lives: Lives,
+        max_bytes: int,
+        telemetry: Telemetry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` reads seconds that never go back."""
+        self.lives = lives
+        self._max_bytes = max_bytes
+        self._telemetry = telemetry
+        self._clock = clock
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._bytes = 0
+        self._flights: Flights[bytes] = Flights()
+
+    @property
+    def bytes_held(self) -> int:
+        """The size of all entries with their overhead."""
+        return self._bytes
+
+    async def load(self, key: str, loader: Loader) -> bytes:
+        """The value of `key`, from the cache or from `loader`, which runs once for all who wait.
+
+        Raises what `loader` raises, unless it is an archive's failure and a stale value is known.
+        """
+        entry = self._entries.get(key)
+        kept = self.peek(key)
+        if kept is None or entry is None or entry.is_doubted:
+            outcome = "join" if self._flights.is_under_way(key) else "miss"
+            self._telemetry.cache_read(LAYER, outcome)
+            return await self._flights.join(key, lambda: self._first_load(key, loader))
+        self._entries.move_to_end(key)
+        if self.lives.is_fresh(kept):
+            self._telemetry.cache_read(LAYER, "hit")
+            return kept.value
+        self._telemetry.cache_read(LAYER, "stale")
+        self._flights.launch(key, lambda: self._revalidation(key, loader, kept.value))
+        return kept.value
+
+    def peek(self, key: str) -> Fresh | None:
+        """What is kept for `key` and may still be served, with its age; nothing is loaded."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        age_seconds = max(0.0, self._clock() - entry.loaded_at)
+        kept = replace(entry.fresh, age_seconds=age_seconds)
+        return kept if self.lives.is_servable(kept) else None
+
+    def put(self, key: str, fresh: Fresh) -> None:
+        """Keep `fresh` for `key`, at the age it has."""
+        self._remove(key)
+        size = _size(key, fresh.value)
+        if size * LARGEST_SHARE > self._max_bytes:
+            return
+        self._entries[key] = _Entry(fresh, self._clock() - fresh.age_seconds)
+        self._bytes += size
+        while self._bytes > self._max_bytes:
+            self._remove(next(iter(self._entries)))
+        self._telemetry.cache_size(self._bytes)
+
+    def doubt(self, key: str) -> None:
+        """Serve the value of `key` from now on only if nothing newer can be loaded."""
+        if entry := self._entries.get(key):
+            self._entries[key] = replace(entry, is_doubted=True)
+
+    async def forget(self, key: str) -> None:
+        """Drop the value of `key`, and do not keep what loads under way will bring for it."""
+        self.drop(key)
+
+    def drop(self, key: str) -> None:
+        """`forget`, at once."""
+        self._remove(key)
+        self._flights.forget(key)
+
+    async def close(self) -> None:
+        """Cancel the loads under way and wait for their end."""
+        await self._flights.close()
+
+    async def _first_load(self, key: str, loader: Loader) -> bytes:
+        """A load that somebody waits for; a doubted value serves if the archives fail."""
+        try:
+            return await self._loaded(key, loader, None)
+        except (ArchiveError, Unavailable):
+            kept = self.peek(key)
+            if kept is None or kept.is_absent:
+                raise
+            self._telemetry.cache_read(LAYER, "stale")
+            return kept.value
+
+    async def _revalidation(self, key: str, loader: Loader, previous: bytes) -> bytes:
+        """A load that nobody waits for: the stale value stays while the archives fail."""
+        try:
+            return await self._loaded(key, loader, previous)
+        except (ArchiveError, Unavailable) as error:
+            LOG.info("revalidation failed", cause=error.code)
+            return previous
+        except GatewayError:
+            self.drop(key)
+            raise
+
+    async def _loaded(self, key: str, loader: Loader, previous: bytes | None) -> bytes:
+        fresh = await loader(previous)
+        if self._flights.is_mine(key):
+            self.put(key, fresh)
+        return fresh.value
+
+    def _remove(self, key: str) -> None:
+        if entry := self._entries.pop(key, None):
+            self._bytes -= _size(key, entry.fresh.value)
+
+
+def _size(key: str, value: bytes) -> int:
+    return len(key) + len(value) + ENTRY_OVERHEAD_BYTES

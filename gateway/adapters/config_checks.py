@@ -1,0 +1,177 @@
+"""What no single setting can know: mistakes and warnings between settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from gateway.adapters.config_mistakes import similar
+from gateway.adapters.config_yaml import Path, Tree
+from gateway.config import DicomwebArchive, FolderArchive, Settings, is_loopback
+
+Finding = tuple[Path, str, str]
+"""Path, message and remedy."""
+HIDE_KEYS = ("modality", "sop_class", "series_description", "archive", "patient")
+
+
+def check(settings: Settings, tree: Tree) -> None:
+    """Note in `tree` what is wrong with, or doubtful about, `settings` as a whole."""
+    for rule in MISTAKES:
+        _note(tree, rule(settings), is_warning=False)
+    for rule in WARNINGS:
+        _note(tree, rule(settings), is_warning=True)
+
+
+def _note(tree: Tree, findings: Iterator[Finding], *, is_warning: bool) -> None:
+    for path, message, remedy in findings:
+        lengths = range(len(path), 0, -1)
+        places = [tree.keys.get(path[:n]) for n in lengths]
+        position = tree.values.get(path) or next((place for place in places if place), None)
+        tree.mistake(path, message, remedy, position)
+        tree.mistakes[-1] = replace(tree.mistakes[-1], is_warning=is_warning)
+
+
+def _no_archive(settings: Settings) -> Iterator[Finding]:
+    if not settings.archives:
+        yield ("archives",), "there is no archive", "Name at least one, `dicomweb` or `folder`."
+
+
+def _missing_folders(settings: Settings) -> Iterator[Finding]:
+    for key, archive in settings.archives.items():
+        if isinstance(archive, FolderArchive) and not archive.path.is_dir():
+            message = f'"{archive.path}": {"not a folder" if archive.path.exists() else "missing"}'
+            yield ("archives", key, "path"), message, "Name a folder that exists."
+
+
+def _unknown_viewer(settings: Settings) -> Iterator[Finding]:
+    viewer = settings.iid.default_viewer
+    if viewer is not None and viewer not in settings.viewers:
+        known = sorted(settings.viewers)
+        message = f'"{viewer}" is not one of `viewers`{similar(viewer, known)}'
+        yield ("iid", "default_viewer"), message, f"One of: {', '.join(known) or 'none yet'}."
+
+
+def _open_network(settings: Settings) -> Iterator[Finding]:
+    host = settings.server.host
+    is_open = settings.auth.mode == "open" and not settings.auth.allow_open_network
+    if is_open and not is_loopback(host):
+        yield (
+            ("server", "host"),
+            f'"{host}" is not loopback, and with `auth.mode: open` whoever reaches it sees '
+            "everything",
+            "Bind 127.0.0.1 behind a proxy that lets the right people in, or set "
+            "`auth.allow_open_network: true`.",
+        )
+
+
+def _access_control(settings: Settings) -> Iterator[Finding]:
+    if settings.auth.mode == "required":
+        yield (
+            ("auth", "mode"),
+            "this version has no access control yet, so it does not start rather than pretend",
+            "Bind loopback with `auth.mode: open`, and let a proxy decide who gets in.",
+        )
+
+
+def _unknown_policies(settings: Settings) -> Iterator[Finding]:
+    named: list[tuple[Path, str | None]] = [
+        (("consumers", key, "policy"), consumer.policy)
+        for key, consumer in settings.consumers.items()
+    ]
+    named += [
+        (("auth", "api_keys", key, "policy"), api_key.policy)
+        for key, api_key in settings.auth.api_keys.items()
+    ]
+    named += [
+        (("auth", "issuers", index, "policy"), issuer.policy)
+        for index, issuer in enumerate(settings.auth.issuers)
+    ]
+    known = sorted(settings.policies)
+    for path, policy in named:
+        if policy is not None and policy not in settings.policies:
+            message = f'"{policy}" is not one of `policies`{similar(policy, known)}'
+            yield path, message, f"One of: {', '.join(known) or 'none yet'}."
+
+
+def _unknown_hide_keys(settings: Settings) -> Iterator[Finding]:
+    for key, policy in settings.policies.items():
+        for index, rule in enumerate(policy.hide):
+            path: Path = ("policies", key, "hide", index)
+            for word in rule:
+                if word not in HIDE_KEYS:
+                    message = f"unknown key{similar(word, list(HIDE_KEYS))}"
+                    yield (*path, word), message, f"A rule knows: {', '.join(HIDE_KEYS)}."
+            if not rule:
+                yield path, "an empty rule would hide everything", "Say what it hides."
+
+
+def _sentinel_service(settings: Settings) -> Iterator[Finding]:
+    url = settings.cache.redis_url
+    if url is None:
+        return
+    parts = urlsplit(url.get_secret_value())
+    if not parts.netloc.rpartition("@")[2]:
+        yield ("cache", "redis_url"), "the host is missing", "redis://host:port/database."
+    if parts.scheme == "redis+sentinel" and not parts.path.strip("/"):
+        yield (
+            ("cache", "redis_url"),
+            "the service's name is missing",
+            "redis+sentinel://host:port,host:port/service/database.",
+        )
+
+
+def _idle_sections(settings: Settings) -> Iterator[Finding]:
+    if settings.auth.mode == "open":
+        remedy = "With `auth.mode: open` everybody who reaches the gateway sees everything."
+        idle: dict[Path, object] = {
+            ("policies",): settings.policies,
+            ("consumers",): settings.consumers,
+            ("auth", "api_keys"): settings.auth.api_keys,
+            ("auth", "issuers"): settings.auth.issuers,
+            ("auth", "link_secret"): settings.auth.link_secret,
+        }
+        for path in (path for path, value in idle.items() if value):
+            yield path, "has no effect with `auth.mode: open`", remedy
+    if settings.fhir.servers:
+        yield ("fhir", "servers"), "not used by this version", "Remove it, or leave it for later."
+
+
+def _same_addresses(settings: Settings) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for key, archive in settings.archives.items():
+        if isinstance(archive, DicomwebArchive):
+            name, address = "qido_rs", archive.qido_rs
+        else:
+            name, address = "path", str(archive.path.resolve())
+        if address in seen:
+            message = f"the same as that of archive `{seen[address]}`"
+            yield ("archives", key, name), message, "Ask each archive once: remove one of the two."
+        seen.setdefault(address, key)
+
+
+def _unreachable_public_url(settings: Settings) -> Iterator[Finding]:
+    public = urlsplit(settings.server.public_url).hostname or ""
+    if is_loopback(public) and not is_loopback(settings.server.host):
+        yield (
+            ("server", "public_url"),
+            f'"{settings.server.public_url}" means the caller\'s own machine to everybody else',
+            "Set the address by which callers reach the gateway.",
+        )
+
+
+MISTAKES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _no_archive,
+    _missing_folders,
+    _unknown_viewer,
+    _open_network,
+    _access_control,
+    _unknown_policies,
+    _unknown_hide_keys,
+    _sentinel_service,
+)
+WARNINGS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _idle_sections,
+    _same_addresses,
+    _unreachable_public_url,
+)

@@ -1,0 +1,105 @@
+"""A client for the Redis that a URL names, with limits fit for a cache: give up at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+
+DEFAULT_PORTS = {"redis+sentinel": 26379, "redis+cluster": 6379}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long Redis may take, and how long it is left alone after it failed."""
+
+    connect_seconds: float = 0.1
+    operation_seconds: float = 0.05
+    max_connections: int = 64
+    max_failures: int = 3
+    pause_seconds: float = 2.0
+    full_pause_seconds: float = 5.0
+    log_pause_seconds: float = 60.0
+
+    @property
+    def total_seconds(self) -> float:
+        """The most that one call may take: a connection, its greeting, a few round trips."""
+        return self.connect_seconds + 4 * self.operation_seconds
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def connect(url: str, limits: Limits) -> Redis | RedisCluster:
+    """A client for `url`; no connection is made yet. ValueError if the URL is incomplete.
+
+    `redis://` and `rediss://` as redis-py reads them;
+    `redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/database]`;
+    `redis+cluster://[user:password@]host[:port][,host[:port]…]`.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "redis+sentinel":
+        return _sentinel(url, limits)
+    if scheme == "redis+cluster":
+        user, nodes = _hosts(url)
+        return RedisCluster(
+            startup_nodes=[ClusterNode(host, port) for host, port in nodes],
+            require_full_coverage=False,
+            **user | _options(limits),
+        )
+    return Redis.from_url(url, **_options(limits))
+
+
+async def disconnect(client: Redis | RedisCluster) -> None:
+    """Close all connections of `client`, those to Sentinels too."""
+    pool = client.connection_pool if isinstance(client, Redis) else None
+    await client.aclose()
+    if isinstance(pool, SentinelConnectionPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
+
+
+def _sentinel(url: str, limits: Limits) -> Redis:
+    user, hosts = _hosts(url)
+    service, _, database = urlsplit(url).path.strip("/").partition("/")
+    if not service:
+        raise ValueError("redis+sentinel:// needs the service's name: …/mymaster")
+    options = _options(limits)
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+        hosts, sentinel_kwargs=options, **user, **options
+    )
+    master: Redis = sentinel.master_for(unquote(service), db=int(database or 0))
+    return master
+
+
+def _hosts(url: str) -> tuple[dict[str, Any], list[tuple[str, int]]]:
+    """User and password of `url`, where it has them, and its hosts with their ports."""
+    parts = urlsplit(url)
+    credentials, _, listed = parts.netloc.rpartition("@")
+    name, _, password = credentials.partition(":")
+    user = {"username": unquote(name), "password": unquote(password)}
+    hosts = []
+    for item in listed.split(","):
+        one = urlsplit(f"//{item}")
+        if not one.hostname:
+            raise ValueError(f"{parts.scheme}:// needs a host before each comma")
+        hosts.append((one.hostname, one.port or DEFAULT_PORTS[parts.scheme]))
+    return {word: value for word, value in user.items() if value}, hosts
+
+
+def _options(limits: Limits) -> dict[str, Any]:
+    """What all clients are told: short limits, no retries, plain RESP2, no greeting."""
+    return {
+        "socket_connect_timeout": limits.connect_seconds,
+        "socket_timeout": limits.operation_seconds,
+        "retry": Retry(NoBackoff(), 0),
+        "max_connections": limits.max_connections,
+        "protocol": 2,
+        "driver_info": None,
+    }

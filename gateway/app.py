@@ -1,0 +1,223 @@
+"""Everything put together: the one place that names the concrete classes, and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from gateway.adapters.archive_dicomweb import DicomwebArchive
+from gateway.adapters.archive_folder import FolderArchive
+from gateway.adapters.cache import Lives, MemoryCache
+from gateway.adapters.cache_redis import RedisCache
+from gateway.adapters.http_client import ArchiveClient, Limits
+from gateway.adapters.redis_client import DEFAULT_LIMITS, connect
+from gateway.adapters.telemetry import Telemetry, configure_log
+from gateway.adapters.thumbnail import PictureWorker
+from gateway.archives import Archive, Archives, Cache
+from gateway.catalog import Catalog
+from gateway.config import DicomwebArchive as DicomwebSection
+from gateway.config import FolderArchive as FolderSection
+from gateway.config import Settings
+from gateway.http_server import (
+    CATALOG,
+    DRAINING,
+    MAX_BODY_BYTES,
+    PICTURES,
+    SETTINGS,
+    TELEMETRY,
+    around,
+    common_headers,
+)
+from gateway.model import Origin
+from gateway.pictures import Pictures
+from gateway.routes import console, dicomweb, fhir, launch, resolve, status, wado_uri
+
+_KEEP_ALIVE_SECONDS = 30
+_MIB = 1 << 20
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+def build_app(settings: Settings) -> web.Application:
+    """The gateway for `settings`, ready to be served."""
+    app = web.Application(middlewares=[around], client_max_size=MAX_BODY_BYTES)
+    app[SETTINGS] = settings
+    app[TELEMETRY] = Telemetry()
+    app[DRAINING] = asyncio.Event()
+    app.cleanup_ctx.append(_opened)
+    app.on_response_prepare.append(common_headers)
+    for surface in (dicomweb, wado_uri, fhir, launch, resolve, status, console):
+        app.add_routes(surface.routes())
+    return app
+
+
+async def _opened(app: web.Application) -> AsyncIterator[None]:
+    """Opens archives, cache and drawing processes; closes them when the gateway stops."""
+    settings, telemetry = app[SETTINGS], app[TELEMETRY]
+    archives = Archives(
+        [_archive(i, s, telemetry) for i, s in settings.archives.items()],
+        _cache(settings, telemetry),
+    )
+    app[CATALOG] = Catalog(archives)
+    app[PICTURES] = Pictures(app[CATALOG], archives, PictureWorker())
+    try:
+        yield
+    finally:
+        await app[PICTURES].close()
+        await archives.close()
+
+
+def _archive(name: str, section: DicomwebSection | FolderSection, telemetry: Telemetry) -> Archive:
+    origin = Origin(
+        archive=name,
+        timezone=section.timezone,
+        patient_system=section.patient_system,
+        accession_system=section.accession_system,
+        issuer_systems=tuple(section.issuer_systems.items()),
+    )
+    if isinstance(section, FolderSection):
+        folder = FolderArchive(section, origin)
+        folder.start()
+        return folder
+    limits = Limits(
+        max_concurrency=section.max_concurrency,
+        queue_seconds=section.queue_seconds,
+        connect_timeout_seconds=section.connect_timeout_seconds,
+        timeout_seconds=section.timeout_seconds,
+        max_json_bytes=section.max_json_mb * _MIB,
+    )
+    client = ArchiveClient(name, section.auth, limits, telemetry)
+    return DicomwebArchive(origin, section, client, time.monotonic)
+
+
+def _cache(settings: Settings, telemetry: Telemetry) -> Cache:
+    section = settings.cache
+    memory = MemoryCache(
+        lives=Lives(
+            fresh_seconds=section.fresh_seconds,
+            stale_seconds=section.stale_seconds,
+            absent_seconds=section.absent_seconds,
+        ),
+        max_bytes=section.memory_mb * _MIB,
+        telemetry=telemetry,
+    )
+    if section.redis_url is None:
+        return memory
+    client = connect(section.redis_url.get_secret_value(), DEFAULT_LIMITS)
+    return RedisCache(memory, client, telemetry=telemetry)
+
+
+def run(settings: Settings, started: Callable[[], None] = lambda: None) -> None:
+    """Serves until SIGTERM or SIGINT; `started` is called once the port is open.
+
+    OSError when the port cannot be opened.
+    """
+    configure_log(sys.stderr)
+    if settings.server.workers == 1:
+        _run_loop(_serve(settings, _bound(settings), started))
+        return
+    with _bound(settings):  # the port is known to be free before any process starts
+        processes = [
+            multiprocessing.get_context("spawn").Process(target=_run_worker, args=(settings,))
+            for _ in range(settings.server.workers)
+        ]
+        for process in processes:
+            process.start()
+    started()
+    _supervise(processes)
+
+
+def _run_worker(settings: Settings) -> None:
+    configure_log(sys.stderr)
+    _run_loop(_serve(settings, _bound(settings), lambda: None))
+
+
+def _supervise(processes: Sequence[BaseProcess]) -> None:
+    """Waits for the workers; passes signals on; when one dies, the others are stopped too."""
+
+    def stop(number: int, frame: object) -> None:
+        for process in processes:
+            process.terminate()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    multiprocessing.connection.wait([p.sentinel for p in processes])
+    stop(signal.SIGTERM, None)
+    for process in processes:
+        process.join()
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """A socket on the configured address, its port shared among workers."""
+    host, port = settings.server.host.strip("[]"), settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if settings.server.workers > 1:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _run_loop(main: Coroutine[Any, Any, None]) -> None:
+    factory = None
+    with contextlib.suppress(ImportError):  # not on Windows
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+async def _serve(settings: Settings, bound: socket.socket, started: Callable[[], None]) -> None:
+    """Serves on `bound` until told to stop; then lets running answers finish for a while."""
+    app = build_app(settings)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=_KEEP_ALIVE_SECONDS,
+        shutdown_timeout=settings.server.shutdown_seconds,
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, bound).start()
+        stop = _stop_signal()
+        _log.info("serving", host=settings.server.host, port=bound.getsockname()[1])
+        started()
+        await stop.wait()
+        app[DRAINING].set()
+        _log.info("stopping")
+    finally:
+        await runner.cleanup()
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; a second one ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stopped(number: signal.Signals) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped, number)
+    return stop

@@ -1,0 +1,245 @@
+"""All archives as one. Read this file first: it is the order of the steps, the same everywhere.
+
+what is asked     a Query, or a Target: a study, series, instance or frames of it
+who holds it      the study's record tells; it comes from the cache, or from all archives at once
+the answer        rows merged by UID, records merged into one, bodies streamed from the archive
+                  that holds them, every instance once
+policy            what exists for this consumer: after the cache, on every answer
+silence           an archive that fails costs its part of the answer, and is named in it
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from gateway.archives import MAX_ROWS, Archives, Health
+from gateway.errors import NotAcceptable, NotFound
+from gateway.model import Consumer, Found, Instance, Level, Loaded, Part, Series, Study, Target
+from gateway.rules import dicom_json as dj
+from gateway.rules import policy, qido, records, retrieval
+from gateway.rules.dicom_json import Dataset
+from gateway.rules.media import Form
+from gateway.rules.qido import Query
+from gateway.rules.retrieval import Fetch
+
+_LARGE_STUDY_INSTANCES = 2000
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrieved:
+    """Bodies as they stream by; `silent` archives' share of them is missing."""
+
+    parts: AsyncIterator[Part]
+    silent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """DICOM JSON objects in batches; `silent` archives' share of them is missing."""
+
+    batches: AsyncIterator[list[bytes]]
+    silent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a picture of some target shows: an instance or frame, its series, and who holds it."""
+
+    target: Target
+    series: Series
+    fetch: Fetch | None
+
+
+class Catalog:
+    """What exists for a consumer, over all archives."""
+
+    def __init__(self, archives: Archives) -> None:
+        self._archives = archives
+
+    async def search(self, consumer: Consumer, query: Query) -> Found[Dataset]:
+        """QIDO-RS (PS3.18 §10.6): the rows of the page asked for. Unavailable: all are silent."""
+        found = await self._archives.search(query)
+        rows = qido.merged([r for _, r in found.answers], query.level)
+        page = _page(rows, query)
+        if query.level is Level.STUDY:
+            page = await self._counted(page, _holders([r for _, r in found.answers]))
+        return Found(
+            items=tuple(policy.visible_rows(consumer, page)),
+            silent=found.silent,
+            has_more=found.has_more or query.offset + len(page) < len(rows),
+        )
+
+    async def studies(self, consumer: Consumer, query: Query) -> Found[Study]:
+        """The study-level records of a search for studies, in the order of `search`."""
+        found = await self._archives.search(query)
+        parts: dict[str, list[Study]] = {}
+        for archive, rows in found.answers:
+            for row in rows:
+                if (study := records.study(archive.origin, row)) is not None:
+                    parts.setdefault(study.uid, []).append(study)
+        page = _page([records.merge(p) for p in parts.values()], query)
+        shown = (policy.visible(consumer, s) for s in page)
+        return Found(
+            items=tuple(s for s in shown if s is not None),
+            silent=found.silent,
+            has_more=found.has_more or query.offset + len(page) < len(parts),
+        )
+
+    async def study(self, consumer: Consumer, study_uid: str, level: Level) -> Loaded:
+        """The record of a study, loaded down to `level`.
+
+        NotFound when no archive has it; Unavailable when a silent one might.
+        """
+        return _visible(consumer, await self._archives.record(study_uid, level))
+
+    @asynccontextmanager
+    async def retrieve(
+        self, consumer: Consumer, target: Target, form: Form
+    ) -> AsyncIterator[Retrieved]:
+        """The instances or frames of `target`, each once, from the archives that hold them.
+
+        What fails before the first part raises; what fails later breaks the stream.
+        """
+        loaded = await self._located(consumer, target)
+        if target.frames and not retrieval.has_frames(_instance(loaded.study, target)):
+            raise NotFound("this instance has no frames")
+        async with aclosing(self._parts(retrieval.plan(loaded.study, target), form)) as parts:
+            first = await anext(parts, None)
+            if first is None:
+                raise NotFound("nothing to retrieve")
+            if not form.takes(first.content_type):
+                raise NotAcceptable(f"available as {first.content_type.split(';')[0]} only")
+            yield Retrieved(parts=_chained(first, parts), silent=loaded.silent)
+
+    @asynccontextmanager
+    async def metadata(self, consumer: Consumer, target: Target) -> AsyncIterator[Metadata]:
+        """The metadata of every instance of `target`, in batches."""
+        loaded = await self._located(consumer, target)
+        fetches = retrieval.plan(loaded.study, target)
+        if (loaded.study.number_of_instances or 0) > _LARGE_STUDY_INSTANCES:
+            fetches = retrieval.by_series(loaded.study, fetches)
+        async with aclosing(self._batches(fetches)) as batches:
+            first = await anext(batches, None)
+            if first is None:
+                raise NotFound("no metadata")
+            yield Metadata(batches=_chained(first, batches), silent=loaded.silent)
+
+    @asynccontextmanager
+    async def bulk_data(
+        self, consumer: Consumer, target: Target, path: tuple[str, ...]
+    ) -> AsyncIterator[Part]:
+        """The value of the attribute at `path` (tag, item, tag, ...) of an instance."""
+        loaded = await self._located(consumer, target)
+        async with AsyncExitStack() as stack:
+            for fetch in retrieval.plan(loaded.study, target):
+                parts = await self._archives.bulk_data(stack, fetch, path)
+                if (part := await anext(parts, None)) is not None:
+                    yield part
+                    return
+            raise NotFound("no bulk data at this attribute")
+
+    async def shown(self, consumer: Consumer, target: Target) -> Shown:
+        """What a picture of `target` shows: itself, or the instance that stands for it."""
+        loaded = await self._located(consumer, target)
+        study = loaded.study
+        inside = [s for s in study.series or () if target.series_uid in {None, s.uid}]
+        series = retrieval.representative_series(inside)
+        if series is None:
+            raise NotFound("nothing to show")
+        instances = series.instances
+        if target.instance_uid is None and instances is None:
+            instances = await self._archives.series_instances(study, series)
+        chosen = retrieval.representative_instance(
+            [i for i in instances or () if target.instance_uid in {None, i.uid}]
+        )
+        if chosen is None:
+            return Shown(target=target, series=series, fetch=None)
+        one = replace(target, series_uid=series.uid, instance_uid=chosen.uid)
+        fetch = Fetch(target=one, archives=chosen.archives or series.archives)
+        return Shown(target=one, series=replace(series, instances=(chosen,)), fetch=fetch)
+
+    async def health(self, timeout_seconds: float) -> tuple[Health, ...]:
+        """Whether each archive answers a small search now."""
+        return await self._archives.health(timeout_seconds)
+
+    async def _located(self, consumer: Consumer, target: Target) -> Loaded:
+        """The visible record of the target's study; NotFound unless the target is in it."""
+        loaded = _visible(consumer, await self._archives.located(target))
+        if not retrieval.plan(loaded.study, target):
+            raise NotFound(f"no such {target.level.value}")
+        return loaded
+
+    async def _counted(
+        self, rows: Sequence[Dataset], holders: Mapping[str, int]
+    ) -> Sequence[Dataset]:
+        """Study rows with the counts and modalities of the whole study.
+
+        The record is asked where several archives hold a study, or an archive does not count.
+        """
+        counted = []
+        for row in rows:
+            uid = dj.text(row, dj.STUDY_INSTANCE_UID) or ""
+            known = all(dj.values(row, tag) for tag in qido.COUNTED)
+            if known and holders.get(uid, 1) < 2:
+                counted.append(row)
+                continue
+            try:
+                loaded = await self._archives.record(uid, Level.SERIES)
+            except NotFound:  # gone since the search
+                continue
+            if any(s.is_uneven for s in loaded.study.series or ()):
+                loaded = await self._archives.record(uid, Level.INSTANCE)
+            counted.append(row | records.counts(loaded.study))
+        return counted
+
+    async def _parts(self, fetches: Sequence[Fetch], form: Form) -> AsyncGenerator[Part, None]:
+        for fetch in fetches:
+            async with AsyncExitStack() as stack:
+                async for part in await self._archives.opened(stack, fetch, form):
+                    yield part
+
+    async def _batches(self, fetches: Sequence[Fetch]) -> AsyncGenerator[list[bytes], None]:
+        for fetch in fetches:
+            yield await self._archives.metadata(fetch)
+
+
+def _visible(consumer: Consumer, loaded: Loaded) -> Loaded:
+    """What exists of a study for `consumer`; hidden is the same as absent."""
+    study = policy.visible(consumer, loaded.study)
+    if study is None:
+        raise NotFound("no such study")
+    return replace(loaded, study=study)
+
+
+def _instance(study: Study, target: Target) -> Instance:
+    """The record of the instance that a located target names."""
+    return next(
+        i for s in study.series or () for i in s.instances or () if i.uid == target.instance_uid
+    )
+
+
+def _page(items: Sequence[_T], query: Query) -> Sequence[_T]:
+    """The part of the merged order that `limit` and `offset` ask for."""
+    most = MAX_ROWS if query.study_uid is None else len(items)
+    limit = most if query.limit is None else query.limit
+    return items[query.offset : query.offset + limit]
+
+
+def _holders(rows_by_archive: Sequence[Sequence[Dataset]]) -> Counter[str]:
+    """How many archives gave a row of each study."""
+    return Counter(
+        uid
+        for rows in rows_by_archive
+        for uid in {dj.text(r, dj.STUDY_INSTANCE_UID) or "" for r in rows}
+    )
+
+
+async def _chained(first: _T, rest: AsyncIterator[_T]) -> AsyncIterator[_T]:
+    yield first
+    async for item in rest:
+        yield item

@@ -1,0 +1,282 @@
+"""The command line: `gateway serve`, `demo`, `check-config`, `resolve`."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import orjson
+import typer
+from aiohttp import web
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gateway import __version__
+from gateway import app as gateway_app
+from gateway import demo as demonstration
+from gateway.adapters import auth, config_file, config_reference
+from gateway.adapters.telemetry import configure_log
+from gateway.config import Settings
+from gateway.errors import ConfigurationError, GatewayError, Mistake
+from gateway.http_server import CATALOG
+from gateway.model import Target
+from gateway.rules import dicom_json as dj
+from gateway.rules import resolution
+
+FAILED = 1
+MISTAKEN = 2
+CODES = "Exit codes: 0 all went well; 1 it could not be done; 2 wrong usage or configuration."
+_STARTS = {"serve": "gateway serve --config gateway.yaml", "demo": "gateway demo"}
+
+cli = typer.Typer(
+    name="gateway",
+    help="One DICOMweb, FHIR and viewer-launch address in front of many image archives.",
+    epilog=CODES,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+)
+ConfigOption = Annotated[
+    Path, typer.Option("--config", envvar="GATEWAY_CONFIG", help="The configuration file.")
+]
+PortOption = Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port to bind.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+class Format(enum.StrEnum):
+    """How mistakes are printed."""
+
+    HUMAN = "human"
+    JSON = "json"
+
+
+def main() -> None:
+    """The entry point of the `gateway` command."""
+    cli()
+
+
+def _show_version(is_asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if is_asked:
+        typer.echo(f"gateway {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _gateway(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """One DICOMweb, FHIR and viewer-launch address in front of many image archives."""
+
+
+@cli.command(epilog=f"Example: {_STARTS['serve']} --port 8080. {CODES}")
+def serve(
+    config: ConfigOption = Path("gateway.yaml"),
+    host: Annotated[str | None, typer.Option(help="Address to bind.")] = None,
+    port: PortOption = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes to run.")] = None,
+) -> None:
+    """Serve the archives of a configuration until told to stop."""
+    flags = {"HOST": host, "PORT": port, "WORKERS": workers}
+    settings = _settings(config, {k: str(v) for k, v in flags.items() if v is not None})
+    _run(settings, lambda: _tell_what_is_served(settings))
+
+
+@cli.command(epilog=f"Example: gateway demo --port 9000. {CODES}")
+def demo(
+    port: PortOption = 8080,
+    folder: Annotated[
+        Path, typer.Option(help="Where the sample files are made; kept for the next time.")
+    ] = Path(".demo"),
+) -> None:
+    """Serve invented patients made of real DICOM files: no archive, no Redis, no internet."""
+    console = Console(stderr=True)
+    built = folder / f"built-{__version__}"
+    if not built.exists():
+        with console.status("Making the sample files"):
+            demonstration.build(folder / "dicom")
+        built.touch()
+    settings = demonstration.settings((folder / "dicom").absolute(), port or 8080)
+
+    def tell() -> None:
+        _print_urls("The demonstration is ready; Ctrl-C ends it.", demonstration.urls(settings))
+
+    _run(settings, tell)
+
+
+@cli.command("check-config", epilog=f"Example: gateway check-config gateway.yaml. {CODES}")
+def check_config(
+    file: Annotated[Path, typer.Argument(help="The configuration file.")],
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.HUMAN,
+) -> None:
+    """Tell every mistake in a configuration at once, each with its place and remedy."""
+    try:
+        _, found = config_file.load(file, os.environ)
+    except ConfigurationError as error:
+        found = error.mistakes
+    errors = sum(not mistake.is_warning for mistake in found)
+    if output is Format.JSON:
+        typer.echo(_mistakes_as_json(file, found))
+    else:
+        _print_mistakes(Console(), file, found)
+        _print_line(Console(), f"{errors} errors, {len(found) - errors} warnings")
+    raise typer.Exit(MISTAKEN if errors else 0)
+
+
+@cli.command("config-reference", hidden=True)
+def print_config_reference() -> None:
+    """Print the reference page of the configuration, as it is kept in docs/configuration.md."""
+    typer.echo(config_reference.markdown(), nl=False)
+
+
+@cli.command(epilog=f"Example: gateway resolve 1.2.840.1 --type dicom-wado-rs. {CODES}")
+def resolve(
+    study: Annotated[str, typer.Argument(help="StudyInstanceUID.")],
+    series: Annotated[str | None, typer.Option(help="SeriesInstanceUID.")] = None,
+    instance: Annotated[str | None, typer.Option(help="SOPInstanceUID; needs --series.")] = None,
+    connection_type: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="Connection type, such as dicom-wado-rs; repeatable."),
+    ] = None,
+    config: ConfigOption = Path("gateway.yaml"),
+    as_json: JsonOption = False,
+) -> None:
+    """Tell which endpoint serves a study, its series or an instance, at which URL, and why."""
+    if instance is not None and series is None:
+        _fail("--instance needs --series", MISTAKEN)
+    settings = _settings(config, {})
+    configure_log(sys.stderr)
+    try:
+        target = Target(
+            study_uid=dj.uid(study, "STUDY"),
+            series_uid=None if series is None else dj.uid(series, "--series"),
+            instance_uid=None if instance is None else dj.uid(instance, "--instance"),
+        )
+        answer = asyncio.run(_resolved(settings, target, connection_type or ()))
+    except GatewayError as error:
+        _fail(str(error), MISTAKEN if error.status == 400 else FAILED)
+    if as_json:
+        typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
+    else:
+        _print_targets(answer)
+
+
+async def _resolved(settings: Settings, target: Target, types: Sequence[str]) -> dict[str, object]:
+    """What the server answers at `/resolve`, from the same archives and rules."""
+    asked = resolution.question([("type", one) for one in types])
+    runner = web.AppRunner(gateway_app.build_app(settings))
+    await runner.setup()
+    try:
+        loaded = await runner.app[CATALOG].study(
+            auth.OPEN, target.study_uid, resolution.depth(target)
+        )
+    finally:
+        await runner.cleanup()
+    found = resolution.of_study(settings, loaded, target, asked, datetime.now(UTC), auth.OPEN)
+    return resolution.answer(target.study_uid, found, resolution.silence(loaded.silent))
+
+
+def _settings(file: Path, flags: Mapping[str, str]) -> Settings:
+    """The settings in `file`, with `flags` over its server section; else the end, with code 2."""
+    environ = os.environ | {f"GATEWAY__SERVER__{name}": value for name, value in flags.items()}
+    console = Console(stderr=True)
+    try:
+        settings, warnings = config_file.load(file, environ)
+    except ConfigurationError as error:
+        _print_mistakes(console, file, error.mistakes)
+        raise typer.Exit(MISTAKEN) from error
+    _print_mistakes(console, file, warnings)
+    return settings
+
+
+def _run(settings: Settings, started: Callable[[], None]) -> None:
+    host, port = settings.server.host, settings.server.port
+    try:
+        gateway_app.run(settings, started)
+    except OSError as error:
+        _fail(
+            f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}. "
+            "End what uses the port, or choose another with --port.",
+            FAILED,
+        )
+
+
+def _tell_what_is_served(settings: Settings) -> None:
+    base = settings.server.public_url
+    shown = [("Console", f"{base}/"), ("DICOMweb", f"{base}/dicom-web"), ("FHIR", f"{base}/fhir")]
+    shown += [(f"Archive {key}", archive.type) for key, archive in settings.archives.items()]
+    _print_urls(f"Serving {len(settings.archives)} archives.", shown)
+
+
+def _print_urls(title: str, shown: Sequence[tuple[str, str]]) -> None:
+    console = Console(stderr=True)
+    _print_line(console, title)
+    width = max(len(name) for name, _ in shown)
+    for name, url in shown:
+        _print_line(console, f"  {name:{width}}  {url}")
+
+
+def _print_mistakes(console: Console, file: Path, found: Sequence[Mistake]) -> None:
+    for mistake in found:
+        place = f"{file}" + (f":{mistake.line}:{mistake.column}" if mistake.line else "")
+        kind, style = ("warning", "yellow") if mistake.is_warning else ("error", "red")
+        line = Text.assemble(
+            f"{place}  ", (kind, style), "  ", (mistake.path, "bold"), f"  {mistake.message}"
+        )
+        console.print(line, soft_wrap=True)
+        _print_line(console, f"    {mistake.remedy}")
+
+
+def _mistakes_as_json(file: Path, found: Sequence[Mistake]) -> bytes:
+    return orjson.dumps(
+        {
+            "file": str(file),
+            "mistakes": [
+                {
+                    "severity": "warning" if mistake.is_warning else "error",
+                    "path": mistake.path,
+                    "message": mistake.message,
+                    "remedy": mistake.remedy,
+                    "line": mistake.line,
+                    "column": mistake.column,
+                }
+                for mistake in found
+            ],
+        },
+        option=orjson.OPT_INDENT_2,
+    )
+
+
+def _print_targets(answer: Mapping[str, object]) -> None:
+    """The answer of `/resolve` as a table; URLs whole, so that they can be copied."""
+    console = Console()
+    table = Table("target", "type", "decided by", "endpoint", "URL, or why there is none")
+    targets = answer["targets"]
+    for one in targets if isinstance(targets, list) else ():
+        uid = one["instance"] or one["series"] or answer["study"]
+        endpoint = one["endpoint"]["id"] if one["endpoint"] else "-"
+        url = one["url"] or "; ".join([*one["warnings"], one["why"]][:1])
+        cells = (f"{one['level']} {uid}", one["connection_type"], one["decided_by"], endpoint, url)
+        table.add_row(*(Text(str(cell or "-"), overflow="fold") for cell in cells))
+    console.print(table)
+    warnings = answer["warnings"]
+    for warning in warnings if isinstance(warnings, list) else ():
+        _print_line(Console(stderr=True), f"warning: {warning}")
+
+
+def _print_line(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    _print_line(Console(stderr=True), f"error: {message}")
+    raise typer.Exit(code)

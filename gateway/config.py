@@ -1,0 +1,399 @@
+"""The settings, one frozen model per YAML section; unknown keys are mistakes.
+
+`adapters.config_file` reads the file into them and `docs/configuration.md` is generated from them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
+
+ARCHIVE_ID = re.compile(r"[a-z0-9-]{1,40}")
+GATEWAY_ID = "gateway"
+
+
+def _web_url(value: str) -> str:
+    """`value` without trailing slashes; ValueError unless it is a plain http(s) address."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("scheme must be http or https")
+    if not parts.hostname:
+        raise ValueError("the host is missing")
+    if parts.port == 0:
+        raise ValueError("port 0 cannot be connected to")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("credentials do not belong into an address; use `auth`")
+    if parts.query or parts.fragment:
+        raise ValueError("an address has no query or fragment")
+    return value.rstrip("/")
+
+
+def _viewer_url(value: str) -> str:
+    """`value`; ValueError unless it is absolute and cannot run script in the gateway's name."""
+    scheme = urlsplit(value).scheme.lower()
+    if not scheme or scheme in {"javascript", "data", "vbscript", "file", "blob", "about"}:
+        raise ValueError("must be an absolute address, such as https://viewer.example.org/…")
+    is_web = scheme in {"http", "https"}
+    if "{" in value.split(":", 1)[0] or (is_web and "{" in urlsplit(value).netloc):
+        raise ValueError("the scheme and the host cannot be filled in from a request")
+    return value
+
+
+def _origin(value: str) -> str:
+    """`value`; ValueError unless it is an origin: scheme and host, and a port maybe."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
+        raise ValueError("an origin is scheme://host[:port], without a path")
+    return value
+
+
+def _zone(value: str) -> str:
+    """`value`; ValueError unless it is a time zone of the IANA database."""
+    if value not in available_timezones():
+        raise ValueError("not an IANA time zone, such as Europe/Paris")
+    return value
+
+
+def _archive_id(value: str) -> str:
+    """`value`; ValueError unless it can stand in URLs and Endpoint ids."""
+    if not ARCHIVE_ID.fullmatch(value):
+        raise ValueError("an archive's id is made of a-z, 0-9 and -, at most 40 of them")
+    if value == GATEWAY_ID:
+        raise ValueError("`gateway` is the id of the gateway's own endpoints")
+    return value
+
+
+def _redis_url(value: str) -> str:
+    """`value`; ValueError unless its scheme is one that the cache can speak."""
+    schemes = {"redis", "rediss", "redis+sentinel", "redis+cluster"}
+    if urlsplit(value).scheme not in schemes:
+        raise ValueError(f"scheme must be one of {', '.join(sorted(schemes))}")
+    return value
+
+
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+Seconds = Annotated[float, Field(gt=0, le=86400 * 365)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    """What every section is: frozen, closed, and documented by its attribute docstrings."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+
+class Server(Section):
+    """Where the gateway listens, and the address that callers know it by."""
+
+    host: str = "127.0.0.1"
+    """Address to bind. Other than loopback needs `auth.allow_open_network`."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """TCP port to bind; 0 takes a free one."""
+    public_url: WebUrl = "http://127.0.0.1:8080"
+    """Base of every absolute URL that leaves the gateway (RetrieveURL, Endpoint.address, links)."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that share the port."""
+    cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
+    """Origins whose pages may read answers, exactly as browsers send them: `https://viewer.example.org`."""
+    shutdown_seconds: Seconds = 30
+    """How long running answers may take to finish after SIGTERM."""
+
+
+class NoAuth(Section):
+    """The archive asks for no credentials."""
+
+    type: Literal["none"] = "none"
+    """Kind of credentials."""
+
+
+class BasicAuth(Section):
+    """HTTP Basic (RFC 7617)."""
+
+    type: Literal["basic"]
+    """Kind of credentials."""
+    username: Name
+    """User name at the archive."""
+    password: SecretStr
+    """Password at the archive: `${NAME}` or `{file: path}` keep it out of the file."""
+
+
+class BearerAuth(Section):
+    """A fixed bearer token (RFC 6750)."""
+
+    type: Literal["bearer"]
+    """Kind of credentials."""
+    token: SecretStr
+    """The token: `${NAME}` or `{file: path}` keep it out of the file."""
+
+
+class OAuth2Auth(Section):
+    """OAuth 2 client credentials (RFC 6749 §4.4)."""
+
+    type: Literal["oauth2"]
+    """Kind of credentials."""
+    token_url: WebUrl
+    """Where the gateway gets its token."""
+    client_id: Name
+    """The gateway's name at the token server."""
+    client_secret: SecretStr
+    """The gateway's secret at the token server."""
+    scope: str | None = None
+    """Scopes to ask for, separated by spaces."""
+
+
+Auth = Annotated[NoAuth | BasicAuth | BearerAuth | OAuth2Auth, Field(discriminator="type")]
+PublishedType = Literal["dicom-wado-rs", "dicom-wado-uri", "dicom-qido-rs", "ihe-iid"]
+
+
+class Archive(Section):
+    """What every archive has, whatever its type."""
+
+    timezone: Annotated[str, AfterValidator(_zone)] | None = None
+    """IANA zone of times without an offset; without it FHIR resources give the date alone."""
+    patient_system: str | None = None
+    """Identifier system of Patient IDs whose issuer the archive does not tell."""
+    accession_system: str | None = None
+    """Identifier system of Accession Numbers whose issuer the archive does not tell."""
+    issuer_systems: dict[str, str] = {}
+    """Identifier system for each local issuer namespace (IssuerOfPatientID and the like)."""
+    publish: dict[PublishedType, WebUrl] = {}
+    """Addresses of this archive that consumers may use without passing through the gateway."""
+
+
+class DicomwebArchive(Archive):
+    """A PACS that speaks DICOMweb (PS3.18)."""
+
+    type: Literal["dicomweb"]
+    """Kind of archive."""
+    qido_rs: WebUrl
+    """Base of its QIDO-RS service, without `/studies`."""
+    wado_rs: WebUrl | None = None
+    """Base of its WADO-RS service; default: the same as `qido_rs`."""
+    wado_uri: WebUrl | None = None
+    """Address of its WADO-URI service, where it has one."""
+    auth: Auth = NoAuth()
+    """The gateway's credentials at the archive."""
+    max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 8
+    """Requests under way at the archive at any one time; more wait for their turn."""
+    queue_seconds: Seconds = 10
+    """How long a request waits for its turn before it is answered with 503."""
+    connect_timeout_seconds: Seconds = 2
+    """How long opening a connection may take."""
+    timeout_seconds: Seconds = 15
+    """How long the first byte of an answer, and then each next one, may take."""
+    max_json_mb: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Largest JSON answer read from the archive, in MiB after inflation."""
+
+
+class FolderArchive(Archive):
+    """A folder of DICOM files, read-only."""
+
+    type: Literal["folder"]
+    """Kind of archive."""
+    path: Path
+    """The folder; read with all folders below it. Relative to the configuration file."""
+    rescan_seconds: Annotated[float, Field(ge=0, le=86400 * 365)] = 60
+    """How often the folder is looked at for new, changed and removed files; 0: only at start."""
+
+
+AnyArchive = Annotated[DicomwebArchive | FolderArchive, Field(discriminator="type")]
+
+
+class Endpoints(Section):
+    """Which Endpoints an ImagingStudy carries."""
+
+    expose: Literal["gateway", "direct", "both"] = "gateway"
+    """`gateway`: the gateway's own; `direct`: the archives' published ones; `both`."""
+
+
+class FhirServer(Section):
+    """A FHIR server that already holds ImagingStudy, Endpoint or Patient."""
+
+    url: WebUrl
+    """Its base."""
+    auth: Auth = NoAuth()
+    """The gateway's credentials there."""
+    use: tuple[Literal["imaging-studies", "patients"], ...] = ("imaging-studies",)
+    """What is read from it."""
+
+
+class Fhir(Section):
+    """The FHIR facade."""
+
+    default_version: Literal["r4", "r4b", "r5", "r6"] = "r4"
+    """Version served at `/fhir` when the request names none."""
+    servers: dict[str, FhirServer] = {}
+    """FHIR servers that are asked as well."""
+    default_count: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Entries on a page of a search that gives no `_count`."""
+    max_count: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Entries on a page at the most, whatever `_count` says."""
+    max_candidates: Annotated[int, Field(ge=1, le=100000)] = 1000
+    """Studies that one search may look at before it is refused as too costly."""
+
+
+class TemplateViewer(Section):
+    """A viewer that is launched by filling in a URL template (RFC 6570)."""
+
+    type: Literal["template"]
+    """Kind of viewer."""
+    title: Name
+    """Its name for people."""
+    url: Annotated[str, AfterValidator(_viewer_url)]
+    """RFC 6570 template.
+
+    Variables: `study_uid`, `study_uids`, `accession`, `patient_id`, `dicom_web`.
+    """
+
+
+class IidViewer(Section):
+    """A viewer that speaks IHE Invoke Image Display (RAD-106)."""
+
+    type: Literal["iid"]
+    """Kind of viewer."""
+    title: Name
+    """Its name for people."""
+    url: WebUrl
+    """Its IID address."""
+
+
+Viewer = Annotated[TemplateViewer | IidViewer, Field(discriminator="type")]
+
+
+class Iid(Section):
+    """The gateway's own Invoke Image Display."""
+
+    default_viewer: str | None = None
+    """Key of the viewer that `/iid` launches; default: the first of `viewers`."""
+
+
+class Cache(Section):
+    """What is remembered so that archives are spared."""
+
+    redis_url: Annotated[SecretStr, AfterValidator(lambda v: v)] | None = None
+    """Shared cache: redis, rediss, redis+sentinel or redis+cluster; null: in process only."""
+    memory_mb: Annotated[int, Field(ge=1, le=1048576)] = 256
+    """Size of the in-process cache, in MiB."""
+    fresh_seconds: Annotated[float, Field(ge=0)] = 60
+    """Younger than this: served as it is."""
+    stale_seconds: Annotated[float, Field(ge=0)] = 86400
+    """Older than fresh and younger than this: served while one request revalidates it."""
+    absent_seconds: Annotated[float, Field(ge=0)] = 15
+    """How long "the archive does not have it" is believed."""
+
+    @model_validator(mode="after")
+    def _known_scheme(self) -> Cache:
+        if self.redis_url is not None:
+            _redis_url(self.redis_url.get_secret_value())
+        return self
+
+
+class Issuer(Section):
+    """An authority whose tokens are accepted."""
+
+    issuer: Name
+    """Its `iss`."""
+    audience: str | None = None
+    """The `aud` that tokens must carry."""
+    jwks_url: WebUrl | None = None
+    """Where its keys are."""
+    jwks_file: Path | None = None
+    """A file with its keys."""
+    introspection_url: WebUrl | None = None
+    """Its token introspection endpoint (RFC 7662)."""
+    client_id: str | None = None
+    """The gateway's name at the introspection endpoint."""
+    client_secret: SecretStr | None = None
+    """The gateway's secret at the introspection endpoint."""
+    policy: str | None = None
+    """Policy of callers that are not listed under `consumers`."""
+
+
+class ApiKey(Section):
+    """A consumer known by a fixed key."""
+
+    key: SecretStr
+    """The key, sent as `X-API-Key` or as bearer token."""
+    policy: str | None = None
+    """Policy of this consumer."""
+
+
+class Access(Section):
+    """Who is let in. The section is called `auth`."""
+
+    mode: Literal["open", "required"] = "open"
+    """`open`: everybody on loopback sees everything; `required`: callers must be known."""
+    allow_open_network: bool = False
+    """Lets `open` bind an address other than loopback: whoever reaches it sees everything."""
+    issuers: tuple[Issuer, ...] = ()
+    """Authorities whose tokens are accepted."""
+    api_keys: dict[str, ApiKey] = {}
+    """Consumers known by a fixed key."""
+    link_secret: SecretStr | None = None
+    """Signs capability links; links are off without it."""
+
+
+class Policy(Section):
+    """What exists for a consumer."""
+
+    partial: Literal["filter", "deny"] = "filter"
+    """A partly hidden study: `filter` omits and marks; `deny` refuses to retrieve it whole."""
+    hide: tuple[dict[str, Any], ...] = ()
+    """Rules; what one of them describes does not exist for the consumer."""
+
+
+class ConsumerSettings(Section):
+    """A caller known by token."""
+
+    policy: Name
+    """Key of its policy."""
+
+
+class Settings(Section):
+    """The whole configuration file."""
+
+    server: Server = Server()
+    """Where the gateway listens."""
+    archives: dict[Annotated[str, AfterValidator(_archive_id)], AnyArchive] = {}
+    """The archives by id; their order is the order of preference."""
+    endpoints: Endpoints = Endpoints()
+    """Which Endpoints an ImagingStudy carries."""
+    fhir: Fhir = Fhir()
+    """The FHIR facade."""
+    viewers: dict[str, Viewer] = {}
+    """Viewers by name."""
+    iid: Iid = Iid()
+    """Invoke Image Display."""
+    cache: Cache = Cache()
+    """Caching."""
+    auth: Access = Access()
+    """Who is let in."""
+    policies: dict[str, Policy] = {}
+    """What exists for whom, by name."""
+    consumers: dict[str, ConsumerSettings] = {}
+    """Callers known by token."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` binds loopback only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

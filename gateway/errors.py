@@ -1,0 +1,186 @@
+"""Every error that the gateway foresees, with its HTTP status and FHIR issue code.
+
+    GatewayError
+    ├── BadRequest 400 invalid           a parameter, body or path that cannot be understood
+    ├── Unauthorized 401 login
+    ├── Forbidden 403 forbidden
+    │   └── TooCostly 403 too-costly
+    ├── NotFound 404 not-found           absent, or hidden by policy: the same
+    ├── NotAcceptable 406 not-supported
+    ├── PayloadTooLarge 413 too-long
+    ├── UnsupportedMediaType 415 not-supported
+    ├── ArchiveError 502 exception       one archive failed
+    │   ├── ArchiveUnreachable 502 transient
+    │   ├── ArchiveBadAnswer 502 exception
+    │   ├── ArchiveRefused 502 security  the archive refused the gateway's own credentials
+    │   ├── ArchiveTimeout 504 timeout
+    │   └── ArchiveBusy 503 throttled
+    └── Unavailable 503 transient        nothing trustworthy is known while archives are silent
+
+    ConfigurationError                   never a response: start-up and the command line
+
+`str(error)` is shown to the caller: it names the parameter or the archive's id, never a host, a
+path or patient data. The cause goes to the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class GatewayError(Exception):
+    """The root: `status` is the HTTP status, `code` the FHIR issue code."""
+
+    status = 500
+    code = "exception"
+    title = "Internal error"
+    retry_after_seconds: int | None = None
+
+
+class BadRequest(GatewayError):
+    """The request cannot be understood. `parameter` names what is wrong with it."""
+
+    status = 400
+    code = "invalid"
+    title = "Bad request"
+
+    def __init__(self, message: str, *, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class Unauthorized(GatewayError):
+    """The caller is not known."""
+
+    status = 401
+    code = "login"
+    title = "Unauthorized"
+
+
+class Forbidden(GatewayError):
+    """The caller is known and may not."""
+
+    status = 403
+    code = "forbidden"
+    title = "Forbidden"
+
+
+class TooCostly(Forbidden):
+    """The question is too broad to be answered."""
+
+    code = "too-costly"
+    title = "Too costly"
+
+
+class NotFound(GatewayError):
+    """Absent, or hidden by policy: the two look alike."""
+
+    status = 404
+    code = "not-found"
+    title = "Not found"
+
+
+class NotAcceptable(GatewayError):
+    """No representation fits what the caller accepts (RFC 9110 §15.5.7)."""
+
+    status = 406
+    code = "not-supported"
+    title = "Not acceptable"
+
+
+class PayloadTooLarge(GatewayError):
+    """The request body is larger than the gateway reads."""
+
+    status = 413
+    code = "too-long"
+    title = "Payload too large"
+
+
+class UnsupportedMediaType(GatewayError):
+    """The request body is of a kind that the gateway does not read."""
+
+    status = 415
+    code = "not-supported"
+    title = "Unsupported media type"
+
+
+class ArchiveError(GatewayError):
+    """One archive failed; `archive` is its id in the configuration."""
+
+    status = 502
+    code = "exception"
+    title = "Archive failed"
+
+    def __init__(self, message: str, *, archive: str) -> None:
+        super().__init__(f"archive {archive}: {message}")
+        self.archive = archive
+
+
+class ArchiveUnreachable(ArchiveError):
+    """No connection, or one that broke off."""
+
+    code = "transient"
+    title = "Archive unreachable"
+
+
+class ArchiveBadAnswer(ArchiveError):
+    """The archive answered something that is not what was asked for; `answered` is its status."""
+
+    title = "Archive gave a bad answer"
+
+    def __init__(self, message: str, *, archive: str, answered: int | None = None) -> None:
+        super().__init__(message, archive=archive)
+        self.answered = answered
+
+
+class ArchiveRefused(ArchiveError):
+    """The archive refused the gateway's own credentials."""
+
+    code = "security"
+    title = "Archive refused the gateway"
+
+
+class ArchiveTimeout(ArchiveError):
+    """The archive did not answer in time."""
+
+    status = 504
+    code = "timeout"
+    title = "Archive timed out"
+
+
+class ArchiveBusy(ArchiveError):
+    """The archive's concurrency budget is used up, or it said 429 or 503 itself."""
+
+    status = 503
+    code = "throttled"
+    title = "Archive busy"
+    retry_after_seconds = 5
+
+
+class Unavailable(GatewayError):
+    """Nothing trustworthy is known while the named archives are silent."""
+
+    status = 503
+    code = "transient"
+    title = "Unavailable"
+    retry_after_seconds = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """One mistake in the configuration: YAML path, position (1-based), what, and the remedy."""
+
+    path: str
+    message: str
+    remedy: str
+    line: int | None = None
+    column: int | None = None
+    is_warning: bool = False
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used; `mistakes` lists all that is wrong with it."""
+
+    def __init__(self, mistakes: tuple[Mistake, ...]) -> None:
+        super().__init__("; ".join(f"{m.path}: {m.message}" for m in mistakes))
+        self.mistakes = mistakes

@@ -1,0 +1,244 @@
+"""The words of the gateway as typed records. They do nothing; absent is None, never "" or 0.
+
+Dates are FHIR dates (`YYYY-MM-DD`), times `HH:MM:SS[.ffffff]`, offsets `+HH:MM`: DICOM's own
+forms end in `rules.records`, where every record is made.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Level(enum.Enum):
+    """The levels of the DICOM information model, and the frames below them."""
+
+    STUDY = "study"
+    SERIES = "series"
+    INSTANCE = "instance"
+    FRAME = "frame"
+
+
+class ConnectionType(enum.Enum):
+    """The codes of endpoint-connection-type that can be resolved for reading."""
+
+    WADO_RS = "dicom-wado-rs"
+    WADO_URI = "dicom-wado-uri"
+    QIDO_RS = "dicom-qido-rs"
+    IID = "ihe-iid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a request names: a study, or a series, an instance or frames (1-based) in it."""
+
+    study_uid: str
+    series_uid: str | None = None
+    instance_uid: str | None = None
+    frames: tuple[int, ...] = ()
+
+    @property
+    def level(self) -> Level:
+        """The deepest level that is named."""
+        if self.series_uid is None:
+            return Level.STUDY
+        if self.instance_uid is None:
+            return Level.SERIES
+        return Level.FRAME if self.frames else Level.INSTANCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """Who asks. `policy` names the rules that decide what exists for them; None: everything."""
+
+    id: str
+    policy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identifier:
+    """An identifier with the system it is unique in; `assigner` is an issuer without a system."""
+
+    value: str
+    system: str | None = None
+    assigner: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """An item of a DICOM code sequence (PS3.3 §8): value, coding scheme, meaning."""
+
+    value: str | None = None
+    scheme: str | None = None
+    scheme_uid: str | None = None
+    meaning: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonName:
+    """The component groups of a PN (PS3.5 §6.2.1), each `family^given^middle^prefix^suffix`."""
+
+    alphabetic: str | None = None
+    ideographic: str | None = None
+    phonetic: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """A person by name, and by the codes of their Identification Sequence."""
+
+    name: PersonName | None = None
+    codes: tuple[Code, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """The patient module as far as QIDO-RS tells it."""
+
+    id: Identifier | None = None
+    name: PersonName | None = None
+    birth_date: str | None = None
+    sex: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A SOP instance. `archives` is empty where they are those of its series."""
+
+    uid: str
+    sop_class_uid: str | None = None
+    number: int | None = None
+    number_of_frames: int | None = None
+    rows: int | None = None
+    columns: int | None = None
+    image_laterality: str | None = None
+    title: str | None = None
+    archives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A series. `instances` is None until the instance level is loaded.
+
+    `number_of_instances` is what the archives said (0020,1209); None: they did not.
+    `archives`: ids of those that hold it, in the order of the configuration; `is_uneven` where
+    they do not all hold the same number of its instances.
+    """
+
+    uid: str
+    archives: tuple[str, ...]
+    modality: str | None = None
+    number: int | None = None
+    description: str | None = None
+    number_of_instances: int | None = None
+    date: str | None = None
+    time: str | None = None
+    utc_offset: str | None = None
+    body_part: str | None = None
+    anatomic_region: Code | None = None
+    laterality: str | None = None
+    performing_physicians: tuple[Person, ...] = ()
+    operators: tuple[Person, ...] = ()
+    manufacturer: str | None = None
+    manufacturer_model_name: str | None = None
+    device_serial_number: str | None = None
+    station_name: str | None = None
+    institution_name: str | None = None
+    department_name: str | None = None
+    accessions: tuple[Identifier, ...] = ()
+    reason_codes: tuple[Code, ...] = ()
+    reason_texts: tuple[str, ...] = ()
+    instances: tuple[Instance, ...] | None = None
+    is_uneven: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """One study, merged over archives and unfiltered; the source of every representation.
+
+    `series` is None until the series level is loaded. `modalities`, `number_of_series` and
+    `number_of_instances` are what the archives said; a representation recomputes them from
+    `series` where it is loaded. `warnings` are in words that may be shown to the caller.
+    """
+
+    uid: str
+    archives: tuple[str, ...]
+    patient: Patient = Patient()
+    study_id: str | None = None
+    accession: Identifier | None = None
+    date: str | None = None
+    time: str | None = None
+    utc_offset: str | None = None
+    description: str | None = None
+    modalities: tuple[str, ...] = ()
+    referring_physician: Person | None = None
+    physicians_reading: tuple[Person, ...] = ()
+    procedure_codes: tuple[Code, ...] = ()
+    admission: Identifier | None = None
+    availability: str | None = None
+    number_of_series: int | None = None
+    number_of_instances: int | None = None
+    series: tuple[Series, ...] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What the configuration says of one archive and its records need: zones and systems."""
+
+    archive: str
+    timezone: str | None = None
+    patient_system: str | None = None
+    accession_system: str | None = None
+    issuer_systems: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A FHIR Endpoint as far as resolution needs it, whatever version it came from.
+
+    `connection_types` holds codes as written (also ones that cannot be resolved); `status` is
+    FHIR's code or None. `period_start` and `period_end` are FHIR dateTimes, possibly partial.
+    """
+
+    id: str
+    address: str | None
+    connection_types: tuple[str, ...]
+    status: str | None = "active"
+    name: str | None = None
+    period_start: str | None = None
+    period_end: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One body of an answer as it streams by; its chunks must be read before the next part's.
+
+    `content_type` may carry a transfer-syntax parameter; `length` is in bytes, None: not known.
+    """
+
+    content_type: str
+    chunks: AsyncIterator[bytes]
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A study's record, and the ids of the archives that stayed silent while it was loaded."""
+
+    study: Study
+    silent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found(Generic[T]):
+    """What a search found, the archives that stayed silent, and whether there is more."""
+
+    items: tuple[T, ...]
+    silent: tuple[str, ...] = ()
+    has_more: bool = False

@@ -1,0 +1,1 @@
+"""Facades: HTTP in, HTTP out, no rules."""

@@ -1,0 +1,223 @@
+"""`/dicom-web`: QIDO-RS and WADO-RS of all archives as one (PS3.18 §10)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+import orjson
+from aiohttp import web
+
+from gateway.errors import BadRequest
+from gateway.http_server import (
+    CATALOG,
+    CONSUMER,
+    PICTURES,
+    SETTINGS,
+    compress,
+    not_modified,
+    stream_json_array,
+    stream_parts,
+    target_in,
+    warnings_of,
+)
+from gateway.model import ConnectionType, Found, Level, Part, Target
+from gateway.pictures import Rendering
+from gateway.rules import dicom_json as dj
+from gateway.rules import media, qido, urls
+from gateway.rules.dicom_json import Dataset
+from gateway.rules.media import MediaRange
+from gateway.rules.url_parameters import Resource, checked
+
+BASE = "/dicom-web"
+_STUDY = f"{BASE}/studies/{{study}}"
+_SERIES = f"{_STUDY}/series/{{series}}"
+_INSTANCE = f"{_SERIES}/instances/{{instance}}"
+_FRAMES = f"{_INSTANCE}/frames/{{frames}}"
+_SEARCHES = {
+    f"{BASE}/studies": Level.STUDY,
+    f"{BASE}/series": Level.SERIES,
+    f"{BASE}/instances": Level.INSTANCE,
+    f"{_STUDY}/series": Level.SERIES,
+    f"{_STUDY}/instances": Level.INSTANCE,
+    f"{_SERIES}/instances": Level.INSTANCE,
+}
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of this surface, most used first."""
+    return [
+        web.get(_FRAMES, retrieve_frames),
+        *(web.get(path, partial(search, level)) for path, level in _SEARCHES.items()),
+        *(web.get(path, retrieve_instances) for path in (_INSTANCE, _SERIES, _STUDY)),
+        *(web.get(f"{p}/metadata", retrieve_metadata) for p in (_SERIES, _STUDY, _INSTANCE)),
+        *(
+            web.get(f"{p}/thumbnail", retrieve_thumbnail)
+            for p in (_STUDY, _SERIES, _INSTANCE, _FRAMES)
+        ),
+        *(
+            web.get(f"{p}/rendered", retrieve_rendered)
+            for p in (_INSTANCE, _FRAMES, _SERIES, _STUDY)
+        ),
+        web.get(f"{_INSTANCE}/bulkdata/{{path:.+}}", retrieve_bulk_data),
+    ]
+
+
+async def search(level: Level, request: web.Request) -> web.StreamResponse:
+    """GET [studies/{study}/][series/{series}/]{studies|series|instances} (PS3.18 §10.6).
+
+    200 DICOM JSON; 204 no match. 400 a parameter is unknown, repeated or no good; 406 JSON is not
+    accepted; 503 every archive is silent. `Warning` names silent archives and says that there is
+    more than was returned.
+    """
+    content_type = media.json_type(_accepted(request))
+    path = _path_target(request)
+    query = qido.parse(
+        level,
+        request.query.items(),
+        study_uid=path.study_uid if path else None,
+        series_uid=path.series_uid if path else None,
+    )
+    found = await request.app[CATALOG].search(request[CONSUMER], query)
+    base = request.app[SETTINGS].server.public_url + BASE
+    rows = [qido.completed(row, query, _retrieve_url(base, row, query)) for row in found.items]
+    response = web.Response(status=200 if rows else 204, body=orjson.dumps(rows) if rows else None)
+    for warning in _search_warnings(found):
+        response.headers.add("Warning", warning)
+    if rows:
+        response.headers["Content-Type"] = content_type
+        compress(request, response)
+    return response
+
+
+async def retrieve_instances(request: web.Request) -> web.StreamResponse:
+    """GET studies/{study}[/series/{series}[/instances/{instance}]] (PS3.18 §10.4.1.1.1).
+
+    200 multipart/related, streamed, or application/dicom for one instance; 206 an archive that may
+    hold more is silent. 404 absent or hidden; 406 no media type or transfer syntax fits; 502, 503
+    and 504 the archive failed.
+    """
+    target = target_in(request)
+    _no_parameters(request)
+    form = media.for_instances(_accepted(request), single=target.level is Level.INSTANCE)
+    async with request.app[CATALOG].retrieve(request[CONSUMER], target, form) as retrieved:
+        return await stream_parts(request, retrieved.parts, form, silent=retrieved.silent)
+
+
+async def retrieve_frames(request: web.Request) -> web.StreamResponse:
+    """GET …/instances/{instance}/frames/{frames} (PS3.18 §10.4.1.1.4), in the order asked.
+
+    200 multipart/related, or one part for one frame. Statuses as for instances; 404 also where a
+    frame does not exist.
+    """
+    target = target_in(request)
+    _no_parameters(request)
+    form = media.for_frames(_accepted(request), single=len(target.frames) == 1)
+    async with request.app[CATALOG].retrieve(request[CONSUMER], target, form) as retrieved:
+        return await stream_parts(request, retrieved.parts, form)
+
+
+async def retrieve_metadata(request: web.Request) -> web.StreamResponse:
+    """GET studies/{study}[/series/{series}[/instances/{instance}]]/metadata (PS3.18 §10.4.1.1.2).
+
+    200 DICOM JSON, every BulkDataURI the gateway's own; 206 an archive that may hold more is
+    silent. 404, 406, 502, 503 and 504 as for instances.
+    """
+    target = target_in(request)
+    _no_parameters(request)
+    content_type = media.json_type(_accepted(request))
+    base = request.app[SETTINGS].server.public_url + BASE
+    async with request.app[CATALOG].metadata(request[CONSUMER], target) as metadata:
+        batches = ([dj.with_own_urls(o, base) for o in b] async for b in metadata.batches)
+        return await stream_json_array(request, batches, content_type, silent=metadata.silent)
+
+
+async def retrieve_bulk_data(request: web.Request) -> web.StreamResponse:
+    """GET …/instances/{instance}/bulkdata/{tag}[/{item}/{tag}…] (PS3.18 §10.4.1.1.5).
+
+    200 multipart/related, or one part where that is all that is accepted. 404 the attribute has
+    no bulk data.
+    """
+    target = target_in(request)
+    path = dj.attribute_path(request.match_info["path"])
+    form = media.for_bulk_data(_accepted(request))
+    async with request.app[CATALOG].bulk_data(request[CONSUMER], target, path) as part:
+        return await stream_parts(request, _only(part), form)
+
+
+async def retrieve_thumbnail(request: web.Request) -> web.StreamResponse:
+    """GET studies/{study}[/series…[/instances…[/frames…]]]/thumbnail (PS3.18 §10.4.1.1.3).
+
+    200 a JPEG or PNG within `viewport` (256,256 unless given); 304. 404 absent or hidden; whatever
+    exists has a picture.
+    """
+    target = target_in(request)
+    pairs = dict(_checked(request, Resource.THUMBNAIL))
+    width, height = (int(n) for n in pairs.get("viewport", "256,256").split(","))
+    kind = media.image_type(_accepted(request))
+    picture = await request.app[PICTURES].thumbnail(request[CONSUMER], target, width, height, kind)
+    return _picture(request, picture.body, picture.media_type, picture.etag)
+
+
+async def retrieve_rendered(request: web.Request) -> web.StreamResponse:
+    """GET studies/{study}[/series…[/instances…[/frames…]]]/rendered (PS3.18 §10.4.1.1.3).
+
+    200 a JPEG or PNG of the frame, or of the image that stands for what is named. 400 a parameter
+    is no good or not offered; 404 absent or hidden; 406 not an image.
+    """
+    target = target_in(request)
+    kind = media.image_type(_accepted(request))
+    rendering = Rendering.asked(dict(_checked(request, Resource.RENDERED)), kind)
+    picture = await request.app[PICTURES].rendered(request[CONSUMER], target, rendering)
+    return _picture(request, picture.body, picture.media_type, picture.etag)
+
+
+def _picture(request: web.Request, body: bytes, media_type: str, etag: str) -> web.Response:
+    """A picture, or 304 where the caller has it already."""
+    headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": "private, max-age=300"}
+    if not_modified(request, etag):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, headers=headers | {"Content-Type": media_type})
+
+
+def _accepted(request: web.Request) -> tuple[MediaRange, ...]:
+    return media.accepted(request.headers.getall("Accept", ()), request.query.get("accept"))
+
+
+def _checked(request: web.Request, resource: Resource) -> tuple[tuple[str, str], ...]:
+    """The rendering parameters of the query string; BadRequest naming what is no good."""
+    return tuple(checked(ConnectionType.WADO_RS, resource, list(request.query.items())))
+
+
+def _no_parameters(request: web.Request) -> None:
+    """BadRequest for any parameter that a retrieve does not know."""
+    for name in request.query:
+        if name not in {"accept", "charset"}:
+            raise BadRequest(f"{name} is not a parameter of a retrieve", parameter=name)
+
+
+def _path_target(request: web.Request) -> Target | None:
+    return target_in(request) if "study" in request.match_info else None
+
+
+def _retrieve_url(base: str, row: Dataset, query: qido.Query) -> str:
+    """The WADO-RS URL of what a row is about."""
+    uids = [dj.text(row, qido.UID_OF[level]) for level in qido.UID_OF]
+    study_uid, series_uid = uids[0] or query.study_uid, uids[1] or query.series_uid
+    if study_uid is None:
+        return base
+    if query.level is Level.STUDY or series_uid is None:
+        return urls.wado_rs(base, Target(study_uid=study_uid))
+    instance_uid = uids[2] if query.level is Level.INSTANCE else None
+    return urls.wado_rs(
+        base, Target(study_uid=study_uid, series_uid=series_uid, instance_uid=instance_uid)
+    )
+
+
+def _search_warnings(found: Found[Dataset]) -> list[str]:
+    more = ("there are additional results that can be requested",) if found.has_more else ()
+    return warnings_of(found.silent, *more)
+
+
+async def _only(part: Part) -> AsyncIterator[Part]:
+    yield part

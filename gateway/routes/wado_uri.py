@@ -1,0 +1,100 @@
+"""`/wado`: WADO-URI (PS3.18 §9) for one instance, whatever its archive speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from gateway.errors import BadRequest
+from gateway.http_server import CATALOG, CONSUMER, PICTURES, not_modified, stream_parts
+from gateway.model import ConnectionType, Target
+from gateway.pictures import Rendering
+from gateway.rules import dicom_json as dj
+from gateway.rules import media
+from gateway.rules.url_parameters import Resource, checked
+
+_NAMED = ("requestType", "studyUID", "seriesUID", "objectUID")
+_NOT_OFFERED = (
+    "anonymize",
+    "annotation",
+    "imageAnnotation",
+    "region",
+    "presentationSeriesUID",
+    "presentationUID",
+)
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of this surface."""
+    return [web.get("/wado", retrieve_object)]
+
+
+async def retrieve_object(request: web.Request) -> web.StreamResponse:
+    """GET wado?requestType=WADO&studyUID=…&seriesUID=…&objectUID=…: one object (PS3.18 §9.4).
+
+    200 application/dicom as stored, or the image as JPEG or PNG. 400 a parameter is missing, no
+    good or not offered; 404 absent or hidden; 406 it cannot be given in that form.
+    """
+    pairs = [(n, v) for n, v in request.query.items() if n not in _NAMED]
+    target = _target(request)
+    kinds = media.accepted((request.query.get("contentType", ""),))
+    if any(k.type == media.DICOM for k in kinds):
+        checked(ConnectionType.WADO_URI, Resource.DICOM, pairs)
+        _offered(dict(pairs))
+        syntax = request.query.get("transferSyntax", media.ANY)
+        form = media.Form(is_multipart=False, types=(media.DICOM,), transfer_syntaxes=(syntax,))
+        async with request.app[CATALOG].retrieve(request[CONSUMER], target, form) as retrieved:
+            return await stream_parts(request, retrieved.parts, form)
+    parameters = dict(checked(ConnectionType.WADO_URI, Resource.RENDERED, pairs))
+    _offered(parameters)
+    if "frameNumber" in parameters:
+        target = Target(
+            study_uid=target.study_uid,
+            series_uid=target.series_uid,
+            instance_uid=target.instance_uid,
+            frames=(int(parameters["frameNumber"]),),
+        )
+    rendering = _rendering(parameters, media.image_type(kinds))
+    picture = await request.app[PICTURES].rendered(request[CONSUMER], target, rendering)
+    headers = {"ETag": picture.etag, "Cache-Control": "private, max-age=300"}
+    if not_modified(request, picture.etag):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=picture.body, headers=headers | {"Content-Type": picture.media_type})
+
+
+def _target(request: web.Request) -> Target:
+    """The instance that the query names by all three UIDs; BadRequest naming what is missing."""
+    query = request.query
+    for name in _NAMED:
+        if len(query.getall(name, [])) > 1:
+            raise BadRequest(f"{name} is given twice", parameter=name)
+        if not query.get(name):
+            raise BadRequest(f"{name} is missing", parameter=name)
+    if query["requestType"] != "WADO":
+        raise BadRequest("requestType must be WADO", parameter="requestType")
+    return Target(
+        study_uid=dj.uid(query["studyUID"], "studyUID"),
+        series_uid=dj.uid(query["seriesUID"], "seriesUID"),
+        instance_uid=dj.uid(query["objectUID"], "objectUID"),
+    )
+
+
+def _offered(parameters: Mapping[str, str]) -> None:
+    """BadRequest naming a parameter that the gateway does not carry out."""
+    for name in _NOT_OFFERED:
+        if name in parameters:
+            raise BadRequest(f"{name} is not offered", parameter=name)
+
+
+def _rendering(parameters: Mapping[str, str], media_type: str) -> Rendering:
+    """The rendering that checked WADO-URI parameters ask for."""
+    center, width = parameters.get("windowCenter"), parameters.get("windowWidth")
+    columns, rows = parameters.get("columns"), parameters.get("rows")
+    largest = "65535"
+    return Rendering(
+        media_type=media_type,
+        viewport=(int(columns or largest), int(rows or largest)) if columns or rows else None,
+        window=(float(center), float(width)) if center and width else None,
+        quality=int(parameters.get("imageQuality", "85")),
+    )

@@ -1,0 +1,188 @@
+"""DICOM JSON (PS3.18 Annex F): the table of tags, values out of a dataset, and our own URLs in it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from gateway.errors import BadRequest
+
+Dataset = dict[str, Any]
+"""One DICOM JSON object: `{"0020000D": {"vr": "UI", "Value": [...]}, ...}`."""
+
+SPECIFIC_CHARACTER_SET = "00080005"
+SOP_CLASS_UID = "00080016"
+SOP_INSTANCE_UID = "00080018"
+STUDY_DATE = "00080020"
+SERIES_DATE = "00080021"
+STUDY_TIME = "00080030"
+SERIES_TIME = "00080031"
+ACCESSION_NUMBER = "00080050"
+ISSUER_OF_ACCESSION_NUMBER = "00080051"
+INSTANCE_AVAILABILITY = "00080056"
+MODALITY = "00080060"
+MODALITIES_IN_STUDY = "00080061"
+SOP_CLASSES_IN_STUDY = "00080062"
+MANUFACTURER = "00080070"
+INSTITUTION_NAME = "00080080"
+REFERRING_PHYSICIAN_NAME = "00080090"
+REFERRING_PHYSICIAN_IDENTIFICATION = "00080096"
+CODE_VALUE = "00080100"
+CODING_SCHEME_DESIGNATOR = "00080102"
+CODE_MEANING = "00080104"
+CODING_SCHEME_UID = "0008010C"
+LONG_CODE_VALUE = "00080119"
+URN_CODE_VALUE = "00080120"
+TIMEZONE_OFFSET = "00080201"
+STATION_NAME = "00081010"
+STUDY_DESCRIPTION = "00081030"
+PROCEDURE_CODE_SEQUENCE = "00081032"
+SERIES_DESCRIPTION = "0008103E"
+DEPARTMENT_NAME = "00081040"
+PERFORMING_PHYSICIAN_NAME = "00081050"
+PERFORMING_PHYSICIAN_IDENTIFICATION = "00081052"
+PHYSICIANS_READING_NAME = "00081060"
+PHYSICIANS_READING_IDENTIFICATION = "00081062"
+OPERATORS_NAME = "00081070"
+OPERATOR_IDENTIFICATION = "00081072"
+MANUFACTURER_MODEL_NAME = "00081090"
+RETRIEVE_URL = "00081190"
+ANATOMIC_REGION_SEQUENCE = "00082218"
+PATIENT_NAME = "00100010"
+PATIENT_ID = "00100020"
+ISSUER_OF_PATIENT_ID = "00100021"
+ISSUER_OF_PATIENT_ID_QUALIFIERS = "00100024"
+PATIENT_BIRTH_DATE = "00100030"
+PATIENT_SEX = "00100040"
+BODY_PART_EXAMINED = "00180015"
+DEVICE_SERIAL_NUMBER = "00181000"
+STUDY_INSTANCE_UID = "0020000D"
+SERIES_INSTANCE_UID = "0020000E"
+STUDY_ID = "00200010"
+SERIES_NUMBER = "00200011"
+INSTANCE_NUMBER = "00200013"
+LATERALITY = "00200060"
+IMAGE_LATERALITY = "00200062"
+NUMBER_OF_STUDY_RELATED_SERIES = "00201206"
+NUMBER_OF_STUDY_RELATED_INSTANCES = "00201208"
+NUMBER_OF_SERIES_RELATED_INSTANCES = "00201209"
+NUMBER_OF_FRAMES = "00280008"
+ROWS = "00280010"
+COLUMNS = "00280011"
+BITS_ALLOCATED = "00280100"
+ADMISSION_ID = "00380010"
+ISSUER_OF_ADMISSION_ID = "00380014"
+UNIVERSAL_ENTITY_ID = "00400032"
+UNIVERSAL_ENTITY_ID_TYPE = "00400033"
+LOCAL_NAMESPACE_ENTITY_ID = "00400031"
+PERFORMED_START_DATE = "00400244"
+PERFORMED_START_TIME = "00400245"
+REQUEST_ATTRIBUTES_SEQUENCE = "00400275"
+REASON_FOR_REQUESTED_PROCEDURE = "00401002"
+REASON_CODE_SEQUENCE = "0040100A"
+PERSON_IDENTIFICATION_CODES = "00401101"
+CONCEPT_NAME_CODE_SEQUENCE = "0040A043"
+DOCUMENT_TITLE = "00420010"
+CONTENT_LABEL = "00700080"
+CONTENT_DESCRIPTION = "00700081"
+PIXEL_DATA = "7FE00010"
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
+_MAX_UID_CHARACTERS = 64
+_TAG = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
+_ITEM = re.compile(r"\d{1,6}", re.ASCII)
+_MAX_DEPTH = 64
+_FRAMES = re.compile(r"[1-9]\d{0,8}(,[1-9]\d{0,8})*", re.ASCII)
+_MAX_FRAMES = 10000
+
+
+def is_uid(text: str) -> bool:
+    """Whether `text` may stand in a URL as a UID: digits and dots, at most 64 characters.
+
+    Leading zeros (not legal by PS3.5 §9.1) are let through: real objects have them.
+    """
+    return len(text) <= _MAX_UID_CHARACTERS and _UID.fullmatch(text) is not None
+
+
+def uid(text: str, parameter: str) -> str:
+    """`text`, checked to be a UID; BadRequest naming `parameter`. The one place for every surface."""
+    if not is_uid(text):
+        raise BadRequest(f"{parameter} is not a DICOM UID", parameter=parameter)
+    return text
+
+
+def values(dataset: Dataset, tag: str) -> list[Any]:
+    """The values of an attribute without nulls and empty strings; [] when it is absent or odd."""
+    element = dataset.get(tag)
+    found = element.get("Value") if isinstance(element, dict) else None
+    if not isinstance(found, list):
+        return []
+    return [v for v in found if v is not None and v != ""]
+
+
+def text(dataset: Dataset, tag: str) -> str | None:
+    """The first value as trimmed text; None when there is none. A PN gives its first group."""
+    for value in values(dataset, tag):
+        plain = person_name_text(value) if isinstance(value, dict) else str(value)
+        trimmed = plain.strip(" \0")
+        if trimmed:
+            return trimmed
+    return None
+
+
+def person_name_text(value: dict[str, Any]) -> str:
+    """A PN item's groups as DICOM writes them: `alphabetic=ideographic=phonetic`."""
+    groups = [str(value.get(k) or "") for k in ("Alphabetic", "Ideographic", "Phonetic")]
+    return "=".join(groups).rstrip("=")
+
+
+def frame_numbers(text: str) -> tuple[int, ...]:
+    """A list of frames (PS3.18 §10.4.1.1.4), 1-based, in the order given; BadRequest otherwise."""
+    if not _FRAMES.fullmatch(text) or text.count(",") >= _MAX_FRAMES:
+        raise BadRequest(
+            f"frames must be at most {_MAX_FRAMES} numbers from 1 on, separated by commas",
+            parameter="frames",
+        )
+    return tuple(int(number) for number in text.split(","))
+
+
+def attribute_path(text: str) -> tuple[str, ...]:
+    """`tag[/item/tag…]` of a bulk data URL; BadRequest when it is not one. Items count from 0."""
+    steps = tuple(text.split("/"))
+    is_path = len(steps) % 2 == 1 and len(steps) < _MAX_DEPTH
+    if not is_path or any(
+        not (_TAG if at % 2 == 0 else _ITEM).fullmatch(step) for at, step in enumerate(steps)
+    ):
+        raise BadRequest("not the path of an attribute", parameter="bulkdata")
+    return tuple(s.upper() for s in steps)
+
+
+def with_own_urls(raw: bytes, base: str) -> bytes:
+    """A metadata object whose BulkDataURIs, whatever they were, lead to the gateway at `base`.
+
+    They name the attribute by its path, so nothing of the archive's address is left in them.
+    """
+    if b"BulkDataURI" not in raw and RETRIEVE_URL.encode() not in raw:
+        return raw
+    dataset: Dataset = orjson.loads(raw)
+    uids = [text(dataset, t) for t in (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID)]
+    study, series, instance = (u or "" for u in uids)
+    own = f"{base}/studies/{study}/series/{series}/instances/{instance}"
+    _own_bulk_data(dataset, f"{own}/bulkdata")
+    if RETRIEVE_URL in dataset:
+        dataset[RETRIEVE_URL] = {"vr": "UR", "Value": [own]}
+    return orjson.dumps(dataset)
+
+
+def _own_bulk_data(dataset: Dataset, base: str) -> None:
+    for tag, element in dataset.items():
+        if not isinstance(element, dict):
+            continue
+        if "BulkDataURI" in element:
+            element["BulkDataURI"] = f"{base}/{tag}"
+        items = element.get("Value")
+        for number, item in enumerate(items if isinstance(items, list) else []):
+            if isinstance(item, dict) and element.get("vr") == "SQ":
+                _own_bulk_data(item, f"{base}/{tag}/{number}")

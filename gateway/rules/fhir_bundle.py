@@ -1,0 +1,108 @@
+"""Searchsets: their entries, links and totals (FHIR R5 Search §3.2.1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote, urlencode
+
+from gateway.model import Study
+from gateway.rules import fhir_pages, fhir_subsets
+from gateway.rules.fhir_elements import Resource, members
+from gateway.rules.fhir_pages import Page
+from gateway.rules.fhir_requests import Search
+
+
+def searchset(
+    entries: Sequence[Resource], relations: Mapping[str, str | None], total: int | None
+) -> Resource:
+    """A Bundle of search results; `total` None: not known exactly."""
+    return members(
+        resourceType="Bundle",
+        type="searchset",
+        total=total,
+        link=[{"relation": relation, "url": url} for relation, url in relations.items() if url],
+        entry=list(entries),
+    )
+
+
+def whole(resources: Sequence[Resource], search: Search, base: str, fhir_version: str) -> Resource:
+    """The searchset of all matches of a search, on one page."""
+    matches = [
+        entry(fhir_subsets.served(one, search.wanted, fhir_version), base, "match")
+        for one in resources
+    ]
+    entries = [] if search.wanted.only_total else matches
+    relations = {"self": url(base, search.used)}
+    return searchset([*entries, *outcome(ignored(search))], relations, len(matches))
+
+
+def entry(resource: Resource, base: str, mode: str) -> Resource:
+    """An entry for a resource whose type is served at `base`."""
+    return {
+        "fullUrl": f"{base}/{resource['id']}",
+        "resource": resource,
+        "search": {"mode": mode},
+    }
+
+
+def outcome(issues: Sequence[Resource]) -> list[Resource]:
+    """The entry that tells what went otherwise than asked; none when nothing did."""
+    if not issues:
+        return []
+    resource = {"resourceType": "OperationOutcome", "issue": list(issues)}
+    return [{"resource": resource, "search": {"mode": "outcome"}}]
+
+
+def ignored(search: Search) -> list[Resource]:
+    """An issue for each parameter that was ignored."""
+    return [
+        _issue("information", "not-supported", f"parameter {name} was ignored")
+        for name in search.ignored
+    ]
+
+
+def incomplete(silent: Iterable[str], *, is_cut_short: bool) -> list[Resource]:
+    """Issues for what is missing: the archives by id, and that not everything was looked at."""
+    issues = [
+        _issue("warning", "incomplete", f"archive {archive} did not answer") for archive in silent
+    ]
+    if is_cut_short:
+        text = "not all studies that might match were looked at: narrow the search"
+        issues.append(_issue("warning", "too-costly", text))
+    return issues
+
+
+def oddities(studies: Iterable[Study]) -> list[Resource]:
+    """Issues for what is odd about the studies of a page."""
+    return [
+        _issue("information", "informational", f"ImagingStudy/{study.uid}: {warning}")
+        for study in studies
+        for warning in (*study.warnings, *(w for s in study.series or () for w in s.warnings))
+    ]
+
+
+def _issue(severity: str, code: str, diagnostics: str) -> Resource:
+    return {"severity": severity, "code": code, "diagnostics": diagnostics}
+
+
+def links(
+    base: str, search: Search, seal: str, page: Page, following: Page | None
+) -> dict[str, str | None]:
+    """The links of a page by relation; `following`: the page after it."""
+
+    def link(to: Page) -> str:
+        return url(base, search.used, fhir_pages.token(to, seal) if to.starts else None)
+
+    return {
+        "self": link(page),
+        "first": link(Page()) if following or page.starts else None,
+        "previous": link(page.previous()) if page.starts else None,
+        "next": link(following) if following else None,
+    }
+
+
+def url(base: str, used: Iterable[tuple[str, str]], page: str | None = None) -> str:
+    """The address of a search with the parameters that were used, and of one page of it."""
+    pairs = [*used, *([("_page", page)] if page else [])]
+    query = urlencode(pairs, quote_via=quote, safe=":/|,")
+    return f"{base}?{query}" if query else base

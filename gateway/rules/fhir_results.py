@@ -1,0 +1,223 @@
+"""What a FHIR search wants of its result: pages, subsets, order and what is included.
+
+Parameters that begin with `_` and are not criteria (FHIR R5 Search §3.2.1.7). What the gateway
+does not offer is refused where ignoring it would widen or change the result, else ignored, or
+refused as well when handling is strict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from gateway.errors import BadRequest
+from gateway.model import Level
+from gateway.rules.fhir_search import not_supported
+
+SUMMARIES = ("true", "text", "data", "count", "false")
+TOTALS = ("none", "estimate", "accurate")
+ALWAYS = frozenset({"resourceType", "id", "meta", "status", "subject"})
+"""Elements that every subset keeps: identity, and what is mandatory or modifies the meaning."""
+
+ELEMENT_LEVELS: Mapping[str, Level] = {
+    "identifier": Level.STUDY,
+    "encounter": Level.STUDY,
+    "started": Level.SERIES,
+    "referrer": Level.STUDY,
+    "interpreter": Level.STUDY,
+    "description": Level.STUDY,
+    "procedureCode": Level.STUDY,
+    "procedure": Level.STUDY,
+    "basedOn": Level.SERIES,
+    "modality": Level.SERIES,
+    "endpoint": Level.SERIES,
+    "numberOfSeries": Level.SERIES,
+    "numberOfInstances": Level.SERIES,
+    "location": Level.SERIES,
+    "reasonCode": Level.SERIES,
+    "reason": Level.SERIES,
+    "series": Level.INSTANCE,
+}
+"""How deep a record must be loaded before each element of an ImagingStudy can be written."""
+
+_ELEMENTS_OF_RESOURCES = ALWAYS | {"contained", "text", "extension", "implicitRules", "language"}
+_ELEMENTS_NEVER_KNOWN = frozenset(
+    {"note", "partOf", "procedureReference", "reasonReference", "modifierExtension"}
+)
+_NARROWING = frozenset({"_has", "_contained", "_containedType"})
+_UNSUPPORTED = frozenset({"_filter", "_query", "_list", "_revinclude", "_lastUpdated"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sort:
+    """One key of the order that is asked for."""
+
+    name: str
+    is_descending: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a search wants of its result. `count` None: the server's own page size."""
+
+    count: int | None = None
+    summary: str = "false"
+    elements: frozenset[str] = frozenset()
+    includes: frozenset[str] = frozenset()
+    sort: tuple[Sort, ...] = ()
+    total: str | None = None
+    page: str | None = None
+
+    @property
+    def only_total(self) -> bool:
+        """Whether the number of matches is all that is wanted."""
+        return self.count == 0 or self.summary == "count"
+
+    @property
+    def is_subset(self) -> bool:
+        """Whether resources are to be served in part."""
+        return bool(self.elements) or self.summary in {"true", "text"}
+
+    @property
+    def level(self) -> Level:
+        """How deep records must be loaded before what is wanted of them can be written."""
+        if self.elements:
+            return _deepest(self.elements)
+        if self.summary == "text":
+            return Level.SERIES
+        return Level.SERIES if self.summary == "true" else Level.INSTANCE
+
+
+def _deepest(elements: frozenset[str]) -> Level:
+    """SERIES at the least: status, which is always written, depends on what the series hold."""
+    levels = {ELEMENT_LEVELS.get(name, Level.STUDY) for name in elements}
+    return Level.INSTANCE if Level.INSTANCE in levels else Level.SERIES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offered:
+    """What can be asked of the result of searches for one resource type."""
+
+    includes: frozenset[str]
+    sorts: frozenset[str]
+    elements: frozenset[str]
+
+
+IMAGING_STUDIES = Offered(
+    includes=frozenset({"ImagingStudy:endpoint"}),
+    sorts=frozenset({"_id", "identifier", "modality", "started"}),
+    elements=frozenset(ELEMENT_LEVELS) | _ELEMENTS_OF_RESOURCES | _ELEMENTS_NEVER_KNOWN,
+)
+ENDPOINTS = Offered(
+    includes=frozenset(),
+    sorts=frozenset({"_id", "name"}),
+    elements=_ELEMENTS_OF_RESOURCES
+    | {"connectionType", "name", "period", "payload", "payloadType", "payloadMimeType", "address"},
+)
+
+
+def understood(
+    wanted: Wanted, name: str, text: str, offered: Offered, *, strict: bool
+) -> Wanted | None:
+    """`wanted` with what the parameter `name=text` adds; None: ignored, as it is not offered.
+
+    BadRequest for malformed values, for what may not be ignored, and in strict handling for all
+    that is not offered.
+    """
+    plain = name.partition(":")[0]
+    if plain in _NARROWING and (name, text) != ("_contained", "false"):
+        raise not_supported(f"{name} is not supported", name)
+    if plain == "_contained":
+        return wanted
+    changed = _changed(wanted, name, text, offered, strict=strict)
+    if changed is None and strict:
+        raise not_supported(f"{name} does not support what is asked of it", name)
+    return changed
+
+
+def _changed(
+    wanted: Wanted, name: str, text: str, offered: Offered, *, strict: bool
+) -> Wanted | None:
+    if name in _READERS:
+        return _READERS[name](wanted, text)
+    if name.partition(":")[0] == "_include":
+        return _include(wanted, name, text, offered)
+    if name == "_elements":
+        return _elements(wanted, text, offered, strict=strict)
+    return _sort(wanted, text, offered) if name == "_sort" else None
+
+
+def is_known(name: str) -> bool:
+    """Whether a parameter is about the result, offered or not; others are criteria or unknown."""
+    plain = name.partition(":")[0]
+    known = {"_include", "_elements", "_sort", *_READERS}
+    return plain in known or plain in _NARROWING or plain in _UNSUPPORTED
+
+
+def _count(wanted: Wanted, text: str) -> Wanted:
+    if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
+        raise BadRequest("_count must be a whole number, 0 or more", parameter="_count")
+    return replace(wanted, count=int(text))
+
+
+def _summary(wanted: Wanted, text: str) -> Wanted:
+    if text not in SUMMARIES:
+        raise BadRequest(f"_summary must be one of {', '.join(SUMMARIES)}", parameter="_summary")
+    return replace(wanted, summary=text)
+
+
+def _total(wanted: Wanted, text: str) -> Wanted:
+    if text not in TOTALS:
+        raise BadRequest(f"_total must be one of {', '.join(TOTALS)}", parameter="_total")
+    return replace(wanted, total=text)
+
+
+def _page(wanted: Wanted, text: str) -> Wanted:
+    return replace(wanted, page=text)
+
+
+def _as_it_is(wanted: Wanted, text: str) -> Wanted:
+    return wanted
+
+
+_READERS = {
+    "_count": _count,
+    "_summary": _summary,
+    "_total": _total,
+    "_page": _page,
+    "_format": _as_it_is,
+    "_pretty": _as_it_is,
+}
+
+
+def _include(wanted: Wanted, name: str, text: str, offered: Offered) -> Wanted | None:
+    """Includes by `Type:parameter`, the target's type behind it or not; `*`: all offered."""
+    if name != "_include" and name != "_include:iterate":
+        raise not_supported(f"{name}: this modifier is not supported", name)
+    if text == "*":
+        return replace(wanted, includes=wanted.includes | offered.includes)
+    plain = text.removesuffix(":Endpoint")
+    if plain not in offered.includes:
+        return None
+    return replace(wanted, includes=wanted.includes | {plain})
+
+
+def _elements(wanted: Wanted, text: str, offered: Offered, *, strict: bool) -> Wanted | None:
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    unknown = names - offered.elements
+    if unknown and strict:
+        raise BadRequest("_elements names an element that is not known", parameter="_elements")
+    known = names - unknown
+    return replace(wanted, elements=wanted.elements | known | ALWAYS) if known else None
+
+
+def _sort(wanted: Wanted, text: str, offered: Offered) -> Wanted | None:
+    keys = [
+        Sort(name=key.removeprefix("-"), is_descending=key.startswith("-"))
+        for key in text.split(",")
+        if key
+    ]
+    if not keys or any(key.name not in offered.sorts for key in keys):
+        return None
+    return replace(wanted, sort=tuple(keys))

@@ -1,0 +1,214 @@
+"""FHIR search: from parameters to criteria, and which resources meet them.
+
+What can be searched for is a table of `Parameter`s; what the archives are asked is decided in
+`imaging_study_search`, as a superset. Here the resource itself decides, as it would be served.
+"""
+
+from __future__ import annotations
+
+import enum
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from gateway.errors import BadRequest
+from gateway.model import Level
+from gateway.rules import fhir_dates, fhir_values
+from gateway.rules.fhir_dates import DateValue, Moment
+from gateway.rules.fhir_elements import Resource
+from gateway.rules.fhir_values import ReferenceValue, Token
+
+Value: TypeAlias = Token | ReferenceValue | DateValue | str | bool
+
+
+class Kind(enum.Enum):
+    """The types of search parameters that are known here, by FHIR's own codes."""
+
+    TOKEN = "token"  # noqa: S105 - FHIR SearchParamType, not a secret
+    REFERENCE = "reference"
+    DATE = "date"
+    STRING = "string"
+    URI = "uri"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Parameter:
+    """A search parameter. `name` is R5's; `aliases` are what other versions call it.
+
+    `found` gives what a resource has: Tokens, References, dates or strings. `level` is how deep
+    a record must be loaded before that is true; `targets` the types that a reference may name.
+    `documentation` is for people; {name} in it is what the version calls the parameter.
+    """
+
+    name: str
+    kind: Kind
+    found: Callable[[Resource], Iterable[Any]]
+    level: Level = Level.STUDY
+    targets: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    documentation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """What one parameter of a search asks for: any of its values, in the way of its modifier."""
+
+    parameter: Parameter
+    modifier: str | None = None
+    values: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What values are read and compared by: this server's base (a pattern), and the moment."""
+
+    base: str
+    now: Moment
+    strict: bool = False
+
+
+_MODIFIERS = {
+    Kind.TOKEN: frozenset({"not", "missing"}),
+    Kind.REFERENCE: frozenset({"identifier", "missing"}),
+    Kind.DATE: frozenset({"missing"}),
+    Kind.STRING: frozenset({"exact", "contains", "missing"}),
+    Kind.URI: frozenset({"missing"}),
+}
+"""Modifiers that work, by the parameter's type; references take the names of their targets too."""
+
+
+def by_name(parameters: Sequence[Parameter]) -> dict[str, Parameter]:
+    """The parameters under every name that any version gives them."""
+    return {name: p for p in parameters for name in (p.name, *p.aliases)}
+
+
+def not_supported(message: str, parameter: str) -> BadRequest:
+    """The error for what is well-formed but not offered here."""
+    error = BadRequest(message, parameter=parameter)
+    error.code = "not-supported"
+    return error
+
+
+def criterion(
+    name: str, text: str, parameters: Mapping[str, Parameter], reading: Reading
+) -> Criterion | None:
+    """The criterion that `name=text` is; None when `name` is no parameter or `text` is empty.
+
+    BadRequest for modifiers and chains that do not work (ignoring them would widen the search)
+    and for malformed values, however lenient the search is.
+    """
+    plain, modifier = _name_and_modifier(name)
+    parameter = parameters.get(plain)
+    if parameter is None:
+        return None
+    values = fhir_values.listed(text)
+    if not values:
+        if reading.strict:
+            raise BadRequest(f"{name} has no value", parameter=name)
+        return None
+    kind = _modified(parameter, modifier, name)
+    targets = (modifier,) if modifier in parameter.targets else parameter.targets
+    read = [_value(kind, v, name, targets, reading) for v in values]
+    return Criterion(
+        parameter=parameter,
+        modifier=None if modifier in parameter.targets else modifier,
+        values=tuple(v for v in read if v is not None),
+    )
+
+
+def _name_and_modifier(name: str) -> tuple[str, str | None]:
+    """A parameter's name and modifier; the chain `patient.identifier` is `patient:identifier`."""
+    plain, dot, chained = name.partition(".")
+    if dot:
+        plain, _, _ = plain.partition(":")
+        return plain, chained
+    plain, colon, modifier = name.partition(":")
+    return plain, modifier if colon else None
+
+
+def _modified(parameter: Parameter, modifier: str | None, name: str) -> Kind | None:
+    """How the values are to be read; None for the `true` or `false` of `:missing`."""
+    if modifier is None or modifier in parameter.targets:
+        return parameter.kind
+    if modifier not in _MODIFIERS[parameter.kind]:
+        raise not_supported(f"{name}: this modifier or chain is not supported", name)
+    if modifier == "missing":
+        return None
+    return Kind.TOKEN if modifier == "identifier" else parameter.kind
+
+
+def _value(
+    kind: Kind | None, text: str, name: str, targets: tuple[str, ...], reading: Reading
+) -> Value | None:
+    if kind is None:
+        if text not in {"true", "false"}:
+            raise BadRequest(f"{name} must be true or false", parameter=name)
+        return text == "true"
+    if kind is Kind.DATE:
+        found = fhir_dates.date_value(text)
+        if found is None:
+            raise BadRequest(f"{name} is not a FHIR date", parameter=name)
+        return found
+    if kind is Kind.REFERENCE:
+        return fhir_values.reference(text, targets, reading.base)
+    if kind is Kind.TOKEN or kind is Kind.URI:
+        return fhir_values.token(text)
+    return fhir_values.unescaped(text)
+
+
+def meets(
+    resource: Resource, criteria: Iterable[Criterion], zone_minutes: int, now: Moment
+) -> bool:
+    """Whether `resource` meets all criteria.
+
+    `zone_minutes` is the UTC offset of its dates that have none; `now` serves approximate dates.
+    """
+    return all(_meets(resource, one, zone_minutes, now) for one in criteria)
+
+
+def _meets(resource: Resource, wanted: Criterion, zone_minutes: int, now: Moment) -> bool:
+    found = list(wanted.parameter.found(resource))
+    if wanted.modifier == "missing":
+        return all(value is (not found) for value in wanted.values)
+    if wanted.modifier == "identifier":
+        references = (one.get("identifier") for one in found)
+        found = list(fhir_values.identified(one for one in references if one))
+    if wanted.parameter.kind is Kind.STRING:
+        return any(_reads(v, one, wanted.modifier) for v in wanted.values for one in found)
+    has_one = any(_fits(v, one, zone_minutes, now) for v in wanted.values for one in found)
+    return not has_one if wanted.modifier == "not" else has_one
+
+
+def _fits(value: Value, found: Any, zone_minutes: int, now: Moment) -> bool:
+    if isinstance(value, (Token, ReferenceValue)):
+        return value.fits(found)
+    if isinstance(value, DateValue):
+        covered = fhir_dates.moment(found)
+        return covered is not None and fhir_dates.matches(value, covered, zone_minutes, now)
+    return bool(value == found)
+
+
+def _reads(value: Value, found: str, modifier: str | None) -> bool:
+    """Strings: by their beginning or any part, whatever case and accents; or exactly."""
+    if modifier == "exact":
+        return value == found
+    wanted, text = _folded(str(value)), _folded(found)
+    return wanted in text if modifier == "contains" else text.startswith(wanted)
+
+
+def _folded(text: str) -> str:
+    plain = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in plain if not unicodedata.combining(c)).casefold()
+
+
+def level(criteria: Iterable[Criterion]) -> Level:
+    """How deep a record must be loaded before the criteria can be decided."""
+    order = (Level.STUDY, Level.SERIES, Level.INSTANCE)
+    needed = [one.parameter.level for one in criteria]
+    timed = any(
+        isinstance(v, DateValue) and v.moment.has_time for one in criteria for v in one.values
+    )
+    if timed:  # the series may know the UTC offset that the study's date lacks
+        needed.append(Level.SERIES)
+    return max(needed, key=order.index, default=Level.STUDY)

@@ -1,0 +1,96 @@
+"""Resources as they are served: whole with their version, or in part and marked as such."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from gateway.rules.fhir_elements import Resource, members
+from gateway.rules.fhir_results import Wanted
+
+SUBSETTED: Resource = {
+    "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
+    "code": "SUBSETTED",
+}
+_TEXT = frozenset({"resourceType", "id", "text", "status", "subject"})
+
+
+def served(resource: Resource, wanted: Wanted, fhir_version: str) -> Resource:
+    """`resource` with its `meta`: a version when it is whole, SUBSETTED when it is not.
+
+    The version is a digest of the content, another one in each FHIR version.
+    """
+    if wanted.elements:
+        return _with_meta(elements(resource, wanted.elements), tag=[SUBSETTED])
+    if wanted.summary == "text":
+        return _with_meta({k: v for k, v in resource.items() if k in _TEXT}, tag=[SUBSETTED])
+    if wanted.summary == "true":
+        return _with_meta(summary(resource), tag=[SUBSETTED])
+    content = fhir_version.encode() + orjson.dumps(resource)
+    return _with_meta(resource, versionId=hashlib.blake2b(content, digest_size=12).hexdigest())
+
+
+def _with_meta(resource: Resource, **meta: Any) -> Resource:
+    """`resource` with `meta` where it belongs, after the id."""
+    head = {"resourceType": resource["resourceType"], "id": resource["id"], "meta": meta}
+    return head | resource
+
+
+def summary(resource: Resource) -> Resource:
+    """The summary elements: everything except instances, narrative and contained resources.
+
+    References to contained resources keep what they say themselves.
+    """
+    kept = {k: v for k, v in resource.items() if k not in {"contained", "text"}}
+    if "series" in kept:
+        kept["series"] = [{k: v for k, v in s.items() if k != "instance"} for s in kept["series"]]
+    return _object_without_local_references(kept)
+
+
+def _object_without_local_references(element: Resource) -> Resource:
+    return {k: _without_local_references(v) for k, v in element.items() if not _is_local(k, v)}
+
+
+def _without_local_references(element: Any) -> Any:
+    if isinstance(element, list):
+        return [_without_local_references(one) for one in element]
+    return _object_without_local_references(element) if isinstance(element, dict) else element
+
+
+def _is_local(name: str, value: Any) -> bool:
+    return name == "reference" and isinstance(value, str) and value.startswith("#")
+
+
+def elements(resource: Resource, names: frozenset[str]) -> Resource:
+    """The elements of these names, and what the resource contains as far as they refer to it."""
+    kept = {k: v for k, v in resource.items() if k.removeprefix("_") in names}
+    local = set(_local_references(kept))
+    contained = [one for one in resource.get("contained", ()) if f"#{one['id']}" in local]
+    return kept | members(contained=contained)
+
+
+def _local_references(element: Any) -> Iterable[str]:
+    if isinstance(element, list):
+        for one in element:
+            yield from _local_references(one)
+    elif isinstance(element, dict):
+        for name, value in element.items():
+            if _is_local(name, value):
+                yield value
+            else:
+                yield from _local_references(value)
+
+
+def entity_tag(resource: Resource) -> str | None:
+    """The weak ETag of a resource as it is served; None where it has no version."""
+    version = resource.get("meta", {}).get("versionId")
+    return None if version is None else f'W/"{version}"'
+
+
+def is_known(tag: str, if_none_match: Sequence[str]) -> bool:
+    """Whether If-None-Match names the ETag, weak or not (RFC 9110 §13.1.2)."""
+    named = [one.strip() for field in if_none_match for one in field.split(",")]
+    return "*" in named or tag.removeprefix("W/") in [one.removeprefix("W/") for one in named]

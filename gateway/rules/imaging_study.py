@@ -1,0 +1,184 @@
+"""ImagingStudy from a Study record, in the shape of any FHIR version; one function per element.
+
+Counts and modalities are computed from the series that are written, so that the invariants
+ist-1 to ist-7 (official in R6) hold in every version by construction. The record comes filtered
+by policy. Nothing is ever null or empty, and equal records give equal text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+
+from gateway.model import Patient, Series, Study
+from gateway.rules import imaging_series
+from gateway.rules.dicom_json import is_uid
+from gateway.rules.endpoints import Carried
+from gateway.rules.fhir_elements import (
+    DCM,
+    DICOM_UID,
+    OID_PREFIX,
+    UNKNOWN,
+    Resource,
+    code,
+    coding,
+    concepts,
+    distinct,
+    identifier,
+    logical_reference,
+    members,
+    person_name,
+    text,
+    unsigned_int,
+)
+from gateway.rules.fhir_shapes import Scope, Shape
+from gateway.rules.imaging_series import endpoint, one_series, practitioner, started
+
+
+def imaging_study(study: Study, shape: Shape, endpoints: Carried) -> Resource:
+    """The ImagingStudy of a record as deep as it is loaded: series and instances may be missing.
+
+    Without `meta`: who serves the resource knows its version.
+    """
+    study = nameable(study)
+    scope = Scope(subject(study.patient))
+    return members(
+        resourceType="ImagingStudy",
+        id=study.uid,
+        contained=scope.contained,
+        identifier=study_identifier(study),
+        status=status(study, shape),
+        modality=modality(study, shape),
+        subject=scope.subject,
+        encounter=logical_reference("Encounter", identifier(study.admission)),
+        started=started(study),
+        basedOn=based_on(study),
+        referrer=study.referring_physician and practitioner(study.referring_physician, scope),
+        interpreter=interpreter(study, scope) if shape.interpreter else None,
+        endpoint=endpoint(endpoints.study),
+        numberOfSeries=number_of_series(study),
+        numberOfInstances=number_of_instances(study, shape),
+        **shape.procedure(concepts(study.procedure_codes), scope),
+        location=location(study),
+        **shape.reason(reason(study)),
+        description=text(study.description),
+        series=series(study, shape, scope, endpoints),
+    )
+
+
+def nameable(study: Study) -> Study:
+    """`study` without the series and instances whose UID cannot stand in FHIR, nor be asked for."""
+    if study.series is None:
+        return study
+    kept = tuple(_nameable(one) for one in study.series if is_uid(one.uid))
+    return replace(study, series=kept)
+
+
+def _nameable(one: Series) -> Series:
+    if one.instances is None or all(is_uid(i.uid) for i in one.instances):
+        return one
+    return replace(one, instances=tuple(i for i in one.instances if is_uid(i.uid)))
+
+
+def series(study: Study, shape: Shape, scope: Scope, endpoints: Carried) -> list[Resource]:
+    """ImagingStudy.series. Counts stand in all series or in none (ist-5)."""
+    counts = _counts(study)
+    return [
+        one_series(one, shape, scope, endpoints.series.get(one.uid, ()), counts.get(one.uid))
+        for one in study.series or ()
+    ]
+
+
+def _counts(study: Study) -> dict[str, int]:
+    """The numberOfInstances of each series by UID; {} unless it is known of every one."""
+    counts = {s.uid: imaging_series.number_of_instances(s) for s in study.series or ()}
+    known = {uid: count for uid, count in counts.items() if count is not None}
+    return known if len(known) == len(counts) else {}
+
+
+def study_identifier(study: Study) -> list[Resource]:
+    """The Study Instance UID, and Study ID (0020,0010), which is unique in no known system."""
+    study_id = text(study.study_id)
+    secondary = [{"use": "secondary", "value": study_id}] if study_id else []
+    return [{"system": DICOM_UID, "value": OID_PREFIX + study.uid}, *secondary]
+
+
+def status(study: Study, shape: Shape) -> str:
+    """Without instances `registered`, with one or more `available`, without a count `unknown`."""
+    count = _instances_seen(study)
+    if count == 0:
+        return "registered"
+    if (study.availability or "").strip().upper() == "UNAVAILABLE":
+        return shape.unavailable
+    seen = count or study.series or study.number_of_series
+    return "available" if seen else "unknown"
+
+
+def _instances_seen(study: Study) -> int | None:
+    """How many instances are visible; None: not every count is known."""
+    if study.series is None:
+        return unsigned_int(study.number_of_instances)
+    counts = _counts(study)
+    return sum(counts.values()) if len(counts) == len(study.series) else None
+
+
+def modality(study: Study, shape: Shape) -> list[Resource]:
+    """The distinct modalities of the series (ist-7), or what archives said while not loaded."""
+    if study.series is not None:
+        found = [imaging_series.modality(s, shape) for s in study.series]
+        return distinct([m for m in found if m is not UNKNOWN])
+    if shape.counts_what_is_listed:
+        return []
+    known = filter(None, map(code, study.modalities))
+    return distinct([shape.coded({"coding": [coding(DCM, one)]}) for one in known])
+
+
+def subject(patient: Patient) -> Resource:
+    """The patient by Patient ID (0010,0020) and name; by name alone; or said to be unknown."""
+    known = logical_reference("Patient", identifier(patient.id), person_name(patient.name))
+    return known or UNKNOWN
+
+
+def based_on(study: Study) -> list[Resource]:
+    """The requests by Accession Number: the study's (0008,0050), else those of its series."""
+    own = [study.accession] if study.accession else []
+    theirs = chain.from_iterable(s.accessions for s in study.series or ())
+    found = (identifier(accession, "ACSN") for accession in own or theirs)
+    requests = (logical_reference("ServiceRequest", one) for one in found)
+    return distinct([r for r in requests if r is not None])
+
+
+def interpreter(study: Study, scope: Scope) -> list[Resource]:
+    """Physicians Reading Study (0008,1060)."""
+    found = (practitioner(person, scope) for person in study.physicians_reading)
+    return distinct([p for p in found if p is not None])
+
+
+def number_of_series(study: Study) -> int | None:
+    """The series that are written (ist-3), or what the archives said while they are not loaded."""
+    if study.series is None:
+        return unsigned_int(study.number_of_series)
+    return len(study.series)
+
+
+def number_of_instances(study: Study, shape: Shape) -> int | None:
+    """The sum over the series; R6 allows it only beside the instances themselves (ist-4)."""
+    count = unsigned_int(_instances_seen(study))
+    if study.series is None or not shape.counts_what_is_listed:
+        return count
+    listed = sum(len(s.instances or ()) for s in study.series)
+    return count if count == listed else None
+
+
+def location(study: Study) -> Resource | None:
+    """Institutional Department Name (0008,1040), when all series that tell one tell the same."""
+    told = {text(s.department_name) for s in study.series or ()} - {None}
+    return logical_reference("Location", None, told.pop()) if len(told) == 1 else None
+
+
+def reason(study: Study) -> list[Resource]:
+    """Reason codes (0040,100A) of the series' requests, and reasons in words (0040,1002)."""
+    coded = chain.from_iterable(concepts(s.reason_codes) for s in study.series or ())
+    told = chain.from_iterable(s.reason_texts for s in study.series or ())
+    worded = [{"text": words} for one in told if (words := text(one))]
+    return distinct([*coded, *worded])

@@ -1,0 +1,218 @@
+"""Media types of DICOMweb: what a caller accepts, and what the gateway answers (PS3.18 §8.7).
+
+Accept is read tolerantly (quotes, wildcards, several fields, none at all, the `accept` query
+parameter) and answered strictly: what goes out is one of the types that were asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gateway.errors import NotAcceptable
+from gateway.rules.dicom_json import is_uid
+
+DICOM = "application/dicom"
+DICOM_JSON = "application/dicom+json"
+OCTET_STREAM = "application/octet-stream"
+MULTIPART = "multipart/related"
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+ANY = "*"
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 token, not a secret
+_RANGE = re.compile(rf"\s*({_TOKEN})/({_TOKEN})\s*")
+_PARAMETER = re.compile(rf";\s*({_TOKEN})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;,\"]*))\s*")
+
+FRAME_TYPES = {
+    "1.2.840.10008.1.2.4.50": "image/jpeg",
+    "1.2.840.10008.1.2.4.51": "image/jpeg",
+    "1.2.840.10008.1.2.4.57": "image/jpeg",
+    "1.2.840.10008.1.2.4.70": "image/jpeg",
+    "1.2.840.10008.1.2.5": "image/dicom-rle",
+    "1.2.840.10008.1.2.4.80": "image/jls",
+    "1.2.840.10008.1.2.4.81": "image/jls",
+    "1.2.840.10008.1.2.4.90": "image/jp2",
+    "1.2.840.10008.1.2.4.91": "image/jp2",
+    "1.2.840.10008.1.2.4.92": "image/jpx",
+    "1.2.840.10008.1.2.4.93": "image/jpx",
+    "1.2.840.10008.1.2.4.201": "image/jphc",
+    "1.2.840.10008.1.2.4.202": "image/jphc",
+    "1.2.840.10008.1.2.4.203": "image/jphc",
+    "1.2.840.10008.1.2.4.100": "video/mpeg2",
+    "1.2.840.10008.1.2.4.101": "video/mpeg2",
+    "1.2.840.10008.1.2.4.102": "video/mp4",
+    "1.2.840.10008.1.2.4.103": "video/mp4",
+    "1.2.840.10008.1.2.4.104": "video/mp4",
+    "1.2.840.10008.1.2.4.105": "video/mp4",
+    "1.2.840.10008.1.2.4.106": "video/mp4",
+    "1.2.840.10008.1.2.4.107": "video/H265",
+    "1.2.840.10008.1.2.4.108": "video/H265",
+}
+"""Media type of a frame by its transfer syntax (PS3.18 Tables 8.7.3-2 and 8.7.3-3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRange:
+    """One member of an Accept field (RFC 9110 §12.5.1)."""
+
+    type: str
+    parameters: tuple[tuple[str, str], ...] = ()
+    quality: float = 1.0
+
+    def parameter(self, name: str) -> str | None:
+        """The value of a parameter; None when it is absent."""
+        return dict(self.parameters).get(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How bodies go out: as multipart or as a single part, of which types and transfer syntaxes.
+
+    `types` may hold wildcards (`image/*`); `transfer_syntaxes` in the order of preference, `*` for
+    the stored one.
+    """
+
+    is_multipart: bool
+    types: tuple[str, ...]
+    transfer_syntaxes: tuple[str, ...] = (ANY,)
+
+    def takes(self, content_type: str) -> bool:
+        """Whether a part of this media type is one that was asked for."""
+        kind = content_type.split(";")[0].strip().lower()
+        if OCTET_STREAM in self.types and ANY in self.transfer_syntaxes:
+            return True  # the stored frame, whatever its own media type
+        return any(_fits(wanted, kind) for wanted in self.types)
+
+
+def _fits(wanted: str, kind: str) -> bool:
+    return wanted in {"*/*", kind} or (wanted.endswith("/*") and kind.startswith(wanted[:-1]))
+
+
+def accepted(fields: Sequence[str], parameter: str | None = None) -> tuple[MediaRange, ...]:
+    """What a caller accepts, best first; a missing or empty Accept accepts everything.
+
+    The `accept` query parameter wins over the header (PS3.18 §8.3.3.1). Members that cannot be
+    read are passed over; NotAcceptable when that leaves none.
+    """
+    text = parameter if parameter else ",".join(f for f in fields if f.strip())
+    if not text:
+        return (MediaRange("*/*"),)
+    ranges = [r for r in _ranges(text) if r.quality > 0]
+    if not ranges:
+        raise NotAcceptable("Accept names no media type that can be served")
+    return tuple(sorted(ranges, key=lambda r: -r.quality))
+
+
+def _ranges(text: str) -> Iterable[MediaRange]:
+    """The members of an Accept field; commas inside quotes do not separate."""
+    at = 0
+    while at < len(text):
+        found = _RANGE.match(text, at)
+        if found is None:
+            comma = text.find(",", at)
+            at = len(text) if comma < 0 else comma + 1
+            continue
+        at = found.end()
+        parameters = []
+        while (one := _PARAMETER.match(text, at)) is not None:
+            value = one[3] if one[2] is None else re.sub(r"\\(.)", r"\1", one[2])
+            parameters.append((one[1].lower(), value.strip()))
+            at = one.end()
+        yield _media_range(f"{found[1]}/{found[2]}".lower(), parameters)
+        comma = text.find(",", at)
+        at = len(text) if comma < 0 else comma + 1
+
+
+def _media_range(kind: str, parameters: list[tuple[str, str]]) -> MediaRange:
+    quality = dict(parameters).get("q", "1")
+    number = float(quality) if re.fullmatch(r"[01](\.\d{0,3})?", quality) else 1.0
+    return MediaRange(kind, tuple(p for p in parameters if p[0] != "q"), number)
+
+
+def for_instances(ranges: Sequence[MediaRange], *, single: bool) -> Form:
+    """The form of retrieved instances (PS3.18 §10.4). `single`: exactly one is asked for.
+
+    Without a transfer syntax the stored one is given: transcoding unasked costs archives dearly
+    and fails for what they cannot decode, where PS3.18 §8.7.3.5.1 would default to Explicit VR
+    Little Endian.
+    """
+    return _form(ranges, types=(DICOM,), single=single, what="application/dicom")
+
+
+def for_frames(ranges: Sequence[MediaRange], *, single: bool) -> Form:
+    """The form of retrieved frames: uncompressed octets or the stored frame's own media type."""
+    types = (OCTET_STREAM, *dict.fromkeys(FRAME_TYPES.values()))
+    return _form(ranges, types=types, single=single, what="application/octet-stream")
+
+
+def for_bulk_data(ranges: Sequence[MediaRange]) -> Form:
+    """The form of bulk data: multipart unless a single part is asked for."""
+    return _form(ranges, types=("*/*",), single=True, what="application/octet-stream")
+
+
+def _form(ranges: Sequence[MediaRange], *, types: Sequence[str], single: bool, what: str) -> Form:
+    multipart = _of_parts(r for r in ranges if r.type in {MULTIPART, "multipart/*", "*/*"})
+    fitting = [(k, s) for k, s in multipart if any(_overlap(k, t) for t in types)]
+    singles = [
+        (r.type, _syntax(r))
+        for r in ranges
+        if r.type != MULTIPART and r.type != "*/*" and any(_overlap(r.type, t) for t in types)
+    ]
+    if fitting:
+        return _chosen(fitting, is_multipart=True)
+    if singles and single:
+        return _chosen(singles, is_multipart=False)
+    shape = "" if single else f"{MULTIPART}; type="
+    raise NotAcceptable(f"Accept must allow {shape}{what}")
+
+
+def _of_parts(ranges: Iterable[MediaRange]) -> list[tuple[str, str]]:
+    return [((r.parameter("type") or "*/*").lower(), _syntax(r)) for r in ranges]
+
+
+def _overlap(wanted: str, offered: str) -> bool:
+    return _fits(wanted, offered) or _fits(offered, wanted)
+
+
+def _syntax(range_: MediaRange) -> str:
+    """The transfer syntax a range names; `*` when it names none; NotAcceptable for nonsense."""
+    named = range_.parameter("transfer-syntax") or ANY
+    if named != ANY and not is_uid(named):
+        raise NotAcceptable("Accept: transfer-syntax must be a UID or *")
+    return named
+
+
+def _chosen(found: list[tuple[str, str]], *, is_multipart: bool) -> Form:
+    syntaxes = tuple(dict.fromkeys(s for _, s in found))
+    return Form(
+        is_multipart=is_multipart,
+        types=tuple(dict.fromkeys(k for k, _ in found)),
+        transfer_syntaxes=(ANY,) if ANY in syntaxes else syntaxes,
+    )
+
+
+def json_type(ranges: Sequence[MediaRange]) -> str:
+    """The media type of metadata and search results; NotAcceptable unless JSON is accepted."""
+    for each in ranges:
+        if _fits(each.type, DICOM_JSON):
+            return DICOM_JSON
+        if each.type == "application/json":
+            return "application/json"
+    raise NotAcceptable("Accept must allow application/dicom+json")
+
+
+def image_type(ranges: Sequence[MediaRange]) -> str:
+    """The media type of a picture, image/jpeg or image/png; NotAcceptable for any other."""
+    for each in ranges:
+        if _fits(each.type, "image/jpeg"):
+            return "image/jpeg"
+        if each.type == "image/png":
+            return "image/png"
+    raise NotAcceptable("Accept must allow image/jpeg or image/png")
+
+
+def parameter_of(content_type: str, name: str) -> str | None:
+    """A parameter of a Content-Type, quoted or not, wherever archives misplace it."""
+    found = re.search(rf'(?:^|[;"\s]){re.escape(name)}\s*=\s*"?([^";,\s]+)', content_type, re.I)
+    return found[1] if found else None

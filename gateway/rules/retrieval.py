@@ -1,0 +1,119 @@
+"""Which archive is asked for what, so that every instance of a target comes exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from gateway.model import Instance, Level, Series, Study, Target
+
+_NOT_AN_IMAGE = frozenset(
+    {
+        "SR", "KO", "PR", "DOC", "RTPLAN", "RTSTRUCT", "RTRECORD", "REG", "FID", "ECG", "HD",
+        "EPS", "RESP", "AU", "PLAN", "RWV", "SMR", "STAIN", "ASMT", "SEG", "TEXTUREMAP",
+    }
+)  # fmt: skip
+_IMAGE_CLASSES = "1.2.840.10008.5.1.4.1.1."
+_OTHER_CLASSES = tuple(
+    f"{_IMAGE_CLASSES}{arc}." for arc in ("9", "11", "66", "67", "68", "88", "104", "481")
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """One request: `target` from any of `archives`, in the order of preference."""
+
+    target: Target
+    archives: tuple[str, ...]
+
+
+def needs_instances(study: Study, target: Target) -> bool:
+    """Whether only the instance level tells who holds all of `target`.
+
+    Equal counts in two archives do not say that they count the same instances.
+    """
+    is_shared = any(len(s.archives) > 1 for s in _series_of(study, target))
+    return is_shared and target.instance_uid is None
+
+
+def plan(study: Study, target: Target) -> tuple[Fetch, ...]:
+    """The requests that together give `target`; () when the study does not hold it.
+
+    `study` is loaded to the level of `target`, and to the instances where `needs_instances`.
+    """
+    series = _series_of(study, target)
+    if target.instance_uid is not None:
+        return tuple(f for s in series for f in _instance_fetch(s, target))
+    if target.level is Level.STUDY and series:
+        whole = [a for a in study.archives if all(a in _full(s) for s in series)]
+        if whole:
+            return (Fetch(target=target, archives=tuple(whole)),)
+    return tuple(f for s in series for f in _series_fetches(study, s))
+
+
+def by_series(study: Study, fetches: Sequence[Fetch]) -> tuple[Fetch, ...]:
+    """The same fetches with whole studies taken apart into their series."""
+    return tuple(
+        one
+        for fetch in fetches
+        for one in (
+            [f for s in study.series or () for f in _series_fetches(study, s)]
+            if fetch.target.level is Level.STUDY
+            else [fetch]
+        )
+    )
+
+
+def _series_of(study: Study, target: Target) -> list[Series]:
+    return [s for s in study.series or () if target.series_uid in {None, s.uid}]
+
+
+def _full(series: Series) -> tuple[str, ...]:
+    """The archives that hold all of a series."""
+    if len(series.archives) < 2 or series.instances is None:
+        return series.archives
+    return tuple(
+        a for a in series.archives if all(a in (i.archives or (a,)) for i in series.instances)
+    )
+
+
+def _instance_fetch(series: Series, target: Target) -> list[Fetch]:
+    """The fetch of one instance, from the archives that hold it."""
+    found = [i for i in series.instances or () if i.uid == target.instance_uid]
+    return [Fetch(target=target, archives=i.archives or series.archives) for i in found]
+
+
+def _series_fetches(study: Study, series: Series) -> list[Fetch]:
+    """A series from one archive, or, where none has all of it, the rest one by one."""
+    target = Target(study_uid=study.uid, series_uid=series.uid)
+    if full := _full(series):
+        return [Fetch(target=target, archives=full)]
+    return [
+        Fetch(target=replace(target, instance_uid=i.uid), archives=i.archives or series.archives)
+        for i in series.instances or ()
+    ]
+
+
+def has_images(series: Series) -> bool:
+    """Whether a picture of this series shows an image rather than a report or a plan."""
+    return (series.modality or "") not in _NOT_AN_IMAGE and series.number_of_instances != 0
+
+
+def representative_series(series: Sequence[Series]) -> Series | None:
+    """The series that stands for its study: the first with images in SeriesNumber order."""
+    return next((s for s in series if has_images(s)), series[0] if series else None)
+
+
+def representative_instance(instances: Sequence[Instance]) -> Instance | None:
+    """The instance that stands for its series: the middle one of its images."""
+    images = [i for i in instances if _is_image(i)] or list(instances)
+    return images[len(images) // 2] if images else None
+
+
+def has_frames(instance: Instance) -> bool:
+    """Whether frames can be asked of an instance; where nothing tells, they can."""
+    return bool(instance.rows) or _is_image(instance)
+
+
+def _is_image(instance: Instance) -> bool:
+    return instance.sop_class_uid is None or not instance.sop_class_uid.startswith(_OTHER_CLASSES)

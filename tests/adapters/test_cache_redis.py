@@ -1,0 +1,444 @@
+"""Redis shared by several processes, and every way in which it can be away."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from gateway.adapters.cache_redis import LOOK_SECONDS, RedisCache
+from gateway.adapters.redis_client import Limits
+from gateway.adapters.redis_envelope import Envelope, key_name, sealed
+from gateway.adapters.redis_store import LOCK_SECONDS, NO_EPOCH
+from gateway.adapters.telemetry import Telemetry
+from gateway.errors import ArchiveTimeout
+from tests.adapters.caches import KEY, PATIENT, Clock, Source, age, settled, shared
+from tests.servers import RedisServer, free_port
+
+BRIEF = Limits(connect_seconds=0.1, operation_seconds=0.05, pause_seconds=2)
+NAME = key_name(KEY)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def pair(
+    redis_server: RedisServer, clock: Clock
+) -> AsyncIterator[tuple[RedisCache, RedisCache]]:
+    """Two processes' caches over one Redis."""
+    caches = shared(clock, redis_server.url), shared(clock, redis_server.url)
+    yield caches
+    for cache in caches:
+        await cache.close()
+
+
+@pytest.fixture
+async def client(redis_server: RedisServer) -> AsyncIterator[redis.asyncio.Redis]:
+    async with redis.asyncio.Redis.from_url(redis_server.url) as client:
+        yield client
+
+
+async def test_two_processes_share_one_load(pair: tuple[RedisCache, RedisCache]) -> None:
+    source = Source(gate=asyncio.Event())
+    loads = [asyncio.ensure_future(cache.load(KEY, source)) for cache in pair for _ in range(100)]
+    await source.started.wait()
+    assert source.gate is not None
+    source.gate.set()
+    assert set(await asyncio.gather(*loads)) == {b"one"}
+    assert source.runs == 1
+
+
+async def test_second_process_finds_what_the_first_loaded(
+    pair: tuple[RedisCache, RedisCache],
+) -> None:
+    await pair[0].load(KEY, Source(b"one"))
+    source = Source(b"two")
+    assert await pair[1].load(KEY, source) == b"one"
+    assert source.runs == 0
+
+
+async def test_value_is_as_old_in_one_process_as_in_the_other(
+    pair: tuple[RedisCache, RedisCache], clock: Clock, redis_server: RedisServer
+) -> None:
+    await pair[0].load(KEY, Source(b"one"))
+    clock.seconds += 40
+    await age(redis_server.url, 40)
+    await pair[1].load(KEY, Source(b"two"))
+    clock.seconds += 21
+    await age(redis_server.url, 21)
+    source = Source(b"two")
+    assert await pair[1].load(KEY, source) == b"one"
+    await settled()
+    assert source.given == [b"one"]
+
+
+async def test_one_process_revalidates_for_both(
+    pair: tuple[RedisCache, RedisCache], clock: Clock, redis_server: RedisServer
+) -> None:
+    for cache in pair:
+        await cache.load(KEY, Source(b"old"))
+    clock.seconds += 61
+    await age(redis_server.url, 61)
+    source = Source(b"new", gate=asyncio.Event())
+    assert [await cache.load(KEY, source) for cache in pair] == [b"old", b"old"]
+    await source.started.wait()
+    assert source.gate is not None
+    source.gate.set()
+    await settled()
+    assert source.runs == 1
+    assert [await cache.load(KEY, source) for cache in pair] == [b"new", b"new"]
+
+
+async def test_what_one_process_forgets_the_other_drops_within_a_second(
+    pair: tuple[RedisCache, RedisCache], clock: Clock
+) -> None:
+    for cache in pair:
+        await cache.load(KEY, Source(b"old"))
+    await pair[0].forget(KEY)
+    clock.seconds += LOOK_SECONDS
+    source = Source(b"new")
+    assert await pair[1].load(KEY, source) == b"new"
+    assert source.given == [None]
+
+
+async def test_load_of_one_process_that_another_forgot_meanwhile_is_not_kept(
+    pair: tuple[RedisCache, RedisCache], clock: Clock
+) -> None:
+    slow = Source(b"old", gate=asyncio.Event())
+    waiting = asyncio.ensure_future(pair[0].load(KEY, slow))
+    await slow.started.wait()
+    await pair[1].forget(KEY)
+    assert await pair[1].load(KEY, Source(b"new")) == b"new"
+    assert slow.gate is not None
+    slow.gate.set()
+    assert await waiting == b"old"
+    clock.seconds += LOOK_SECONDS
+    assert [await cache.load(KEY, Source(b"none")) for cache in pair] == [b"new", b"new"]
+
+
+async def test_waiter_goes_on_its_own_when_the_holder_of_the_lock_died(
+    pair: tuple[RedisCache, RedisCache], client: redis.asyncio.Redis
+) -> None:
+    await client.set(f"{NAME}:lock:{NO_EPOCH.hex()}", b"1", px=round(LOCK_SECONDS * 1000))
+    started = time.monotonic()
+    assert await pair[0].load(KEY, Source(b"one")) == b"one"
+    assert 1.5 < time.monotonic() - started < 10
+    assert await pair[1].load(KEY, Source(b"two")) == b"one"
+
+
+async def test_failed_load_of_one_process_lets_the_other_try_at_once(
+    pair: tuple[RedisCache, RedisCache],
+) -> None:
+    failing = Source(error=ArchiveTimeout("no answer", archive="north"), gate=asyncio.Event())
+    first = asyncio.ensure_future(pair[0].load(KEY, failing))
+    await failing.started.wait()
+    second = asyncio.ensure_future(pair[1].load(KEY, Source(b"one")))
+    assert failing.gate is not None
+    failing.gate.set()
+    with pytest.raises(ArchiveTimeout):
+        await first
+    async with asyncio.timeout(1):
+        assert await second == b"one"
+
+
+async def test_key_names_tell_nothing_of_what_they_are_for(
+    pair: tuple[RedisCache, RedisCache], client: redis.asyncio.Redis
+) -> None:
+    await pair[0].load(KEY, Source())
+    await pair[0].forget(KEY)
+    await pair[0].load(KEY, Source())
+    names = [name.decode() async for name in client.scan_iter("*")]
+    assert names
+    assert all(name.startswith("gw:1:{") and "1.2.3" not in name for name in names)
+    assert all([await client.pttl(name) > 0 for name in names])
+
+
+GARBAGE = {
+    "empty": b"",
+    "text": b"hello",
+    "json": b'{"value": 1}',
+    "magic alone": b"GW",
+    "zeros": bytes(64),
+    "pickle": b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x07garbage\x94.",
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
+async def test_garbage_in_redis_is_a_miss_and_replaced(
+    garbage: bytes, pair: tuple[RedisCache, RedisCache], client: redis.asyncio.Redis
+) -> None:
+    await client.set(NAME, garbage, px=60_000)
+    assert await pair[0].load(KEY, Source(b"one")) == b"one"
+    assert await pair[1].load(KEY, Source(b"two")) == b"one"
+
+
+def _envelope(name: str = NAME, value: bytes = b"planted") -> bytes:
+    return sealed(name, Envelope(value=value, is_absent=False, life_ms=60_000, epoch=NO_EPOCH))
+
+
+TAMPERED = {
+    "cut off": _envelope()[:-1],
+    "longer": _envelope() + b"!",
+    "bit flipped": _envelope()[:-1] + b"D",
+    "of another key": _envelope(name=key_name("study/north/9.9.9")),
+    "of another layout": b"GW\x02" + _envelope()[3:],
+}
+
+
+@pytest.mark.parametrize("raw", TAMPERED.values(), ids=TAMPERED)
+async def test_tampered_value_is_a_miss(
+    raw: bytes, pair: tuple[RedisCache, RedisCache], client: redis.asyncio.Redis
+) -> None:
+    await client.set(NAME, raw, px=60_000)
+    assert await pair[0].load(KEY, Source(b"one")) == b"one"
+
+
+async def test_value_that_would_never_expire_is_a_miss(
+    pair: tuple[RedisCache, RedisCache], client: redis.asyncio.Redis
+) -> None:
+    await client.set(NAME, _envelope())
+    assert await pair[0].load(KEY, Source(b"one")) == b"one"
+
+
+async def test_wrong_redis_types_are_misses_and_replaced(
+    pair: tuple[RedisCache, RedisCache], client: redis.asyncio.Redis
+) -> None:
+    for name in (NAME, f"{NAME}:epoch"):
+        await client.hset(name, "a", "b")
+    assert await pair[0].load(KEY, Source(b"one")) == b"one"
+    assert await pair[1].load(KEY, Source(b"two")) == b"one"
+    await pair[0].forget(KEY)
+    assert await pair[0].load(KEY, Source(b"three")) == b"three"
+
+
+async def test_redis_that_is_not_there_costs_nothing_but_sharing(clock: Clock) -> None:
+    cache = shared(clock, f"redis://127.0.0.1:{free_port()}/0", limits=BRIEF)
+    source = Source()
+    started = time.monotonic()
+    for number in range(200):
+        assert await cache.load(str(number), source) == b"one"
+        assert await cache.load(str(number), source) == b"one"
+    await cache.forget("0")
+    await cache.load("0", source)
+    assert source.runs == 201
+    assert time.monotonic() - started < 1
+    await cache.close()
+
+
+async def test_redis_that_never_answers_is_left_alone_after_a_moment(clock: Clock) -> None:
+    connections = []
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    cache = shared(clock, f"redis://127.0.0.1:{port}/0", limits=BRIEF)
+    started = time.monotonic()
+    for number in range(200):
+        assert await cache.load(str(number), Source()) == b"one"
+    assert time.monotonic() - started < 2
+    assert 1 <= len(connections) <= 4
+    await cache.close()
+    server.close()
+
+
+async def test_frozen_redis_makes_a_hundred_callers_wait_only_once(
+    redis_server: RedisServer, clock: Clock
+) -> None:
+    cache = shared(clock, redis_server.url, limits=BRIEF)
+    await cache.load("warm", Source())
+    redis_server.freeze()
+    started = time.monotonic()
+    values = await asyncio.gather(*(cache.load(str(n), Source()) for n in range(100)))
+    assert set(values) == {b"one"}
+    assert time.monotonic() - started < 2
+    redis_server.thaw()
+    await cache.close()
+
+
+async def test_killed_redis_fails_no_load_and_is_used_again_when_it_is_back(
+    redis_server: RedisServer, clock: Clock
+) -> None:
+    telemetry = Telemetry()
+    cache = shared(clock, redis_server.url, limits=PATIENT, telemetry=telemetry)
+    other = shared(clock, redis_server.url)
+    numbers = itertools.count()
+    for _ in range(5):
+        stop = asyncio.Event()
+
+        async def load_until(stop: asyncio.Event) -> None:
+            while not stop.is_set():
+                number = next(numbers)
+                assert await cache.load(f"study-{number}", Source(b"%d" % number))
+
+        async with asyncio.TaskGroup() as group:
+            loads = [group.create_task(load_until(stop)) for _ in range(5)]
+            await asyncio.to_thread(redis_server.kill)
+            await asyncio.to_thread(redis_server.start)
+            stop.set()
+        assert all(load.exception() is None for load in loads)
+        clock.seconds += PATIENT.pause_seconds
+        key = f"study-{next(numbers)}"
+        await cache.load(key, Source(b"shared"))
+        assert await other.load(key, Source(b"own")) == b"shared"
+    for each in (cache, other):
+        await each.close()
+
+
+async def test_what_was_forgotten_while_redis_was_away_stays_forgotten(
+    redis_server: RedisServer, pair: tuple[RedisCache, RedisCache], clock: Clock
+) -> None:
+    away = shared(clock, redis_server.url, limits=BRIEF)
+    await pair[0].load(KEY, Source(b"old"))
+    await away.load(KEY, Source(b"none"))
+    redis_server.freeze()
+    await away.forget(KEY)
+    redis_server.thaw()
+    assert await away.load(KEY, Source(b"new")) == b"new"
+    clock.seconds += 10
+    assert await away.load("another", Source()) == b"one"
+    assert await pair[1].load(KEY, Source(b"newer")) in {b"new", b"newer"}
+    await away.close()
+
+
+async def test_stale_value_that_redis_lost_is_rebuilt_rather_than_revalidated(
+    redis_server: RedisServer, pair: tuple[RedisCache, RedisCache], clock: Clock
+) -> None:
+    await pair[0].load(KEY, Source(b"old"))
+    clock.seconds += 61
+    redis_server.clear()
+    silent = Source(error=ArchiveTimeout("no answer", archive="north"))
+    assert await pair[0].load(KEY, silent) == b"old"
+    source = Source(b"new")
+    assert await pair[0].load(KEY, source) == b"new"
+    assert source.given == [None]
+
+
+async def test_young_value_that_redis_lost_is_served(
+    redis_server: RedisServer, pair: tuple[RedisCache, RedisCache], clock: Clock
+) -> None:
+    await pair[0].load(KEY, Source(b"one"))
+    clock.seconds += 30
+    redis_server.clear()
+    assert await pair[0].load(KEY, Source(b"two")) == b"one"
+
+
+async def test_full_redis_still_serves_and_takes_writes_again_later(
+    client: redis.asyncio.Redis, pair: tuple[RedisCache, RedisCache], clock: Clock
+) -> None:
+    await pair[0].load(KEY, Source(b"one"))
+    await client.config_set("maxmemory", 1)
+    try:
+        assert await pair[1].load(KEY, Source(b"two")) == b"one"
+        started = time.monotonic()
+        for number in range(20):
+            assert await pair[0].load(str(number), Source()) == b"one"
+        assert time.monotonic() - started < 1
+    finally:
+        await client.config_set("maxmemory", 0)
+    clock.seconds += PATIENT.full_pause_seconds
+    await pair[0].load("later", Source(b"shared"))
+    assert await pair[1].load("later", Source(b"own")) == b"shared"
+
+
+async def test_wrong_password_is_never_an_error(
+    client: redis.asyncio.Redis, redis_server: RedisServer, clock: Clock
+) -> None:
+    url = redis_server.url.replace("redis://", "redis://:wrong@")
+    await client.config_set("requirepass", "right")
+    try:
+        cache = shared(clock, url, limits=BRIEF)
+        for number in range(20):
+            assert await cache.load(str(number), Source()) == b"one"
+        await cache.close()
+    finally:
+        await client.config_set("requirepass", "")
+
+
+async def test_read_only_replica_is_read_and_not_written(
+    client: redis.asyncio.Redis, pair: tuple[RedisCache, RedisCache]
+) -> None:
+    await pair[0].load(KEY, Source(b"one"))
+    await client.replicaof("127.0.0.1", str(free_port()))
+    try:
+        started = time.monotonic()
+        for number in range(20):
+            assert await pair[1].load(str(number), Source()) == b"one"
+        assert time.monotonic() - started < 1
+        assert await pair[1].load(KEY, Source(b"two")) == b"one"
+    finally:
+        await client.replicaof("NO", "ONE")
+
+
+async def test_cancelled_callers_never_get_another_ones_value(
+    redis_server: RedisServer, clock: Clock
+) -> None:
+    cache = shared(clock, redis_server.url)
+    for number in range(50):
+        await cache.load(f"study-{number}", Source(b"%d" % number))
+    for round_number in range(20):
+        clock.seconds += LOOK_SECONDS
+        loads = [
+            asyncio.ensure_future(cache.load(f"study-{number}", Source(b"lost")))
+            for number in range(50)
+        ]
+        for _ in range(round_number % 7):
+            await asyncio.sleep(0)
+        for load in loads[::2]:
+            load.cancel()
+        results = await asyncio.gather(*loads, return_exceptions=True)
+        assert results[1::2] == [b"%d" % number for number in range(1, 50, 2)]
+    await cache.close()
+
+
+HOLDER = """
+import asyncio, sys, os, signal
+from tests.adapters.caches import Clock, Source, shared, KEY
+
+async def main():
+    source = Source(gate=asyncio.Event())
+    load = asyncio.ensure_future(shared(Clock(), sys.argv[1]).load(KEY, source))
+    await source.started.wait()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_process_killed_while_it_loads_delays_the_others_by_two_seconds(
+    redis_server: RedisServer, clock: Clock
+) -> None:
+    root = Path(__file__).parents[2]
+    await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", HOLDER, redis_server.url], cwd=root, check=False
+    )
+    cache = shared(clock, redis_server.url)
+    started = time.monotonic()
+    assert await cache.load(KEY, Source(b"one")) == b"one"
+    assert 1.5 < time.monotonic() - started < 10
+    await cache.close()
+
+
+async def test_outcomes_are_counted_by_layer(redis_server: RedisServer, clock: Clock) -> None:
+    telemetry = Telemetry()
+    cache = shared(clock, redis_server.url, telemetry=telemetry)
+    await cache.load(KEY, Source())
+    clock.seconds += LOOK_SECONDS
+    await cache.load(KEY, Source())
+    text = telemetry.exposition()[0].decode()
+    assert 'gateway_cache_reads_total{layer="redis",outcome="miss"} 1.0' in text
+    assert 'gateway_cache_reads_total{layer="redis",outcome="hit"} 1.0' in text
+    await cache.close()

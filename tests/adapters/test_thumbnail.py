@@ -1,0 +1,151 @@
+"""Pictures are drawn in workers that may die; whoever asked for another one does not notice."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pydicom
+import pytest
+from PIL import Image
+
+from gateway.adapters.thumbnail import CannotDraw, PictureRequest, PictureWorker
+
+FILES = Path(pydicom.__file__).parent / "data/test_files"
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[PictureWorker]:
+    made = PictureWorker(processes=1)
+    yield made
+    await made.close()
+
+
+async def test_image_is_drawn_within_the_box(worker: PictureWorker) -> None:
+    picture = await worker.draw(
+        (FILES / "693_J2KI.dcm").read_bytes(), PictureRequest(width=128, height=64)
+    )
+
+    assert (picture.width, picture.height) == (64, 64)
+    assert Image.open(io.BytesIO(picture.content)).size == (64, 64)
+    assert picture.content.startswith(b"\xff\xd8\xff")
+
+
+async def test_small_image_is_not_enlarged(worker: PictureWorker) -> None:
+    picture = await worker.draw(
+        (FILES / "MR_small.dcm").read_bytes(), PictureRequest(media_type="image/png")
+    )
+
+    assert (picture.width, picture.height) == (64, 64)
+    assert picture.content.startswith(b"\x89PNG")
+
+
+async def test_report_cannot_be_drawn(worker: PictureWorker) -> None:
+    with pytest.raises(CannotDraw, match="no pixel data"):
+        await worker.draw((FILES / "reportsi.dcm").read_bytes(), PictureRequest())
+
+
+async def test_frame_beyond_the_last_cannot_be_drawn(worker: PictureWorker) -> None:
+    with pytest.raises(CannotDraw, match="no such frame"):
+        await worker.draw((FILES / "examples_ybr_color.dcm").read_bytes(), PictureRequest(frame=31))
+
+
+async def test_garbage_cannot_be_drawn_and_costs_nobody_else(worker: PictureWorker) -> None:
+    with pytest.raises(CannotDraw):
+        await worker.draw(b"\0" * 128 + b"DICM" + b"\xff" * 1000, PictureRequest())
+
+    picture = await worker.draw((FILES / "CT_small.dcm").read_bytes(), PictureRequest())
+
+    assert picture.width == 128
+
+
+async def test_worker_that_is_killed_costs_only_its_own_request() -> None:
+    worker = PictureWorker(processes=1)
+    content = (FILES / "CT_small.dcm").read_bytes()
+    await worker.draw(content, PictureRequest())
+    (pid,) = _children()
+
+    os.kill(pid, signal.SIGSTOP)
+    stuck = asyncio.ensure_future(worker.draw(content, PictureRequest()))
+    await asyncio.sleep(0)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(CannotDraw, match="crashed"):
+        await stuck
+
+    assert (await worker.draw(content, PictureRequest())).width == 128
+    assert pid not in _children()
+    await worker.close()
+
+
+async def test_request_that_takes_too_long_is_given_up_and_its_worker_ends() -> None:
+    worker = PictureWorker(processes=1, wall_seconds=0.01)
+
+    with pytest.raises(CannotDraw, match="too long"):
+        await worker.draw((FILES / "CT_small.dcm").read_bytes(), PictureRequest())
+
+    assert _children() == set()
+    await worker.close()
+
+
+async def test_caller_who_leaves_takes_the_worker_along() -> None:
+    worker = PictureWorker(processes=1)
+    content = (FILES / "CT_small.dcm").read_bytes()
+    await worker.draw(content, PictureRequest())
+    (pid,) = _children()
+    os.kill(pid, signal.SIGSTOP)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(worker.draw(content, PictureRequest()), 0.05)
+
+    assert pid not in _children()
+    assert (await worker.draw(content, PictureRequest())).width == 128
+    await worker.close()
+
+
+async def test_several_requests_share_the_workers() -> None:
+    worker = PictureWorker(processes=2)
+    content = (FILES / "MR_small.dcm").read_bytes()
+
+    pictures = await asyncio.gather(*(worker.draw(content, PictureRequest()) for _ in range(8)))
+
+    assert len({p.content for p in pictures}) == 1
+    assert len(_children()) == 2
+    await worker.close()
+    assert _children() == set()
+
+
+async def test_nothing_is_started_before_it_is_needed() -> None:
+    worker = PictureWorker()
+
+    assert _children() == set()
+    await worker.close()
+
+
+async def test_picture_of_an_archive_is_scaled_down(worker: PictureWorker) -> None:
+    large = io.BytesIO()
+    Image.new("RGB", (2294, 1914), "red").save(large, "PNG")
+
+    small = await worker.fit(large.getvalue(), 128, 128, "image/jpeg")
+
+    picture = Image.open(io.BytesIO(small))
+    assert picture.format == "JPEG"
+    assert picture.size == (128, 107)
+
+
+async def test_picture_bomb_is_refused(worker: PictureWorker) -> None:
+    bomb = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(bomb, "PNG", compress_level=1)
+
+    with pytest.raises(CannotDraw):
+        await worker.fit(bomb.getvalue(), 128, 128, "image/jpeg")
+
+
+def _children() -> set[int]:
+    """The processes that this one started as picture workers and has not buried."""
+    mine = Path(f"/proc/{os.getpid()}/task")
+    pids = {p for task in mine.iterdir() for p in (task / "children").read_text().split()}
+    return {int(p) for p in pids if "picture_process" in Path(f"/proc/{p}/cmdline").read_text()}

@@ -1,0 +1,1 @@
+"""The whole gateway against real archives, Redis, clients and a browser."""
