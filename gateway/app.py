@@ -25,11 +25,12 @@ from gateway.adapters.http_client import ArchiveClient, Limits
 from gateway.adapters.redis_client import DEFAULT_LIMITS, connect
 from gateway.adapters.telemetry import Telemetry, configure_log
 from gateway.adapters.thumbnail import PictureWorker
-from gateway.archives import Archive, Archives, Cache
+from gateway.archives import Archives, Cache
 from gateway.catalog import Catalog
 from gateway.config import DicomwebArchive as DicomwebSection
 from gateway.config import FolderArchive as FolderSection
 from gateway.config import Settings
+from gateway.fan_out import Archive
 from gateway.http_server import (
     CATALOG,
     DRAINING,
@@ -127,35 +128,49 @@ def run(settings: Settings, started: Callable[[], None] = lambda: None) -> None:
     if settings.server.workers == 1:
         _run_loop(_serve(settings, _bound(settings), started))
         return
-    with _bound(settings):  # the port is known to be free before any process starts
-        processes = [
-            multiprocessing.get_context("spawn").Process(target=_run_worker, args=(settings,))
+    with _bound(settings) as bound:  # the port is known to be free before any process starts
+        server = settings.server.model_copy(update={"port": bound.getsockname()[1]})
+        shared = settings.model_copy(update={"server": server})
+        processes: list[BaseProcess] = [
+            multiprocessing.get_context("spawn").Process(target=_run_worker, args=(shared,))
             for _ in range(settings.server.workers)
         ]
         for process in processes:
             process.start()
-    started()
-    _supervise(processes)
+        started()
+        _supervise(processes)
 
 
 def _run_worker(settings: Settings) -> None:
     configure_log(sys.stderr)
-    _run_loop(_serve(settings, _bound(settings), lambda: None))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes as SIGTERM from the parent
+    _run_loop(_serve(settings, _bound(settings), lambda: None, (signal.SIGTERM,)))
 
 
-def _supervise(processes: Sequence[BaseProcess]) -> None:
-    """Waits for the workers; passes signals on; when one dies, the others are stopped too."""
+def _supervise(processes: list[BaseProcess]) -> None:
+    """Waits for the workers and passes signals on, once each: a second one ends them at once.
+
+    SystemExit when a worker ends that was not told to; the others are stopped too.
+    """
+    is_told = False
 
     def stop(number: int, frame: object) -> None:
+        nonlocal is_told
+        is_told = True
         for process in processes:
             process.terminate()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     multiprocessing.connection.wait([p.sentinel for p in processes])
-    stop(signal.SIGTERM, None)
+    is_crash = not is_told
+    if is_crash:
+        _log.error("a worker ended unasked; stopping")
+        stop(signal.SIGTERM, None)
     for process in processes:
         process.join()
+    if is_crash:
+        raise SystemExit(1)
 
 
 def _bound(settings: Settings) -> socket.socket:
@@ -184,7 +199,12 @@ def _run_loop(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-async def _serve(settings: Settings, bound: socket.socket, started: Callable[[], None]) -> None:
+async def _serve(
+    settings: Settings,
+    bound: socket.socket,
+    started: Callable[[], None],
+    signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
+) -> None:
     """Serves on `bound` until told to stop; then lets running answers finish for a while."""
     app = build_app(settings)
     runner = web.AppRunner(
@@ -197,7 +217,7 @@ async def _serve(settings: Settings, bound: socket.socket, started: Callable[[],
     await runner.setup()
     try:
         await web.SockSite(runner, bound).start()
-        stop = _stop_signal()
+        stop = _stop_signal(signals)
         _log.info("serving", host=settings.server.host, port=bound.getsockname()[1])
         started()
         await stop.wait()
@@ -207,8 +227,8 @@ async def _serve(settings: Settings, bound: socket.socket, started: Callable[[],
         await runner.cleanup()
 
 
-def _stop_signal() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; a second one ends the process at once."""
+def _stop_signal(signals: Sequence[signal.Signals]) -> asyncio.Event:
+    """Set by the first of `signals`; a second one ends the process at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -218,6 +238,6 @@ def _stop_signal() -> asyncio.Event:
             signal.raise_signal(number)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in signals:
         loop.add_signal_handler(number, stopped, number)
     return stop

@@ -10,21 +10,23 @@ silence           an archive that fails costs its part of the answer, and is nam
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from gateway.archives import MAX_ROWS, Archives, Health
+from gateway.archives import Archives
+from gateway.counting import counted
 from gateway.errors import NotAcceptable, NotFound
+from gateway.fan_out import Health
 from gateway.model import Consumer, Found, Instance, Level, Loaded, Part, Series, Study, Target
 from gateway.rules import dicom_json as dj
-from gateway.rules import policy, qido, records, retrieval
+from gateway.rules import merging, policy, qido_rows, records, retrieval
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.media import Form
 from gateway.rules.qido import Query
 from gateway.rules.retrieval import Fetch
+from gateway.searching import Searched, page_rows
 
 _LARGE_STUDY_INSTANCES = 2000
 _T = TypeVar("_T")
@@ -64,13 +66,13 @@ class Catalog:
     async def search(self, consumer: Consumer, query: Query) -> Found[Dataset]:
         """QIDO-RS (PS3.18 §10.6): the rows of the page asked for. Unavailable: all are silent."""
         found = await self._archives.search(query)
-        rows = qido.merged([r for _, r in found.answers], query.level)
+        merged = qido_rows.merged([r for _, r in found.answers], query.level)
+        rows = _in_order(merged, found, lambda r: dj.text(r, dj.STUDY_INSTANCE_UID))
         page = _page(rows, query)
-        if query.level is Level.STUDY:
-            page = await self._counted(page, _holders([r for _, r in found.answers]))
+        shown, silent = await counted(self._archives, query, found.answers, page)
         return Found(
-            items=tuple(policy.visible_rows(consumer, page)),
-            silent=found.silent,
+            items=tuple(policy.visible_rows(consumer, shown)),
+            silent=tuple(dict.fromkeys(found.silent + silent)),
             has_more=found.has_more or query.offset + len(page) < len(rows),
         )
 
@@ -82,7 +84,8 @@ class Catalog:
             for row in rows:
                 if (study := records.study(archive.origin, row)) is not None:
                     parts.setdefault(study.uid, []).append(study)
-        page = _page([records.merge(p) for p in parts.values()], query)
+        merged = [merging.merge(p) for p in parts.values()]
+        page = _page(_in_order(merged, found, lambda s: s.uid), query)
         shown = (policy.visible(consumer, s) for s in page)
         return Found(
             items=tuple(s for s in shown if s is not None),
@@ -108,26 +111,29 @@ class Catalog:
         loaded = await self._located(consumer, target)
         if target.frames and not retrieval.has_frames(_instance(loaded.study, target)):
             raise NotFound("this instance has no frames")
-        async with aclosing(self._parts(retrieval.plan(loaded.study, target), form)) as parts:
+        fetches, silent = await self._answering(loaded, target)
+        async with aclosing(self._parts(fetches, form)) as parts:
             first = await anext(parts, None)
             if first is None:
                 raise NotFound("nothing to retrieve")
             if not form.takes(first.content_type):
                 raise NotAcceptable(f"available as {first.content_type.split(';')[0]} only")
-            yield Retrieved(parts=_chained(first, parts), silent=loaded.silent)
+            async with aclosing(_chained(first, parts)) as chained:
+                yield Retrieved(parts=chained, silent=silent)
 
     @asynccontextmanager
     async def metadata(self, consumer: Consumer, target: Target) -> AsyncIterator[Metadata]:
         """The metadata of every instance of `target`, in batches."""
         loaded = await self._located(consumer, target)
-        fetches = retrieval.plan(loaded.study, target)
+        fetches, silent = await self._answering(loaded, target)
         if (loaded.study.number_of_instances or 0) > _LARGE_STUDY_INSTANCES:
             fetches = retrieval.by_series(loaded.study, fetches)
         async with aclosing(self._batches(fetches)) as batches:
             first = await anext(batches, None)
             if first is None:
                 raise NotFound("no metadata")
-            yield Metadata(batches=_chained(first, batches), silent=loaded.silent)
+            async with aclosing(_chained(first, batches)) as chained:
+                yield Metadata(batches=chained, silent=silent)
 
     @asynccontextmanager
     async def bulk_data(
@@ -137,7 +143,7 @@ class Catalog:
         loaded = await self._located(consumer, target)
         async with AsyncExitStack() as stack:
             for fetch in retrieval.plan(loaded.study, target):
-                parts = await self._archives.bulk_data(stack, fetch, path)
+                parts = await self._archives.delivery.bulk_data(stack, fetch, path)
                 if (part := await anext(parts, None)) is not None:
                     yield part
                     return
@@ -174,38 +180,41 @@ class Catalog:
             raise NotFound(f"no such {target.level.value}")
         return loaded
 
-    async def _counted(
-        self, rows: Sequence[Dataset], holders: Mapping[str, int]
-    ) -> Sequence[Dataset]:
-        """Study rows with the counts and modalities of the whole study.
-
-        The record is asked where several archives hold a study, or an archive does not count.
-        """
-        counted = []
-        for row in rows:
-            uid = dj.text(row, dj.STUDY_INSTANCE_UID) or ""
-            known = all(dj.values(row, tag) for tag in qido.COUNTED)
-            if known and holders.get(uid, 1) < 2:
-                counted.append(row)
-                continue
-            try:
-                loaded = await self._archives.record(uid, Level.SERIES)
-            except NotFound:  # gone since the search
-                continue
-            if any(s.is_uneven for s in loaded.study.series or ()):
-                loaded = await self._archives.record(uid, Level.INSTANCE)
-            counted.append(row | records.counts(loaded.study))
-        return counted
+    async def _answering(
+        self, loaded: Loaded, target: Target
+    ) -> tuple[Sequence[Fetch], tuple[str, ...]]:
+        """The requests that together give `target`, and the archives whose share is missing."""
+        fetches, silent = await self._archives.delivery.answering(
+            retrieval.plan(loaded.study, target)
+        )
+        if target.instance_uid is not None:
+            return fetches, ()  # found: nobody can hold more of it
+        return fetches, tuple(dict.fromkeys(loaded.silent + silent))
 
     async def _parts(self, fetches: Sequence[Fetch], form: Form) -> AsyncGenerator[Part, None]:
+        """The parts of all fetches; of several, those that are gone since are passed over."""
         for fetch in fetches:
             async with AsyncExitStack() as stack:
-                async for part in await self._archives.opened(stack, fetch, form):
+                try:
+                    parts = await self._archives.delivery.opened(stack, fetch, form)
+                except NotFound:
+                    if len(fetches) == 1:
+                        raise
+                    continue
+                async for part in parts:
                     yield part
 
     async def _batches(self, fetches: Sequence[Fetch]) -> AsyncGenerator[list[bytes], None]:
+        """The metadata of all fetches, those that are gone since or empty passed over."""
         for fetch in fetches:
-            yield await self._archives.metadata(fetch)
+            try:
+                batch = await self._archives.delivery.metadata(fetch)
+            except NotFound:
+                if len(fetches) == 1:
+                    raise
+                continue
+            if batch:
+                yield batch
 
 
 def _visible(consumer: Consumer, loaded: Loaded) -> Loaded:
@@ -223,23 +232,22 @@ def _instance(study: Study, target: Target) -> Instance:
     )
 
 
+def _in_order(
+    items: Sequence[_T], found: Searched, uid: Callable[[_T], str | None]
+) -> Sequence[_T]:
+    """Studies in the order in which they were met, so that every page cuts the same list."""
+    if not found.order:
+        return items
+    return sorted(items, key=lambda i: found.order.get(uid(i) or "", len(found.order)))
+
+
 def _page(items: Sequence[_T], query: Query) -> Sequence[_T]:
     """The part of the merged order that `limit` and `offset` ask for."""
-    most = MAX_ROWS if query.study_uid is None else len(items)
-    limit = most if query.limit is None else query.limit
-    return items[query.offset : query.offset + limit]
+    most = page_rows(query)
+    return items[query.offset :] if most is None else items[query.offset : query.offset + most]
 
 
-def _holders(rows_by_archive: Sequence[Sequence[Dataset]]) -> Counter[str]:
-    """How many archives gave a row of each study."""
-    return Counter(
-        uid
-        for rows in rows_by_archive
-        for uid in {dj.text(r, dj.STUDY_INSTANCE_UID) or "" for r in rows}
-    )
-
-
-async def _chained(first: _T, rest: AsyncIterator[_T]) -> AsyncIterator[_T]:
+async def _chained(first: _T, rest: AsyncIterator[_T]) -> AsyncGenerator[_T, None]:
     yield first
     async for item in rest:
         yield item

@@ -8,15 +8,17 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from io import StringIO
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import orjson
 import typer
 from aiohttp import web
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
+from ruamel.yaml import YAML
 
 from gateway import __version__
 from gateway import app as gateway_app
@@ -106,6 +108,7 @@ def demo(
             demonstration.build(folder / "dicom")
         built.touch()
     settings = demonstration.settings((folder / "dicom").absolute(), port or 8080)
+    (folder / "gateway.yaml").write_text(_as_yaml(settings))
 
     def tell() -> None:
         _print_urls("The demonstration is ready; Ctrl-C ends it.", demonstration.urls(settings))
@@ -210,6 +213,13 @@ def _run(settings: Settings, started: Callable[[], None]) -> None:
         )
 
 
+def _as_yaml(settings: Settings) -> str:
+    """What differs from the defaults, as a configuration file that other commands can use."""
+    out = StringIO()
+    YAML().dump(settings.model_dump(mode="json", exclude_defaults=True), out)
+    return out.getvalue()
+
+
 def _tell_what_is_served(settings: Settings) -> None:
     base = settings.server.public_url
     shown = [("Console", f"{base}/"), ("DICOMweb", f"{base}/dicom-web"), ("FHIR", f"{base}/fhir")]
@@ -257,20 +267,30 @@ def _mistakes_as_json(file: Path, found: Sequence[Mistake]) -> bytes:
 
 
 def _print_targets(answer: Mapping[str, object]) -> None:
-    """The answer of `/resolve` as a table; URLs whole, so that they can be copied."""
+    """The answer of `/resolve`, a table for each target; URLs whole, so that they can be copied."""
     console = Console()
-    table = Table("target", "type", "decided by", "endpoint", "URL, or why there is none")
     targets = answer["targets"]
-    for one in targets if isinstance(targets, list) else ():
-        uid = one["instance"] or one["series"] or answer["study"]
-        endpoint = one["endpoint"]["id"] if one["endpoint"] else "-"
-        url = one["url"] or "; ".join([*one["warnings"], one["why"]][:1])
-        cells = (f"{one['level']} {uid}", one["connection_type"], one["decided_by"], endpoint, url)
-        table.add_row(*(Text(str(cell or "-"), overflow="fold") for cell in cells))
-    console.print(table)
+    for (level, uid), group in groupby(
+        targets if isinstance(targets, list) else (),
+        key=lambda t: (t["level"], t["instance"] or t["series"] or answer["study"]),
+    ):
+        console.print(Text.assemble(f"{level} ", (str(uid), "bold")), soft_wrap=True)
+        rows = [_target_row(target) for target in group]
+        widths = [max(len(row[at]) for row in rows) for at in range(3)]
+        for row in rows:
+            cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=False))
+            _print_line(console, f"  {'  '.join((*cells, row[3]))}")
     warnings = answer["warnings"]
     for warning in warnings if isinstance(warnings, list) else ():
         _print_line(Console(stderr=True), f"warning: {warning}")
+
+
+def _target_row(target: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Connection type, endpoint, the level that decided, and the URL or why there is none."""
+    endpoint = target["endpoint"]["id"] if target["endpoint"] else "-"
+    decided = f"by {target['decided_by']}" if target["decided_by"] else "-"
+    url = target["url"] or "; ".join([*target["warnings"], target["why"]][:1])
+    return target["connection_type"], endpoint, decided, url
 
 
 def _print_line(console: Console, text: str) -> None:

@@ -166,9 +166,9 @@ class Archive(Section):
     timezone: Annotated[str, AfterValidator(_zone)] | None = None
     """IANA zone of times without an offset; without it FHIR resources give the date alone."""
     patient_system: str | None = None
-    """Identifier system of Patient IDs whose issuer the archive does not tell."""
+    """Identifier system of Patient IDs whose issuer has no system of its own."""
     accession_system: str | None = None
-    """Identifier system of Accession Numbers whose issuer the archive does not tell."""
+    """Identifier system of Accession Numbers whose issuer has no system of its own."""
     issuer_systems: dict[str, str] = {}
     """Identifier system for each local issuer namespace (IssuerOfPatientID and the like)."""
     publish: dict[PublishedType, WebUrl] = {}
@@ -244,7 +244,19 @@ class Fhir(Section):
     max_count: Annotated[int, Field(ge=1, le=1000)] = 100
     """Entries on a page at the most, whatever `_count` says."""
     max_candidates: Annotated[int, Field(ge=1, le=100000)] = 1000
-    """Studies that one search may look at before it is refused as too costly."""
+    """Studies that one search may look at; beyond: a partial page, or 403 in strict handling."""
+    allow_broad_searches: bool = True
+    """Lets searches through that archives cannot narrow, within `max_candidates`; else 403."""
+    nested_keys: bool = False
+    """The archives match keys inside sequences: Accession Numbers and body sites of series.
+
+    Without it, an Accession Number that only a series' request tells is found beside a patient or
+    a study alone, and body sites are looked for study by study.
+    """
+    accession_as_identifier: bool = False
+    """Writes Accession Numbers among `ImagingStudy.identifier`, besides `basedOn`."""
+    patient_identifier_type: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,10}$")] | None = None
+    """Code of v2-0203 for the type of Patient IDs, such as MR; null: DICOM does not say it."""
 
 
 class TemplateViewer(Section):

@@ -2,6 +2,7 @@
 
     GatewayError
     ├── BadRequest 400 invalid           a parameter, body or path that cannot be understood
+    │   └── NotSupported 400 not-supported  well-formed, and not offered here
     ├── Unauthorized 401 login
     ├── Forbidden 403 forbidden
     │   └── TooCostly 403 too-costly
@@ -16,6 +17,7 @@
     │   ├── ArchiveTimeout 504 timeout
     │   └── ArchiveBusy 503 throttled
     └── Unavailable 503 transient        nothing trustworthy is known while archives are silent
+        └── NoAnswerInTime 504 timeout   the same, and all of them let their time pass
 
     ConfigurationError                   never a response: start-up and the command line
 
@@ -47,6 +49,13 @@ class BadRequest(GatewayError):
     def __init__(self, message: str, *, parameter: str | None = None) -> None:
         super().__init__(message)
         self.parameter = parameter
+
+
+class NotSupported(BadRequest):
+    """The request is well-formed and asks for what is not offered here."""
+
+    code = "not-supported"
+    title = "Not supported"
 
 
 class Unauthorized(GatewayError):
@@ -158,12 +167,24 @@ class ArchiveBusy(ArchiveError):
 
 
 class Unavailable(GatewayError):
-    """Nothing trustworthy is known while the named archives are silent."""
+    """Nothing trustworthy is known while `archives` are silent; (): it is not said which."""
 
     status = 503
     code = "transient"
     title = "Unavailable"
     retry_after_seconds = 10
+
+    def __init__(self, message: str, *, archives: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.archives = archives
+
+
+class NoAnswerInTime(Unavailable):
+    """The same, and every one of them let its time pass."""
+
+    status = 504
+    code = "timeout"
+    title = "No answer in time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What every request has in common: its id, who asks, how errors look, how bodies stream out.
+"""What every request has in common: its id, who asks, how errors look.
 
 `errors_to_responses` alone turns an error into a response, in the dialect of the surface: an
 OperationOutcome below /fhir, a page for people at / and /iid, problem+json (RFC 9457) elsewhere.
@@ -7,11 +7,15 @@ OperationOutcome below /fhir, a page for people at / and /iid, problem+json (RFC
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
+import os
 import re
 import secrets
+import socket
+import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -24,10 +28,9 @@ from gateway.adapters.telemetry import Telemetry
 from gateway.catalog import Catalog
 from gateway.config import Settings
 from gateway.errors import BadRequest, GatewayError, NotFound, PayloadTooLarge
-from gateway.model import Consumer, Part, Target
+from gateway.model import Consumer, Target
 from gateway.pictures import Pictures
 from gateway.rules import dicom_json as dj
-from gateway.rules.media import Form
 
 CATALOG = web.AppKey("catalog", Catalog)
 SETTINGS = web.AppKey("settings", Settings)
@@ -36,11 +39,12 @@ TELEMETRY = web.AppKey("telemetry", Telemetry)
 DRAINING = web.AppKey("draining", asyncio.Event)
 CONSUMER: web.RequestKey[Consumer] = web.RequestKey("consumer", Consumer)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+BEGUN: web.RequestKey[bool] = web.RequestKey("begun", bool)
 
 MAX_BODY_BYTES = 16 << 20
-_WRITE_STALL_SECONDS = 30
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _NO_CONTENT_SNIFFING = {"X-Content-Type-Options": "nosniff"}
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _CORS_ALLOWED = (
     "Accept, Authorization, Content-Type, If-None-Match, Prefer, X-API-Key, X-Request-Id"
 )
@@ -93,16 +97,14 @@ async def errors_to_responses(request: web.Request, handler: _Handler) -> web.St
         return await handler(request)
     except GatewayError as error:
         if _has_begun(request):
+            _cut(request, error.code)
             raise
         return error_response(request, error)
-    except web.HTTPRequestEntityTooLarge:
-        return error_response(request, PayloadTooLarge("the body is too large"))
-    except web.HTTPNotFound:
-        return error_response(request, NotFound("no such resource"))
     except web.HTTPException as error:
-        return _plain_error(request, error)
-    except Exception:
+        return _refused(request, error)
+    except Exception as error:
         if _has_begun(request):
+            _cut(request, type(error).__name__)
             raise
         _log.exception("unforeseen", request_id=request[REQUEST_ID], route=_route(request))
         return error_response(request, GatewayError("the gateway failed; see its log"))
@@ -121,15 +123,21 @@ def error_response(request: web.Request, error: GatewayError) -> web.Response:
     )
 
 
-def _plain_error(request: web.Request, raised: web.HTTPException) -> web.Response:
-    """What aiohttp itself refuses (405 and the like), in our words and with its headers."""
+def _refused(request: web.Request, raised: web.HTTPException) -> web.Response:
+    """What aiohttp itself refuses (404, 405 and the like), in our words and with its headers."""
+    if raised.status == HTTPStatus.NOT_FOUND:
+        return error_response(request, NotFound("no such resource"))
+    if raised.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return error_response(request, PayloadTooLarge("the body is too large"))
+    allowed = {"Allow": raised.headers["Allow"]} if "Allow" in raised.headers else {}
+    if request.method == "OPTIONS" and allowed:
+        return web.Response(status=204, headers=allowed)
     error = GatewayError(f"{request.method} is not possible here")
     error.status = raised.status
     error.code = "not-supported"
     error.title = HTTPStatus(raised.status).phrase
     response = error_response(request, error)
-    if "Allow" in raised.headers:
-        response.headers["Allow"] = raised.headers["Allow"]
+    response.headers.update(allowed)
     return response
 
 
@@ -181,8 +189,28 @@ def _page(request: web.Request, error: GatewayError) -> tuple[bytes, str]:
 
 
 def _has_begun(request: web.Request) -> bool:
-    """Whether bytes of an answer have left already."""
-    return request.writer is not None and request.writer.output_size > 0
+    """Whether the head of an answer is decided, and may be on its way, already."""
+    return BEGUN in request
+
+
+def _cut(request: web.Request, cause: str) -> None:
+    """Breaks the connection, so that what was sent cannot be taken for a whole answer.
+
+    By a reset: an answer to HTTP/1.0 that ends without one looks complete.
+    """
+    _log.warning("answer cut", request_id=request[REQUEST_ID], cause=cause)
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return
+    connection = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError, AttributeError), _same_socket(connection) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
+
+
+def _same_socket(connection: Any) -> socket.socket:
+    """A socket of our own on the same connection: loops let nobody change theirs."""
+    return socket.socket(fileno=os.dup(connection.fileno()))
 
 
 def _route(request: web.Request) -> str:
@@ -208,6 +236,7 @@ def _is_allowed_origin(request: web.Request) -> bool:
 
 async def common_headers(request: web.Request, response: web.StreamResponse) -> None:
     """on_response_prepare: what every answer carries, streamed ones and errors included."""
+    request[BEGUN] = True
     response.headers["X-Request-Id"] = request[REQUEST_ID]
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Cache-Control", "private, no-cache")
@@ -243,98 +272,3 @@ def warnings_of(silent: tuple[str, ...], *more: str) -> list[str]:
     """Warning fields (PS3.18 §8.3.4.4): which archives are missing from the answer, and `more`."""
     said = [f"archive {a} did not answer; the result may be incomplete" for a in silent]
     return [f'299 gateway "{text}"' for text in (*said, *more)]
-
-
-async def stream_parts(
-    request: web.Request,
-    parts: AsyncIterator[Part],
-    form: Form,
-    *,
-    silent: tuple[str, ...] = (),
-) -> web.StreamResponse:
-    """Parts as multipart/related, or the only one as it is. 206 where archives are silent."""
-    first = await anext(parts)
-    response = web.StreamResponse(status=206 if silent else 200)
-    for warning in warnings_of(silent):
-        response.headers.add("Warning", warning)
-    if form.is_multipart:
-        await _stream_multipart(request, response, first, parts)
-        return response
-    response.headers["Content-Type"] = first.content_type
-    response.headers["Content-Disposition"] = "attachment"
-    if first.length is not None:
-        response.content_length = first.length
-    await response.prepare(request)
-    if request.method != "HEAD":
-        await _write_all(response, first.chunks)
-        await response.write_eof()
-    return response
-
-
-async def _stream_multipart(
-    request: web.Request,
-    response: web.StreamResponse,
-    first: Part,
-    rest: AsyncIterator[Part],
-) -> None:
-    """PS3.18 §8.6.1.2.1. The closing delimiter is written only when every part came whole."""
-    boundary = secrets.token_hex(16)
-    kind = first.content_type.split(";")[0].strip()
-    response.headers["Content-Type"] = f'multipart/related; type="{kind}"; boundary={boundary}'
-    await response.prepare(request)
-    if request.method == "HEAD":
-        return
-    part: Part | None = first
-    while part is not None:
-        size = "" if part.length is None else f"Content-Length: {part.length}\r\n"
-        head = f"--{boundary}\r\nContent-Type: {part.content_type}\r\n{size}\r\n"
-        await _write(response, head.encode("latin-1"))
-        await _write_all(response, part.chunks)
-        await _write(response, b"\r\n")
-        part = await anext(rest, None)
-    await _write(response, f"--{boundary}--\r\n".encode())
-    await response.write_eof()
-
-
-async def stream_json_array(
-    request: web.Request,
-    batches: AsyncIterator[list[bytes]],
-    content_type: str,
-    *,
-    silent: tuple[str, ...] = (),
-) -> web.StreamResponse:
-    """Batches of JSON objects as one array, written as they come."""
-    response = web.StreamResponse(status=206 if silent else 200)
-    response.headers["Content-Type"] = content_type
-    for warning in warnings_of(silent):
-        response.headers.add("Warning", warning)
-    compress(request, response)
-    await response.prepare(request)
-    if request.method == "HEAD":
-        return response
-    separator = b"["
-    async for batch in batches:
-        for item in batch:
-            await _write(response, separator + item)
-            separator = b","
-    await _write(response, b"[]" if separator == b"[" else b"]")
-    await response.write_eof()
-    return response
-
-
-def compress(request: web.Request, response: web.StreamResponse) -> None:
-    """gzip for text where the caller takes it; objects and pictures go as they are."""
-    response.headers["Vary"] = "Accept, Accept-Encoding"
-    if "gzip" in request.headers.get("Accept-Encoding", "").lower():
-        response.enable_compression(web.ContentCoding.gzip)
-
-
-async def _write_all(response: web.StreamResponse, chunks: AsyncIterator[bytes]) -> None:
-    async for chunk in chunks:
-        await _write(response, chunk)
-
-
-async def _write(response: web.StreamResponse, chunk: bytes) -> None:
-    """One chunk out; a caller who does not read for too long is let go."""
-    async with asyncio.timeout(_WRITE_STALL_SECONDS):
-        await response.write(chunk)

@@ -8,6 +8,7 @@ study is ever fetched, once for all who wait.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -81,7 +82,7 @@ class Pictures:
     async def thumbnail(
         self, consumer: Consumer, target: Target, width: int, height: int, media_type: str
     ) -> Picture:
-        """A picture, at most `width` by `height` pixels, of whatever `target` names (PS3.18 §10.4.1.1.3).
+        """A picture, at most `width` by `height` pixels, of `target` (PS3.18 §10.4.1.1.3).
 
         NotFound when it does not exist for `consumer`; everything that exists has a picture.
         """
@@ -139,13 +140,14 @@ class Pictures:
         """The picture by the first rung that holds; None when only an icon is left."""
         if shown.fetch is None:
             return None
-        own = await self._archives.picture(
+        own = await self._archives.delivery.picture(
             replace(shown.fetch, target=shown.target),
             *_no_larger_than_source(shown, wanted),
             wanted.media_type,
         )
         if own is not None:
-            return own
+            with contextlib.suppress(CannotDraw):  # it may be larger than asked, or broken
+                return await self._worker.fit(own, wanted.width, wanted.height, wanted.media_type)
         try:
             dicom = await self._object(shown.fetch)
             return (await self._worker.draw(dicom, wanted)).content
@@ -158,7 +160,7 @@ class Pictures:
         form = Form(is_multipart=False, types=("application/dicom",), transfer_syntaxes=(ANY,))
         body = bytearray()
         async with AsyncExitStack() as stack:
-            parts = await self._archives.opened(stack, one, form)
+            parts = await self._archives.delivery.opened(stack, one, form)
             async for part in parts:
                 async for chunk in part.chunks:
                     body += chunk

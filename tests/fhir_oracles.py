@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ STRICT_IST_4 = (
 def broken_invariants(resource: dict[str, Any], version: str) -> list[str]:
     """The invariants of ImagingStudy that `resource` breaks."""
     strict = {"ist-4": STRICT_IST_4} if version == "r6" else {}
-    broken = [k for k, e in (INVARIANTS | strict).items() if _compiled(e)(resource) != [True]]
+    broken = [k for k, e in (INVARIANTS | strict).items() if _compiled(e)(resource, None) != [True]]
     is_listed = "series" in resource or version == "r6"
     if "modality" in resource and is_listed and not _has_same_modalities(resource):
         broken.append("ist-7")
@@ -53,9 +53,8 @@ def broken_invariants(resource: dict[str, Any], version: str) -> list[str]:
 
 
 @cache
-def _compiled(expression: str) -> Callable[[dict[str, Any]], list[Any]]:
-    compiled: Callable[[dict[str, Any]], list[Any]] = fhirpathpy.compile(expression)
-    return compiled
+def _compiled(expression: str) -> Callable[[Mapping[str, Any], None], list[Any]]:
+    return fhirpathpy.compile(expression)
 
 
 def _has_same_modalities(resource: dict[str, Any]) -> bool:
@@ -129,3 +128,14 @@ def _references(element: Any) -> Iterator[str]:
             yield element["reference"]
         for value in element.values():
             yield from _references(value)
+
+
+@cache
+def search_parameters(version: str, resource_type: str) -> dict[str, str]:
+    """The official search parameters of a resource type: types by name."""
+    definitions = json.loads((DEFINITIONS / f"{version.upper()}.json").read_text())
+    return {
+        one["code"]: one["type"]
+        for one in definitions["searchParameters"]
+        if {resource_type, "Resource", "DomainResource"} & set(one["base"])
+    }

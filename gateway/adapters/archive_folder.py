@@ -30,8 +30,8 @@ from gateway.errors import (
     NotFound,
 )
 from gateway.model import Found, Instance, Level, Origin, Part, Study, Target
+from gateway.rules import attributes, matching, qido, records
 from gateway.rules import dicom_json as dj
-from gateway.rules import matching, qido, records
 
 T = TypeVar("T")
 
@@ -303,7 +303,7 @@ def _selected(row: dj.Dataset, query: qido.Query) -> dj.Dataset:
         levels.append(Level.STUDY)
     shown = set(query.include)
     for level in levels:
-        shown.update(qido.ATTRIBUTES[level], qido.DEFAULT_IF_KNOWN[level])
+        shown.update(attributes.ATTRIBUTES[level], attributes.DEFAULT_IF_KNOWN[level])
     return charset | {tag: element for tag, element in row.items() if tag in shown}
 
 

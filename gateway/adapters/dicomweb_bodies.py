@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,14 +20,19 @@ from gateway.rules.multipart import Data, End, Event, Head, MultipartError, Spli
 from gateway.rules.part10 import FileMeta
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BOUNDARY = re.compile(r"boundary\s*=\s*(?:\"([\x20-\x7e]{1,200}?)\"|([^\s\";,]{1,200}))", re.I)
+_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(\s*;[\x20-\x7e]*)?", re.ASCII)
+_UID_TAGS = (dj.STUDY_INSTANCE_UID, dj.SERIES_INSTANCE_UID, dj.SOP_INSTANCE_UID)
+_NO_OBJECT = ("text/", "application/json", "application/dicom+json", "application/xhtml")
 
 
 def datasets(body: bytes, archive: str) -> list[Dataset]:
     """The objects of a QIDO answer; one object instead of an array is tolerated."""
-    if not body.strip():
+    plain = _plain(body)
+    if not plain:
         return []
     try:
-        found: Any = orjson.loads(body.removeprefix(_BYTE_ORDER_MARK))
+        found: Any = orjson.loads(plain)
     except ValueError as error:
         raise ArchiveBadAnswer("its answer is not JSON", archive=archive) from error
     rows = [found] if isinstance(found, dict) else found
@@ -37,10 +43,11 @@ def datasets(body: bytes, archive: str) -> list[Dataset]:
 
 def objects(body: bytes, archive: str) -> list[msgspec.Raw]:
     """The metadata objects of an answer, checked to be JSON but not taken apart."""
-    plain = body.strip().removeprefix(_BYTE_ORDER_MARK)
+    plain = _plain(body)
     if not plain:
         return []
     try:
+        plain.decode()  # what is passed on unread must be UTF-8 all the same
         if plain.startswith(b"{"):
             plain = b"[" + plain + b"]"
         return msgspec.json.decode(plain, type=list[msgspec.Raw])
@@ -50,13 +57,46 @@ def objects(body: bytes, archive: str) -> list[msgspec.Raw]:
 
 def is_of(target: Target, raw: msgspec.Raw, archive: str) -> bool:
     """Whether a metadata object belongs to `target`; an answer for another study is dropped."""
+    wanted = (target.study_uid, target.series_uid, target.instance_uid)
     try:
-        uids = msgspec.json.decode(raw, type=_Uids)
+        found = _uids(raw)
     except (ValueError, RecursionError) as error:
         raise ArchiveBadAnswer("its answer is not DICOM JSON", archive=archive) from error
-    wanted = (target.study_uid, target.series_uid, target.instance_uid)
+    return all(dj.is_uid(f) and w in {None, f} for w, f in zip(wanted, found, strict=True))
+
+
+def _uids(raw: msgspec.Raw) -> Sequence[str]:
+    """The UIDs of study, series and instance; "" for one that is not there."""
+    uids = msgspec.json.decode(raw, type=_Uids)
     found = (uids.study.first, uids.series.first, uids.instance.first)
-    return all(w is None or w == f for w, f in zip(wanted, found, strict=True))
+    if all(found):
+        return found
+    dataset = orjson.loads(bytes(raw))  # tags in lower case, which only a slower look understands
+    return [dj.text(dataset, tag) or "" for tag in _UID_TAGS]
+
+
+def _plain(body: bytes) -> bytes:
+    return body.strip().removeprefix(_BYTE_ORDER_MARK).strip()
+
+
+class _Element(msgspec.Struct):
+    """One element of a metadata object, as far as its first value goes."""
+
+    values: Any = msgspec.field(default=None, name="Value")
+
+    @property
+    def first(self) -> str:
+        """The first value as trimmed text; "" when there is none."""
+        first = self.values[0] if isinstance(self.values, list) and self.values else ""
+        return str(first).strip(" \0")
+
+
+class _Uids(msgspec.Struct):
+    """The three UIDs of a metadata object."""
+
+    study: _Element = msgspec.field(default_factory=_Element, name=dj.STUDY_INSTANCE_UID)
+    series: _Element = msgspec.field(default_factory=_Element, name=dj.SERIES_INSTANCE_UID)
+    instance: _Element = msgspec.field(default_factory=_Element, name=dj.SOP_INSTANCE_UID)
 
 
 async def parts(
@@ -66,41 +106,66 @@ async def parts(
     *,
     kind: str,
     archive: str,
-) -> AsyncIterator[Part]:
-    """The parts of an answer, a single-part one included."""
+    has_end: bool = True,
+) -> AsyncGenerator[Part, None]:
+    """The parts of an answer, a single-part one included; `kind` is what they are by default.
+
+    `has_end`: HTTP tells where the body ends. A single part without that could be cut unnoticed.
+    """
     if not content_type.lower().startswith("multipart/"):
-        if content_type.lower().startswith(("text/html", "application/json")):
+        if content_type.lower().startswith(_NO_OBJECT):
             raise ArchiveBadAnswer("its answer is not what was asked for", archive=archive)
-        yield Part(content_type=content_type or kind, chunks=chunks, length=length)
+        if not has_end:
+            raise ArchiveBadAnswer("its answer has no end that can be told", archive=archive)
+        yield Part(content_type=_type(content_type, kind), chunks=chunks, length=length)
         return
-    boundary = media.parameter_of(content_type, "boundary")
+    boundary = _BOUNDARY.search(content_type)
     if boundary is None:
         raise ArchiveBadAnswer("its multipart answer has no boundary", archive=archive)
-    events = _Events(Splitter(boundary), chunks, archive)
+    events = _Events(Splitter(boundary[1] or boundary[2]), chunks, archive)
     while (head := await events.head()) is not None:
+        size = _length(head.fields.get("content-length"))
         yield Part(
-            content_type=head.fields.get("content-type", kind),
-            chunks=events.body(),
-            length=_length(head.fields.get("content-length")),
+            content_type=_type(head.fields.get("content-type", ""), kind),
+            chunks=events.body(size),
+            length=size,
         )
 
 
-class _Element(msgspec.Struct):
-    """One element of a metadata object, as far as its first value goes."""
+async def instances(
+    found: AsyncIterator[Part], target: Target, archive: str
+) -> AsyncGenerator[Part, None]:
+    """The DICOM files among parts, each once and labelled with its own transfer syntax.
 
-    values: Any = msgspec.field(default=None, name="Value")
+    ArchiveBadAnswer for what is no DICOM file, and when only other instances came than asked for.
+    """
+    seen: set[str] = set()
+    is_any = False
+    async for part in found:
+        is_any = True
+        described, meta = await _described(part, archive)
+        uid = meta.instance_uid or target.instance_uid or ""
+        if uid in seen or target.instance_uid not in {None, uid}:
+            continue
+        if uid:
+            seen.add(uid)
+        yield described
+    if is_any and target.instance_uid is not None and not seen:
+        raise ArchiveBadAnswer("it sent another instance", archive=archive)
 
-    @property
-    def first(self) -> str | None:
-        return str(self.values[0]).strip(" \0") if isinstance(self.values, list) else None
 
-
-class _Uids(msgspec.Struct):
-    """The three UIDs of a metadata object."""
-
-    study: _Element = msgspec.field(default_factory=_Element, name=dj.STUDY_INSTANCE_UID)
-    series: _Element = msgspec.field(default_factory=_Element, name=dj.SERIES_INSTANCE_UID)
-    instance: _Element = msgspec.field(default_factory=_Element, name=dj.SOP_INSTANCE_UID)
+async def frames(
+    found: AsyncIterator[Part], target: Target, archive: str
+) -> AsyncGenerator[Part, None]:
+    """As many parts as frames are asked for; ArchiveBadAnswer when there are fewer or more."""
+    count = 0
+    async for part in found:
+        count += 1
+        if count > len(target.frames):
+            break
+        yield part
+    if count not in {0, len(target.frames)}:
+        raise ArchiveBadAnswer("it sent other frames than asked for", archive=archive)
 
 
 class _Events:
@@ -120,32 +185,37 @@ class _Events:
                 return event
         return None
 
-    async def body(self) -> AsyncIterator[bytes]:
-        """The body of the present part."""
+    async def body(self, length: int | None) -> AsyncIterator[bytes]:
+        """The body of the present part; ArchiveBadAnswer unless it has the `length` it claims."""
+        size = 0
         while (event := await self._next()) is not None:
+            if isinstance(event, End):
+                break
             if isinstance(event, Data):
+                size += len(event.chunk)
+                if length is not None and size > length:
+                    break
                 yield event.chunk
-            elif isinstance(event, End):
-                return
+        if length is not None and size != length:
+            raise ArchiveBadAnswer("a part is not as long as it says", archive=self._archive)
 
     async def _next(self) -> Event | None:
+        """The next event; None after the closing delimiter, whatever follows it."""
         while not self._ready and not self._is_over:
             chunk = await anext(self._chunks, None)
             try:
                 if chunk is None:
-                    self._is_over = True
                     self._ready.extend(self._splitter.finish())
                 else:
                     self._ready.extend(self._splitter.feed(chunk))
             except MultipartError as error:
                 raise ArchiveUnreachable("its answer broke off", archive=self._archive) from error
+            self._is_over = chunk is None or self._splitter.is_closed
         return self._ready.popleft() if self._ready else None
 
 
-async def described(part: Part) -> tuple[Part, FileMeta | None]:
-    """A part of application/dicom with its transfer syntax in its type, read from its head."""
-    if not part.content_type.lower().startswith(media.DICOM):
-        return part, None
+async def _described(part: Part, archive: str) -> tuple[Part, FileMeta]:
+    """A DICOM file with its transfer syntax in its media type, read from its head."""
     head = b""
     while len(head) < part10.HEAD_BYTES:
         chunk = await anext(part.chunks, None)
@@ -153,8 +223,11 @@ async def described(part: Part) -> tuple[Part, FileMeta | None]:
             break
         head += chunk
     meta = part10.file_meta(head)
-    syntax = meta.transfer_syntax if meta else None
-    kind = f"{media.DICOM}; transfer-syntax={syntax}" if syntax else media.DICOM
+    if meta is None:
+        raise ArchiveBadAnswer("it sent something else than DICOM files", archive=archive)
+    syntax = meta.transfer_syntax
+    is_known = syntax is not None and dj.is_uid(syntax)
+    kind = f"{media.DICOM}; transfer-syntax={syntax}" if is_known else media.DICOM
     return replace(part, content_type=kind, chunks=_after(head, part.chunks)), meta
 
 
@@ -165,10 +238,10 @@ async def _after(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes
         yield chunk
 
 
-async def chained(first: Part, rest: AsyncIterator[Part]) -> AsyncIterator[Part]:
-    yield first
-    async for part in rest:
-        yield (await described(part))[0]
+def _type(given: str, default: str) -> str:
+    """A media type that can stand in a header field of ours; `default` for anything odd."""
+    plain = given.strip()
+    return plain if len(plain) <= 200 and _TYPE.fullmatch(plain) else default
 
 
 def _length(text: str | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Requests to one archive: its budget, deadlines, credentials and bounds; the only opener of sessions.
+"""Requests to one archive within its bounds; the only opener of sessions.
 
 Addresses are built from the configured bases, segment by segment; redirects are not followed,
 nothing is inflated without a bound, and what goes wrong comes out as one of our own errors.
@@ -7,20 +7,20 @@ nothing is inflated without a bound, and what goes wrong comes out as one of our
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
 
 import aiohttp
-import orjson
 from yarl import URL
 
+from gateway.adapters.credentials import Credentials
 from gateway.adapters.telemetry import Telemetry
-from gateway.config import Auth, BasicAuth, BearerAuth, OAuth2Auth
+from gateway.adapters.turns import Turns
+from gateway.config import Auth
 from gateway.errors import (
     ArchiveBadAnswer,
     ArchiveBusy,
@@ -28,24 +28,31 @@ from gateway.errors import (
     ArchiveRefused,
     ArchiveTimeout,
     ArchiveUnreachable,
+    GatewayError,
     NotAcceptable,
     NotFound,
 )
 
 _SAFE_IN_QUERY = ",*?-._~:/@!$'();"
-_READ_BYTES = 1 << 16
-_TOKEN_MARGIN_SECONDS = 30
+_MAX_TOKEN_BYTES = 1 << 16
+_WHOLE_ANSWER_TIMES = 4
+_LONGEST_RETRY_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one archive may cost; all from its section of the configuration."""
+    """What one archive may cost; all but `max_waiting` from its section of the configuration.
+
+    `timeout_seconds` is for the first byte and for each next one; an answer that is read as a whole
+    may take four times as long.
+    """
 
     max_concurrency: int
     queue_seconds: float
     connect_timeout_seconds: float
     timeout_seconds: float
     max_json_bytes: int
+    max_waiting: int = 128
 
 
 class ArchiveClient:
@@ -53,12 +60,16 @@ class ArchiveClient:
 
     def __init__(self, archive: str, auth: Auth, limits: Limits, telemetry: Telemetry) -> None:
         self._archive = archive
-        self._auth = auth
         self._limits = limits
         self._telemetry = telemetry
-        self._turns = asyncio.Semaphore(limits.max_concurrency)
+        self._credentials = Credentials(archive, auth, self._token_answer)
+        self._turns = Turns(
+            archive,
+            limits.max_concurrency,
+            queue_seconds=limits.queue_seconds,
+            max_waiting=limits.max_waiting,
+        )
         self._session: aiohttp.ClientSession | None = None
-        self._token = _Token()
 
     @asynccontextmanager
     async def get(
@@ -68,40 +79,37 @@ class ArchiveClient:
         parameters: Sequence[tuple[str, str]] = (),
         *,
         accept: str,
-        compressed: bool = False,
+        is_stream: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The archive's successful answer to GET {base}/{segments}?{parameters}, body unread.
 
         NotFound for 404 and 410, NotAcceptable for 406; other failures as ArchiveError. Holds one
-        place of the archive's budget until the answer is let go.
+        place of the archive's budget until the answer is let go. `is_stream`: the body is passed
+        on as it comes, and is not asked for in gzip.
         """
         url = _url(base, segments, parameters)
-        async with self._turn():
-            response = await self._send(url, accept, compressed)
-            if response.status == 401 and isinstance(self._auth, OAuth2Auth):
-                response.release()
-                self._token = _Token()
-                response = await self._send(url, accept, compressed)
+        headers = {"Accept": accept, "Accept-Encoding": "identity" if is_stream else "gzip"}
+        async with self._turns.taken(is_stream=is_stream):
+            response = await self._answer(url, headers)
             try:
-                self._raise_for(response)
                 yield response
             finally:
-                if response.content.at_eof():
-                    response.release()
-                else:
-                    response.close()
+                _let_go(response)
 
     async def json(self, response: aiohttp.ClientResponse) -> bytes:
         """The whole body of a JSON answer, inflated within the bound; b"" for none."""
         if response.status == 204:
             return b""
+        inflate, is_whole = _inflater(response.headers.get("Content-Encoding", ""), self._archive)
         body = bytearray()
-        inflate = _inflater(response.headers.get("Content-Encoding", ""), self._archive)
-        async for chunk in self.chunks(response):
-            with self._as_bad_answer():
-                body += inflate(chunk, self._limits.max_json_bytes + 1 - len(body))
-            if len(body) > self._limits.max_json_bytes:
-                raise ArchiveBadAnswer("its answer is larger than allowed", archive=self._archive)
+        with self._as_archive_errors():
+            async with asyncio.timeout(_WHOLE_ANSWER_TIMES * self._limits.timeout_seconds):
+                async for chunk in self.chunks(response):
+                    body += inflate(chunk, self._limits.max_json_bytes + 1 - len(body))
+                    if len(body) > self._limits.max_json_bytes:
+                        raise self._bad("its answer is larger than allowed")
+        if not is_whole():
+            raise self._bad("its answer ends before its end")
         return bytes(body)
 
     async def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
@@ -119,37 +127,66 @@ class ArchiveClient:
         if self._session is not None:
             await self._session.close()
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._limits.queue_seconds):
-                await self._turns.acquire()
-        except TimeoutError as error:
-            raise ArchiveBusy("too many requests under way", archive=self._archive) from error
-        try:
-            yield
-        finally:
-            self._turns.release()
-
-    async def _send(self, url: URL, accept: str, compressed: bool) -> aiohttp.ClientResponse:
+    async def _answer(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """The successful answer; tried once more where another token can be had."""
         started = time.monotonic()
-        outcome = "ok"
+        outcome = "cancelled"
         try:
-            with self._as_archive_errors():
-                return await self._opened().get(
-                    url,
-                    headers={
-                        "Accept": accept,
-                        "Accept-Encoding": "gzip" if compressed else "identity",
-                        **await self._credentials(),
-                    },
-                    allow_redirects=False,
-                )
+            response, authorization = await self._sent(url, headers)
+            if response.status == 401 and self._credentials.refused(authorization):
+                _let_go(response)
+                response, _ = await self._sent(url, headers)
+            try:
+                self._raise_for(response)
+            except GatewayError:
+                _let_go(response)
+                raise
+            outcome = "ok"
+            return response
         except ArchiveError as error:
             outcome = error.code
             raise
+        except GatewayError:
+            outcome = "ok"
+            raise
         finally:
             self._telemetry.archive_answered(self._archive, outcome, time.monotonic() - started)
+
+    async def _sent(
+        self, url: URL, headers: Mapping[str, str]
+    ) -> tuple[aiohttp.ClientResponse, str | None]:
+        """Whatever the archive answers, and the Authorization that it was asked with."""
+        authorization = await self._credentials.authorization()
+        own = {} if authorization is None else {"Authorization": authorization}
+        with self._as_archive_errors():
+            async with self._deadline():
+                response = await self._opened().get(
+                    url, headers={**headers, **own}, allow_redirects=False
+                )
+        return response, authorization
+
+    async def _token_answer(
+        self, url: str, form: Mapping[str, str], authorization: str
+    ) -> tuple[int, bytes]:
+        """What a token server answers to a form."""
+        headers = {"Authorization": authorization, "Accept-Encoding": "identity"}
+        with self._as_archive_errors():
+            async with (
+                self._deadline(),
+                self._opened().post(
+                    url, data=dict(form), headers=headers, allow_redirects=False
+                ) as answer,
+            ):
+                body = bytearray()
+                async for chunk in answer.content.iter_any():
+                    body += chunk
+                    if len(body) > _MAX_TOKEN_BYTES:
+                        raise ArchiveRefused("its token is too long", archive=self._archive)
+                return answer.status, bytes(body)
+
+    def _deadline(self) -> asyncio.Timeout:
+        """For connecting and the whole head of an answer, however it trickles in."""
+        return asyncio.timeout(self._limits.connect_timeout_seconds + self._limits.timeout_seconds)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -166,39 +203,6 @@ class ArchiveClient:
             )
         return self._session
 
-    async def _credentials(self) -> dict[str, str]:
-        if isinstance(self._auth, BasicAuth):
-            pair = f"{self._auth.username}:{self._auth.password.get_secret_value()}"
-            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-        if isinstance(self._auth, BearerAuth):
-            return {"Authorization": f"Bearer {self._auth.token.get_secret_value()}"}
-        if isinstance(self._auth, OAuth2Auth):
-            return {"Authorization": f"Bearer {await self._oauth2_token(self._auth)}"}
-        return {}
-
-    async def _oauth2_token(self, auth: OAuth2Auth) -> str:
-        """A client credentials token (RFC 6749 §4.4), kept until shortly before it expires."""
-        token = self._token
-        async with token.lock:
-            if token.value is None or time.monotonic() > token.good_until:
-                form = {"grant_type": "client_credentials"} | (
-                    {"scope": auth.scope} if auth.scope else {}
-                )
-                basic = aiohttp.encode_basic_auth(
-                    auth.client_id, auth.client_secret.get_secret_value()
-                )
-                answer = await self._opened().post(
-                    auth.token_url,
-                    data=form,
-                    headers={"Authorization": basic},
-                    allow_redirects=False,
-                )
-                async with answer:
-                    if answer.status != 200:
-                        raise ArchiveRefused("its token server refuses", archive=self._archive)
-                    token.take(await answer.content.read(_READ_BYTES), self._archive)
-            return token.value or ""
-
     def _raise_for(self, response: aiohttp.ClientResponse) -> None:
         status = response.status
         if status in {200, 204, 206}:
@@ -210,10 +214,15 @@ class ArchiveClient:
         if status in {401, 403}:
             raise ArchiveRefused("it refuses the gateway", archive=self._archive)
         if status in {429, 503}:
-            raise ArchiveBusy(f"it answered {status}", archive=self._archive)
+            busy = ArchiveBusy(f"it answered {status}", archive=self._archive)
+            busy.retry_after_seconds = _retry_after(response) or busy.retry_after_seconds
+            raise busy
         if status == 504:
             raise ArchiveTimeout("it answered 504", archive=self._archive)
         raise ArchiveBadAnswer(f"it answered {status}", archive=self._archive, answered=status)
+
+    def _bad(self, message: str) -> ArchiveBadAnswer:
+        return ArchiveBadAnswer(message, archive=self._archive)
 
     @contextmanager
     def _as_archive_errors(self) -> Iterator[None]:
@@ -225,51 +234,56 @@ class ArchiveClient:
             raise ArchiveUnreachable("its answer broke off", archive=self._archive) from error
         except (aiohttp.ClientConnectionError, OSError) as error:
             raise ArchiveUnreachable("no connection", archive=self._archive) from error
-        except (aiohttp.ClientError, ValueError) as error:
-            raise ArchiveBadAnswer("not an HTTP answer", archive=self._archive) from error
-
-    @contextmanager
-    def _as_bad_answer(self) -> Iterator[None]:
-        try:
-            yield
         except zlib.error as error:
-            raise ArchiveBadAnswer(
-                "its answer cannot be inflated", archive=self._archive
-            ) from error
+            raise self._bad("its answer cannot be inflated") from error
+        except (aiohttp.ClientError, ValueError) as error:
+            raise self._bad("not an HTTP answer") from error
 
 
-class _Token:
-    """An OAuth 2 access token and how long it is good for (monotonic seconds)."""
+def has_end(response: aiohttp.ClientResponse) -> bool:
+    """Whether HTTP tells where the body ends; if not, one that was cut looks like a whole one."""
+    return response.content_length is not None or "Transfer-Encoding" in response.headers
 
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.value: str | None = None
-        self.good_until = 0.0
 
-    def take(self, body: bytes, archive: str) -> None:
-        """Keeps the token of an answer (RFC 6749 §5.1); ArchiveRefused when it has none."""
-        try:
-            answer = orjson.loads(body)
-            self.value = str(answer["access_token"])
-            lifetime = float(answer.get("expires_in", 300))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ArchiveRefused("its token server gave no token", archive=archive) from error
-        self.good_until = time.monotonic() + max(0.0, lifetime - _TOKEN_MARGIN_SECONDS)
+def _let_go(response: aiohttp.ClientResponse) -> None:
+    """The connection is used again if nothing is left on it, else closed."""
+    if response.content.at_eof():
+        response.release()
+    else:
+        response.close()
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> int | None:
+    """The seconds of Retry-After (RFC 9110 §10.2.3), bounded; None for none or a date."""
+    text = response.headers.get("Retry-After", "").strip()
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        return None
+    return min(int(text), _LONGEST_RETRY_SECONDS)
 
 
 def _url(base: str, segments: Sequence[str], parameters: Sequence[tuple[str, str]]) -> URL:
     """{base}/{segments}?{parameters}, every segment and value encoded here and nowhere else."""
+    if any(s in {"", ".", ".."} for s in segments):
+        raise ValueError("a segment that would lead out of the base")
     path = "".join(f"/{quote(s, safe=',')}" for s in segments)
     query = "&".join(f"{quote(n, safe='.')}={quote(v, safe=_SAFE_IN_QUERY)}" for n, v in parameters)
     return URL(f"{base}{path}{'?' if query else ''}{query}", encoded=True)
 
 
-def _inflater(encoding: str, archive: str) -> Callable[[bytes, int], bytes]:
-    """A function (chunk, most bytes to give) → bytes for a Content-Encoding."""
+def _inflater(
+    encoding: str, archive: str
+) -> tuple[Callable[[bytes, int], bytes], Callable[[], bool]]:
+    """Two functions for a Content-Encoding: (chunk, most bytes) → bytes, and whether all came."""
     kind = encoding.strip().lower()
     if kind in {"", "identity"}:
-        return lambda chunk, most: chunk
-    if kind not in {"gzip", "x-gzip", "deflate"}:
+        return lambda chunk, most: chunk, lambda: True
+    if kind not in {"gzip", "x-gzip"}:
         raise ArchiveBadAnswer("its answer is encoded in an unknown way", archive=archive)
-    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    return lambda chunk, most: inflate.decompress(chunk, most)
+    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    came = bytearray()  # empty, or one byte: whether there was a body at all
+
+    def inflated(chunk: bytes, most: int) -> bytes:
+        came[:] = b"."
+        return b"" if inflate.eof else inflate.decompress(chunk, most)
+
+    return inflated, lambda: inflate.eof or not came

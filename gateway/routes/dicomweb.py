@@ -8,23 +8,21 @@ from functools import partial
 import orjson
 from aiohttp import web
 
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, NotAcceptable
 from gateway.http_server import (
     CATALOG,
     CONSUMER,
     PICTURES,
     SETTINGS,
-    compress,
     not_modified,
-    stream_json_array,
-    stream_parts,
     target_in,
     warnings_of,
 )
+from gateway.http_streams import compress, stream_json_array, stream_parts
 from gateway.model import ConnectionType, Found, Level, Part, Target
 from gateway.pictures import Rendering
+from gateway.rules import attributes, media, qido, qido_rows, urls
 from gateway.rules import dicom_json as dj
-from gateway.rules import media, qido, urls
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.media import MediaRange
 from gateway.rules.url_parameters import Resource, checked
@@ -80,7 +78,7 @@ async def search(level: Level, request: web.Request) -> web.StreamResponse:
     )
     found = await request.app[CATALOG].search(request[CONSUMER], query)
     base = request.app[SETTINGS].server.public_url + BASE
-    rows = [qido.completed(row, query, _retrieve_url(base, row, query)) for row in found.items]
+    rows = [qido_rows.completed(row, query, _retrieve_url(base, row, query)) for row in found.items]
     response = web.Response(status=200 if rows else 204, body=orjson.dumps(rows) if rows else None)
     for warning in _search_warnings(found):
         response.headers.add("Warning", warning)
@@ -128,7 +126,7 @@ async def retrieve_metadata(request: web.Request) -> web.StreamResponse:
     content_type = media.json_type(_accepted(request))
     base = request.app[SETTINGS].server.public_url + BASE
     async with request.app[CATALOG].metadata(request[CONSUMER], target) as metadata:
-        batches = ([dj.with_own_urls(o, base) for o in b] async for b in metadata.batches)
+        batches = ((dj.with_own_urls(o, base) for o in b) async for b in metadata.batches)
         return await stream_json_array(request, batches, content_type, silent=metadata.silent)
 
 
@@ -140,8 +138,11 @@ async def retrieve_bulk_data(request: web.Request) -> web.StreamResponse:
     """
     target = target_in(request)
     path = dj.attribute_path(request.match_info["path"])
+    _no_parameters(request)
     form = media.for_bulk_data(_accepted(request))
     async with request.app[CATALOG].bulk_data(request[CONSUMER], target, path) as part:
+        if not form.takes(part.content_type):
+            raise NotAcceptable(f"available as {part.content_type.split(';')[0]} only")
         return await stream_parts(request, _only(part), form)
 
 
@@ -202,7 +203,7 @@ def _path_target(request: web.Request) -> Target | None:
 
 def _retrieve_url(base: str, row: Dataset, query: qido.Query) -> str:
     """The WADO-RS URL of what a row is about."""
-    uids = [dj.text(row, qido.UID_OF[level]) for level in qido.UID_OF]
+    uids = [dj.text(row, attributes.UID_OF[level]) for level in attributes.UID_OF]
     study_uid, series_uid = uids[0] or query.study_uid, uids[1] or query.series_uid
     if study_uid is None:
         return base

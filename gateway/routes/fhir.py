@@ -25,7 +25,7 @@ from gateway.rules import (
     fhir_search,
     fhir_subsets,
     fhir_versions,
-    imaging_study_search,
+    imaging_study_parameters,
 )
 from gateway.rules.dicom_json import is_uid
 from gateway.rules.endpoints import Carried
@@ -39,9 +39,10 @@ from gateway.rules.imaging_study import imaging_study
 _BASES = (f"/fhir/{{version:{'|'.join(VERSIONS)}}}", "/fhir")
 _FORM = "application/x-www-form-urlencoded"
 _RESOURCES = (
-    ("ImagingStudy", imaging_study_search.PARAMETERS),
+    ("ImagingStudy", imaging_study_parameters.PARAMETERS),
     ("Endpoint", fhir_endpoint.PARAMETERS),
 )
+_Pairs = Sequence[tuple[str, str]]
 STARTED_AT = datetime.now(UTC).isoformat(timespec="seconds")
 """When what is served last changed: with the process."""
 
@@ -100,10 +101,11 @@ async def search_imaging_studies(request: web.Request) -> web.Response:
     200 Bundle. 400 malformed, or not supported and not to be ignored; 403 too costly; 406 no
     format or version fits; 415 the form is none; 503 all archives are silent.
     """
-    version = _version(request)
-    reading = _reading(request)
     pairs = await _parameters(request)
-    search = _search(request, imaging_study_search.PARAMETERS, fhir_results.IMAGING_STUDIES, pairs)
+    version = _version(request, pairs)
+    search = _search(
+        request, imaging_study_parameters.PARAMETERS, fhir_results.IMAGING_STUDIES, pairs
+    )
     found = ImagingStudySearch(
         catalog=request.app[CATALOG],
         consumer=request[CONSUMER],
@@ -111,9 +113,9 @@ async def search_imaging_studies(request: web.Request) -> web.Response:
         version=version,
         base=_base(request, version),
         search=search,
-        now=reading.now,
+        now=_reading(request).now,
     )
-    return _answer(request, await found.bundle(), version)
+    return _answer(request, await found.bundle(), version, pairs=pairs)
 
 
 async def read_endpoint(request: web.Request) -> web.Response:
@@ -138,8 +140,8 @@ async def search_endpoints(request: web.Request) -> web.Response:
     200 Bundle, always of one page. 400 malformed, or not supported and not to be ignored; 406 no
     format or version fits; 415 the form is none.
     """
-    version = _version(request)
     pairs = await _parameters(request)
+    version = _version(request, pairs)
     search = _search(request, fhir_endpoint.PARAMETERS, fhir_results.ENDPOINTS, pairs)
     now = _reading(request).now
     resources = (version.endpoint(e) for e in endpoints.published(request.app[SETTINGS]))
@@ -147,14 +149,14 @@ async def search_endpoints(request: web.Request) -> web.Response:
     bundle = fhir_bundle.whole(
         matched, search, f"{_base(request, version)}/Endpoint", version.number
     )
-    return _answer(request, bundle, version)
+    return _answer(request, bundle, version, pairs=pairs)
 
 
-def _version(request: web.Request) -> Version:
-    """The version to answer in; NotAcceptable when none fits."""
+def _version(request: web.Request, pairs: _Pairs = ()) -> Version:
+    """The version to answer in; NotAcceptable when none fits. `pairs`: those of a form, too."""
     return fhir_media.version(
         request.headers.getall("Accept", []),
-        request.query.get("_format"),
+        dict(pairs).get("_format", request.query.get("_format")),
         VERSIONS.get(request.match_info.get("version", "")),
         VERSIONS[request.app[SETTINGS].fhir.default_version],
     )
@@ -166,11 +168,9 @@ def _base(request: web.Request, version: Version) -> str:
 
 
 def _reading(request: web.Request) -> Reading:
-    moment = fhir_dates.moment(datetime.now(UTC).isoformat(timespec="seconds"))
-    assert moment is not None  # noqa: S101 - what isoformat writes is a FHIR dateTime
     return Reading(
         base=fhir_versions.base_pattern(request.app[SETTINGS].server.public_url),
-        now=moment,
+        now=fhir_dates.instant(datetime.now(UTC)),
         strict=fhir_requests.is_strict(request.headers.getall("Prefer", [])),
     )
 
@@ -195,7 +195,7 @@ def _search(
     request: web.Request,
     parameters: Sequence[Parameter],
     offered: Offered,
-    pairs: Sequence[tuple[str, str]],
+    pairs: _Pairs,
 ) -> Search:
     fhir = request.app[SETTINGS].fhir
     sizes = fhir_requests.Sizes(usual=fhir.default_count, largest=fhir.max_count)
@@ -211,7 +211,12 @@ def _carried(request: web.Request, study: Study) -> Carried:
 
 
 def _answer(
-    request: web.Request, resource: Resource, version: Version, *, silent: tuple[str, ...] = ()
+    request: web.Request,
+    resource: Resource,
+    version: Version,
+    *,
+    pairs: _Pairs = (),
+    silent: tuple[str, ...] = (),
 ) -> web.Response:
     """`resource` with its ETag, or 304; archives that are missing from it are named in Warning."""
     headers = {"Vary": "Accept"}
@@ -220,9 +225,9 @@ def _answer(
         headers["ETag"] = tag
         if fhir_subsets.is_known(tag, request.headers.getall("If-None-Match", [])):
             return web.Response(status=304, headers=headers)
-    pretty = orjson.OPT_INDENT_2 if request.query.get("_pretty") == "true" else 0
-    response = web.Response(body=orjson.dumps(resource, option=pretty), headers=headers)
-    response.headers["Content-Type"] = version.content_type
+    is_pretty = ("_pretty", "true") in (*pairs, *request.query.items())
+    body = orjson.dumps(resource, option=orjson.OPT_INDENT_2 if is_pretty else 0)
+    response = web.Response(body=body, headers=headers | {"Content-Type": version.content_type})
     for warning in warnings_of(silent):
         response.headers.add("Warning", warning)
     return response

@@ -14,8 +14,8 @@ from gateway.catalog import Catalog
 from gateway.config import Settings
 from gateway.errors import ArchiveError, NotFound, TooCostly, Unavailable
 from gateway.model import Consumer, Endpoint, Found, Level, Study
-from gateway.rules import dicom_json as dj
 from gateway.rules import (
+    attributes,
     endpoints,
     fhir_bundle,
     fhir_dates,
@@ -24,8 +24,8 @@ from gateway.rules import (
     fhir_subsets,
     imaging_study_search,
     imaging_study_sort,
-    records,
 )
+from gateway.rules import dicom_json as dj
 from gateway.rules.endpoints import Carried
 from gateway.rules.fhir_dates import Moment
 from gateway.rules.fhir_elements import Resource
@@ -148,7 +148,7 @@ class ImagingStudySearch:
         return take
 
     async def _studies(self, query: Query, offset: int, limit: int) -> Found[Study]:
-        asked = replace(query, include=records.STUDY_FIELDS, offset=offset, limit=limit)
+        asked = replace(query, include=attributes.STUDY_FIELDS, offset=offset, limit=limit)
         found = await self._catalog.studies(self._consumer, asked)
         self._progress.silent.update(found.silent)
         return found

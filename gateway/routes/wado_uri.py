@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from gateway.errors import BadRequest
-from gateway.http_server import CATALOG, CONSUMER, PICTURES, not_modified, stream_parts
+from gateway.http_server import CATALOG, CONSUMER, PICTURES, not_modified
+from gateway.http_streams import stream_parts
 from gateway.model import ConnectionType, Target
 from gateway.pictures import Rendering
 from gateway.rules import dicom_json as dj

@@ -1,4 +1,4 @@
-"""DICOM JSON (PS3.18 Annex F): the table of tags, values out of a dataset, and our own URLs in it."""
+"""DICOM JSON (PS3.18 Annex F): the table of tags, values out of a dataset, our own URLs in it."""
 
 from __future__ import annotations
 
@@ -72,6 +72,7 @@ NUMBER_OF_FRAMES = "00280008"
 ROWS = "00280010"
 COLUMNS = "00280011"
 BITS_ALLOCATED = "00280100"
+PIXEL_DATA_PROVIDER_URL = "00287FE0"
 ADMISSION_ID = "00380010"
 ISSUER_OF_ADMISSION_ID = "00380014"
 UNIVERSAL_ENTITY_ID = "00400032"
@@ -84,6 +85,7 @@ REASON_FOR_REQUESTED_PROCEDURE = "00401002"
 REASON_CODE_SEQUENCE = "0040100A"
 PERSON_IDENTIFICATION_CODES = "00401101"
 CONCEPT_NAME_CODE_SEQUENCE = "0040A043"
+RETRIEVE_URI = "0040E010"
 DOCUMENT_TITLE = "00420010"
 CONTENT_LABEL = "00700080"
 CONTENT_DESCRIPTION = "00700081"
@@ -96,6 +98,12 @@ _ITEM = re.compile(r"\d{1,6}", re.ASCII)
 _MAX_DEPTH = 64
 _FRAMES = re.compile(r"[1-9]\d{0,8}(,[1-9]\d{0,8})*", re.ASCII)
 _MAX_FRAMES = 10000
+_URL_TAGS = frozenset({RETRIEVE_URL, RETRIEVE_URI, PIXEL_DATA_PROVIDER_URL})
+_MAY_HOLD_URLS = (
+    b"BulkDataURI",
+    b"\\u00",  # a letter of it written as an escape
+    *(written.encode() for tag in sorted(_URL_TAGS) for written in {tag, tag.lower()}),
+)
 
 
 def is_uid(text: str) -> bool:
@@ -107,35 +115,47 @@ def is_uid(text: str) -> bool:
 
 
 def uid(text: str, parameter: str) -> str:
-    """`text`, checked to be a UID; BadRequest naming `parameter`. The one place for every surface."""
+    """`text`, checked to be a UID; BadRequest naming `parameter`. The place for every surface."""
     if not is_uid(text):
         raise BadRequest(f"{parameter} is not a DICOM UID", parameter=parameter)
     return text
 
 
+def all_values(dataset: Dataset, tag: str) -> list[Any]:
+    """The values of an attribute by position, nulls included; [] when it is absent or odd."""
+    element = dataset.get(tag)
+    if element is None and not tag.isdigit():
+        element = dataset.get(tag.lower())
+    found = element.get("Value") if isinstance(element, dict) else None
+    return found if isinstance(found, list) else []
+
+
 def values(dataset: Dataset, tag: str) -> list[Any]:
     """The values of an attribute without nulls and empty strings; [] when it is absent or odd."""
-    element = dataset.get(tag)
-    found = element.get("Value") if isinstance(element, dict) else None
-    if not isinstance(found, list):
-        return []
-    return [v for v in found if v is not None and v != ""]
+    return [v for v in all_values(dataset, tag) if v is not None and v != ""]
+
+
+def texts(dataset: Dataset, tag: str) -> list[str]:
+    """The values as trimmed texts, empty ones left out. A PN gives its groups as DICOM writes."""
+    return [plain for value in values(dataset, tag) if (plain := _trimmed(value))]
 
 
 def text(dataset: Dataset, tag: str) -> str | None:
-    """The first value as trimmed text; None when there is none. A PN gives its first group."""
-    for value in values(dataset, tag):
-        plain = person_name_text(value) if isinstance(value, dict) else str(value)
-        trimmed = plain.strip(" \0")
-        if trimmed:
-            return trimmed
-    return None
+    """The first value as trimmed text; None when there is none."""
+    return next((plain for value in values(dataset, tag) if (plain := _trimmed(value))), None)
+
+
+def _trimmed(value: Any) -> str:
+    if isinstance(value, dict):
+        value = person_name_text(value)
+    is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return str(value).strip("\0 \t\r\n") if is_plain else ""
 
 
 def person_name_text(value: dict[str, Any]) -> str:
     """A PN item's groups as DICOM writes them: `alphabetic=ideographic=phonetic`."""
-    groups = [str(value.get(k) or "") for k in ("Alphabetic", "Ideographic", "Phonetic")]
-    return "=".join(groups).rstrip("=")
+    groups = [value.get(k) for k in ("Alphabetic", "Ideographic", "Phonetic")]
+    return "=".join(g if isinstance(g, str) else "" for g in groups).rstrip("=")
 
 
 def frame_numbers(text: str) -> tuple[int, ...]:
@@ -160,29 +180,55 @@ def attribute_path(text: str) -> tuple[str, ...]:
 
 
 def with_own_urls(raw: bytes, base: str) -> bytes:
-    """A metadata object whose BulkDataURIs, whatever they were, lead to the gateway at `base`.
+    """A metadata object whose URLs, whatever they were, lead to the gateway at `base`.
 
-    They name the attribute by its path, so nothing of the archive's address is left in them.
+    Bulk data is named by the path of its attribute, so nothing of the archive's address is left.
     """
-    if b"BulkDataURI" not in raw and RETRIEVE_URL.encode() not in raw:
+    if not any(word in raw for word in _MAY_HOLD_URLS):
         return raw
     dataset: Dataset = orjson.loads(raw)
     uids = [text(dataset, t) for t in (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID)]
-    study, series, instance = (u or "" for u in uids)
-    own = f"{base}/studies/{study}/series/{series}/instances/{instance}"
-    _own_bulk_data(dataset, f"{own}/bulkdata")
-    if RETRIEVE_URL in dataset:
-        dataset[RETRIEVE_URL] = {"vr": "UR", "Value": [own]}
-    return orjson.dumps(dataset)
+    study, series, instance = (u if u and is_uid(u) else None for u in uids)
+    own = None
+    if study and series and instance:
+        own = f"{base}/studies/{study}/series/{series}/instances/{instance}"
+    whole = without_foreign_urls(dataset, own)
+    if own and RETRIEVE_URL in dataset:
+        whole[RETRIEVE_URL] = {"vr": "UR", "Value": [own]}
+    return orjson.dumps(whole)
 
 
-def _own_bulk_data(dataset: Dataset, base: str) -> None:
-    for tag, element in dataset.items():
-        if not isinstance(element, dict):
-            continue
-        if "BulkDataURI" in element:
-            element["BulkDataURI"] = f"{base}/{tag}"
-        items = element.get("Value")
-        for number, item in enumerate(items if isinstance(items, list) else []):
-            if isinstance(item, dict) and element.get("vr") == "SQ":
-                _own_bulk_data(item, f"{base}/{tag}/{number}")
+def without_foreign_urls(dataset: Dataset, own: str | None) -> Dataset:
+    """`dataset` without the URLs of an archive: RetrieveURL and the like are left out.
+
+    Bulk data is found below `own`, the instance's own URL; None: it has none, and loses them too.
+    """
+    return _without_urls(dataset, f"{own}/bulkdata" if own else None)
+
+
+def _without_urls(dataset: Dataset, base: str | None) -> Dataset:
+    return {
+        tag: _own_element(tag, element, base) if isinstance(element, dict) else element
+        for tag, element in dataset.items()
+        if tag.upper() not in _URL_TAGS
+    }
+
+
+def _own_element(tag: str, element: dict[str, Any], base: str | None) -> dict[str, Any]:
+    """An element whose bulk data, and that of the items in it, is found below `base`."""
+    items = element.get("Value")
+    has_items = isinstance(items, list) and any(isinstance(i, dict) for i in items)
+    if not has_items and "BulkDataURI" not in element:
+        return element
+    path = f"{base}/{tag.upper()}" if base else None
+    own = {k: v for k, v in element.items() if k != "BulkDataURI"}
+    if path and "BulkDataURI" in element:
+        own["BulkDataURI"] = path
+    if isinstance(items, list):
+        own["Value"] = [
+            _without_urls(item, f"{path}/{number}" if path else None)
+            if isinstance(item, dict)
+            else item
+            for number, item in enumerate(items)
+        ]
+    return own

@@ -10,7 +10,7 @@ from __future__ import annotations
 import calendar
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 
@@ -69,6 +69,14 @@ def moment(text: str) -> Moment | None:
         return None
     low = first * _DAY + clock[0]
     return Moment(low=low, high=low + clock[1], offset_minutes=zone, has_time=True)
+
+
+def instant(now: datetime) -> Moment:
+    """An aware datetime as the second that it is in."""
+    offset = (now.utcoffset() or timedelta()) // timedelta(minutes=1)
+    seconds = now.hour * 3600 + now.minute * 60 + now.second
+    low = now.toordinal() * _DAY + seconds * _SECOND
+    return Moment(low=low, high=low + _SECOND, offset_minutes=offset, has_time=True)
 
 
 def _days(year: int, month: str | None, day: str | None) -> tuple[int | None, int | None]:

@@ -42,6 +42,7 @@ SNOMED_RT = frozenset({"SRT", "SNM3", "99SDM"})
 MAX_UNSIGNED_INT = 2**31 - 1
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+", re.ASCII)
+_URI = re.compile(r"[^\s\x00-\x1f]+")
 _NAME_GROUPS = (("alphabetic", "ABC"), ("ideographic", "IDE"), ("phonetic", "SYL"))
 
 
@@ -114,14 +115,18 @@ def distinct(elements: list[Resource]) -> list[Resource]:
 
 
 def identifier(found: Identifier | None, type_code: str | None = None) -> Resource | None:
-    """An Identifier; `type_code` is of v2-0203. An issuer without a system is the assigner."""
+    """An Identifier; `type_code` is of v2-0203.
+
+    An issuer without a system, or whose system is no URI (with spaces), is the assigner.
+    """
     value = text(found.value) if found else None
     if found is None or value is None:
         return None
-    assigner = None if found.system else text(found.assigner)
+    system = found.system if found.system and _URI.fullmatch(found.system) else None
+    assigner = None if system else text(found.assigner or found.system)
     return members(
         type={"coding": [coding(IDENTIFIER_TYPE, type_code)]} if type_code else None,
-        system=found.system,
+        system=system,
         value=value,
         assigner=members(display=assigner),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gateway.model import ConnectionType, Endpoint
 from gateway.rules.fhir_elements import Resource, members, text
-from gateway.rules.fhir_search import Kind, Parameter
+from gateway.rules.fhir_search import OF_ANY_RESOURCE, Kind, Parameter
 from gateway.rules.fhir_values import Token, coded
 
 CONNECTION_TYPE = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
@@ -72,7 +72,7 @@ def _payload_types(resource: Resource) -> Iterator[Token]:
 
 
 PARAMETERS = (
-    Parameter(name="_id", kind=Kind.TOKEN, found=lambda r: [Token(code=r["id"])]),
+    *OF_ANY_RESOURCE,
     Parameter(name="connection-type", kind=Kind.TOKEN, found=_connection_types),
     Parameter(name="name", kind=Kind.STRING, found=lambda r: filter(None, [r.get("name")])),
     Parameter(name="payload-type", kind=Kind.TOKEN, found=_payload_types),

@@ -22,7 +22,7 @@ def version(
     base path's, or `_format` and Accept name different ones.
     """
     ranges = media.accepted(accept)
-    if format_ is not None:
+    if format_:
         ranges = (_format(format_, ranges),)
     for one in ranges:
         named = one.parameter("fhirversion")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, NotSupported
 from gateway.rules import fhir_results, fhir_search
 from gateway.rules.fhir_results import Offered, Wanted
-from gateway.rules.fhir_search import Criterion, Parameter, Reading, not_supported
+from gateway.rules.fhir_search import Criterion, Parameter, Reading
 
 _SHOWN_CHARACTERS = 64
 
@@ -60,7 +60,7 @@ def read(
             if criterion is not None:
                 criteria.append(criterion)
             elif reading.strict:
-                raise not_supported(f"{_shown(name)} is not a parameter here", _shown(name))
+                raise NotSupported(f"{_shown(name)} is no parameter here", parameter=_shown(name))
         if is_used:
             used.append((name, text))
         else:

@@ -8,41 +8,46 @@ refused as well when handling is strict.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, NotSupported
 from gateway.model import Level
-from gateway.rules.fhir_search import not_supported
 
 SUMMARIES = ("true", "text", "data", "count", "false")
 TOTALS = ("none", "estimate", "accurate")
-ALWAYS = frozenset({"resourceType", "id", "meta", "status", "subject"})
-"""Elements that every subset keeps: identity, and what is mandatory or modifies the meaning."""
-
-ELEMENT_LEVELS: Mapping[str, Level] = {
-    "identifier": Level.STUDY,
-    "encounter": Level.STUDY,
-    "started": Level.SERIES,
-    "referrer": Level.STUDY,
-    "interpreter": Level.STUDY,
-    "description": Level.STUDY,
-    "procedureCode": Level.STUDY,
-    "procedure": Level.STUDY,
-    "basedOn": Level.SERIES,
-    "modality": Level.SERIES,
-    "endpoint": Level.SERIES,
-    "numberOfSeries": Level.SERIES,
-    "numberOfInstances": Level.SERIES,
-    "location": Level.SERIES,
-    "reasonCode": Level.SERIES,
-    "reason": Level.SERIES,
-    "series": Level.INSTANCE,
+MANDATORY = {
+    "ImagingStudy": frozenset({"resourceType", "id", "meta", "status", "subject"}),
+    "Endpoint": frozenset(
+        {"resourceType", "id", "meta", "status", "connectionType", "payloadType", "address"}
+    ),
 }
-"""How deep a record must be loaded before each element of an ImagingStudy can be written."""
+"""Elements that every subset of a resource keeps: identity, and what must be there."""
 
-_ELEMENTS_OF_RESOURCES = ALWAYS | {"contained", "text", "extension", "implicitRules", "language"}
-_ELEMENTS_NEVER_KNOWN = frozenset(
+ELEMENTS = frozenset(
+    {
+        "identifier",
+        "modality",
+        "encounter",
+        "started",
+        "basedOn",
+        "referrer",
+        "interpreter",
+        "endpoint",
+        "numberOfSeries",
+        "numberOfInstances",
+        "procedureCode",
+        "procedure",
+        "location",
+        "reasonCode",
+        "reason",
+        "description",
+        "series",
+    }
+)
+"""Elements of an ImagingStudy that are written, in any version, besides the mandatory ones."""
+
+_OF_ANY_RESOURCE = frozenset({"contained", "text", "extension", "implicitRules", "language"})
+_NEVER_KNOWN = frozenset(
     {"note", "partOf", "procedureReference", "reasonReference", "modifierExtension"}
 )
 _NARROWING = frozenset({"_has", "_contained", "_containedType"})
@@ -75,24 +80,14 @@ class Wanted:
         return self.count == 0 or self.summary == "count"
 
     @property
-    def is_subset(self) -> bool:
-        """Whether resources are to be served in part."""
-        return bool(self.elements) or self.summary in {"true", "text"}
-
-    @property
     def level(self) -> Level:
-        """How deep records must be loaded before what is wanted of them can be written."""
+        """How deep records must be loaded before what is wanted of them can be written.
+
+        SERIES at the least: status, which is always written, depends on what the series hold.
+        """
         if self.elements:
-            return _deepest(self.elements)
-        if self.summary == "text":
-            return Level.SERIES
-        return Level.SERIES if self.summary == "true" else Level.INSTANCE
-
-
-def _deepest(elements: frozenset[str]) -> Level:
-    """SERIES at the least: status, which is always written, depends on what the series hold."""
-    levels = {ELEMENT_LEVELS.get(name, Level.STUDY) for name in elements}
-    return Level.INSTANCE if Level.INSTANCE in levels else Level.SERIES
+            return Level.INSTANCE if "series" in self.elements else Level.SERIES
+        return Level.SERIES if self.summary in {"true", "text"} else Level.INSTANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +102,14 @@ class Offered:
 IMAGING_STUDIES = Offered(
     includes=frozenset({"ImagingStudy:endpoint"}),
     sorts=frozenset({"_id", "identifier", "modality", "started"}),
-    elements=frozenset(ELEMENT_LEVELS) | _ELEMENTS_OF_RESOURCES | _ELEMENTS_NEVER_KNOWN,
+    elements=ELEMENTS | MANDATORY["ImagingStudy"] | _OF_ANY_RESOURCE | _NEVER_KNOWN,
 )
 ENDPOINTS = Offered(
     includes=frozenset(),
     sorts=frozenset({"_id", "name"}),
-    elements=_ELEMENTS_OF_RESOURCES
-    | {"connectionType", "name", "period", "payload", "payloadType", "payloadMimeType", "address"},
+    elements=MANDATORY["Endpoint"]
+    | _OF_ANY_RESOURCE
+    | {"name", "period", "payload", "payloadMimeType"},
 )
 
 
@@ -127,12 +123,12 @@ def understood(
     """
     plain = name.partition(":")[0]
     if plain in _NARROWING and (name, text) != ("_contained", "false"):
-        raise not_supported(f"{name} is not supported", name)
+        raise NotSupported(f"{name} is not supported", parameter=name)
     if plain == "_contained":
         return wanted
     changed = _changed(wanted, name, text, offered, strict=strict)
     if changed is None and strict:
-        raise not_supported(f"{name} does not support what is asked of it", name)
+        raise NotSupported(f"{name} does not support what is asked of it", parameter=name)
     return changed
 
 
@@ -194,7 +190,7 @@ _READERS = {
 def _include(wanted: Wanted, name: str, text: str, offered: Offered) -> Wanted | None:
     """Includes by `Type:parameter`, the target's type behind it or not; `*`: all offered."""
     if name != "_include" and name != "_include:iterate":
-        raise not_supported(f"{name}: this modifier is not supported", name)
+        raise NotSupported(f"{name}: this modifier is not supported", parameter=name)
     if text == "*":
         return replace(wanted, includes=wanted.includes | offered.includes)
     plain = text.removesuffix(":Endpoint")
@@ -209,7 +205,7 @@ def _elements(wanted: Wanted, text: str, offered: Offered, *, strict: bool) -> W
     if unknown and strict:
         raise BadRequest("_elements names an element that is not known", parameter="_elements")
     known = names - unknown
-    return replace(wanted, elements=wanted.elements | known | ALWAYS) if known else None
+    return replace(wanted, elements=wanted.elements | known) if known else None
 
 
 def _sort(wanted: Wanted, text: str, offered: Offered) -> Wanted | None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import enum
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, NotSupported
 from gateway.model import Level
 from gateway.rules import fhir_dates, fhir_values
 from gateway.rules.fhir_dates import DateValue, Moment
@@ -37,8 +37,9 @@ class Parameter:
     """A search parameter. `name` is R5's; `aliases` are what other versions call it.
 
     `found` gives what a resource has: Tokens, References, dates or strings. `level` is how deep
-    a record must be loaded before that is true; `targets` the types that a reference may name.
-    `documentation` is for people; {name} in it is what the version calls the parameter.
+    a record must be loaded before that is true; `targets` the types that a reference may name, of
+    a chain (`patient.name`) those that its reference may name. `documentation` is for people;
+    {name} in it is what the version calls the parameter.
     """
 
     name: str
@@ -68,6 +69,21 @@ class Reading:
     strict: bool = False
 
 
+def _tokens_of_meta(element: str) -> Callable[[Resource], Iterable[Token]]:
+    """The tokens of a list of Codings in `meta`."""
+    return lambda r: (
+        t for one in r.get("meta", {}).get(element, ()) for t in fhir_values.coded(one)
+    )
+
+
+OF_ANY_RESOURCE = (
+    Parameter(name="_id", kind=Kind.TOKEN, found=lambda r: [Token(code=r["id"])]),
+    Parameter(name="_profile", kind=Kind.URI, found=lambda r: r.get("meta", {}).get("profile", ())),
+    Parameter(name="_security", kind=Kind.TOKEN, found=_tokens_of_meta("security")),
+    Parameter(name="_tag", kind=Kind.TOKEN, found=_tokens_of_meta("tag")),
+)
+"""Parameters of every resource type. What is built on demand claims no profile and has no tags."""
+
 _MODIFIERS = {
     Kind.TOKEN: frozenset({"not", "missing"}),
     Kind.REFERENCE: frozenset({"identifier", "missing"}),
@@ -78,16 +94,23 @@ _MODIFIERS = {
 """Modifiers that work, by the parameter's type; references take the names of their targets too."""
 
 
-def by_name(parameters: Sequence[Parameter]) -> dict[str, Parameter]:
-    """The parameters under every name that any version gives them."""
-    return {name: p for p in parameters for name in (p.name, *p.aliases)}
+def by_name(parameters: Iterable[Parameter], absent: Collection[str] = ()) -> dict[str, Parameter]:
+    """The parameters under every name that any version gives them, without the `absent` ones."""
+    return {
+        name: p
+        for p in parameters
+        if p.name.partition(".")[0].partition(":")[0] not in absent
+        for name in (p.name, *p.aliases)
+    }
 
 
-def not_supported(message: str, parameter: str) -> BadRequest:
-    """The error for what is well-formed but not offered here."""
-    error = BadRequest(message, parameter=parameter)
-    error.code = "not-supported"
-    return error
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Name:
+    """The name of a parameter in its parts: `subject:Patient.name:exact`."""
+
+    parameter: str
+    type: str | None = None
+    modifier: str | None = None
 
 
 def criterion(
@@ -98,44 +121,59 @@ def criterion(
     BadRequest for modifiers and chains that do not work (ignoring them would widen the search)
     and for malformed values, however lenient the search is.
     """
-    plain, modifier = _name_and_modifier(name)
-    parameter = parameters.get(plain)
+    asked = _parted(name, parameters)
+    parameter = parameters.get(asked.parameter)
     if parameter is None:
+        if asked.parameter.partition(".")[0] in parameters:
+            raise NotSupported(f"{name}: this chain is not supported", parameter=name)
         return None
+    if asked.type is not None and asked.type not in parameter.targets:
+        raise NotSupported(f"{name} does not refer to this type", parameter=name)
     values = fhir_values.listed(text)
     if not values:
         if reading.strict:
             raise BadRequest(f"{name} has no value", parameter=name)
         return None
-    kind = _modified(parameter, modifier, name)
-    targets = (modifier,) if modifier in parameter.targets else parameter.targets
+    kind = _modified(parameter, asked, name)
+    of_type = (asked.type or asked.modifier or "",)
+    targets = of_type if of_type[0] in parameter.targets else parameter.targets
     read = [_value(kind, v, name, targets, reading) for v in values]
     return Criterion(
         parameter=parameter,
-        modifier=None if modifier in parameter.targets else modifier,
+        modifier=None if asked.modifier in parameter.targets else asked.modifier,
         values=tuple(v for v in read if v is not None),
     )
 
 
-def _name_and_modifier(name: str) -> tuple[str, str | None]:
-    """A parameter's name and modifier; the chain `patient.identifier` is `patient:identifier`."""
-    plain, dot, chained = name.partition(".")
-    if dot:
-        plain, _, _ = plain.partition(":")
-        return plain, chained
-    plain, colon, modifier = name.partition(":")
-    return plain, modifier if colon else None
+def _parted(name: str, known: Collection[str]) -> _Name:
+    """A name in its parts; the chain `patient.identifier` is `patient:identifier`.
+
+    Where a chain leads to several types, each is a parameter of its own and the type part of it.
+    """
+    head, dot, chained = name.partition(".")
+    plain, colon, first = head.partition(":")
+    if not dot:
+        return _Name(parameter=plain, modifier=first if colon else None)
+    of_type = first if colon else None
+    if chained == "identifier":
+        return _Name(parameter=plain, type=of_type, modifier=chained)
+    last, colon, modifier = chained.partition(":")
+    given = modifier if colon else None
+    if f"{head}.{last}" in known:
+        return _Name(parameter=f"{head}.{last}", modifier=given)
+    return _Name(parameter=f"{plain}.{last}", type=of_type, modifier=given)
 
 
-def _modified(parameter: Parameter, modifier: str | None, name: str) -> Kind | None:
+def _modified(parameter: Parameter, asked: _Name, name: str) -> Kind | None:
     """How the values are to be read; None for the `true` or `false` of `:missing`."""
-    if modifier is None or modifier in parameter.targets:
+    is_type = parameter.kind is Kind.REFERENCE and asked.modifier in parameter.targets
+    if asked.modifier is None or is_type:
         return parameter.kind
-    if modifier not in _MODIFIERS[parameter.kind]:
-        raise not_supported(f"{name}: this modifier or chain is not supported", name)
-    if modifier == "missing":
+    if asked.modifier not in _MODIFIERS[parameter.kind]:
+        raise NotSupported(f"{name}: this modifier is not supported", parameter=name)
+    if asked.modifier == "missing":
         return None
-    return Kind.TOKEN if modifier == "identifier" else parameter.kind
+    return Kind.TOKEN if asked.modifier == "identifier" else parameter.kind
 
 
 def _value(
@@ -152,7 +190,7 @@ def _value(
         return found
     if kind is Kind.REFERENCE:
         return fhir_values.reference(text, targets, reading.base)
-    if kind is Kind.TOKEN or kind is Kind.URI:
+    if kind is Kind.TOKEN:
         return fhir_values.token(text)
     return fhir_values.unescaped(text)
 

@@ -9,13 +9,12 @@ from typing import Any
 import orjson
 
 from gateway.rules.fhir_elements import Resource, members
-from gateway.rules.fhir_results import Wanted
+from gateway.rules.fhir_results import MANDATORY, Wanted
 
 SUBSETTED: Resource = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
     "code": "SUBSETTED",
 }
-_TEXT = frozenset({"resourceType", "id", "text", "status", "subject"})
 
 
 def served(resource: Resource, wanted: Wanted, fhir_version: str) -> Resource:
@@ -23,10 +22,9 @@ def served(resource: Resource, wanted: Wanted, fhir_version: str) -> Resource:
 
     The version is a digest of the content, another one in each FHIR version.
     """
-    if wanted.elements:
-        return _with_meta(elements(resource, wanted.elements), tag=[SUBSETTED])
-    if wanted.summary == "text":
-        return _with_meta({k: v for k, v in resource.items() if k in _TEXT}, tag=[SUBSETTED])
+    mandatory = MANDATORY[resource["resourceType"]]
+    if wanted.elements or wanted.summary == "text":
+        return _with_meta(elements(resource, wanted.elements | mandatory), tag=[SUBSETTED])
     if wanted.summary == "true":
         return _with_meta(summary(resource), tag=[SUBSETTED])
     content = fhir_version.encode() + orjson.dumps(resource)

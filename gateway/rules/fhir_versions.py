@@ -50,6 +50,7 @@ class Version:
 
 
 _R4_NAMES = {"based-on": "basedon", "body-site": "bodysite"}
+_R4_ABSENT = frozenset({"body-structure", "reason-reference"})
 
 R4 = Version(
     id="r4",
@@ -58,6 +59,7 @@ R4 = Version(
     shape=fhir_shapes.R4,
     endpoint=endpoint_r4,
     names=_R4_NAMES,
+    absent=_R4_ABSENT,
 )
 R4B = Version(
     id="r4b",
@@ -66,6 +68,7 @@ R4B = Version(
     shape=fhir_shapes.R4,
     endpoint=endpoint_r4,
     names=_R4_NAMES,
+    absent=_R4_ABSENT,
 )
 R5 = Version(
     id="r5",
@@ -73,6 +76,8 @@ R5 = Version(
     release="5.0.0",
     shape=fhir_shapes.R5,
     endpoint=endpoint_r5,
+    kinds={"_profile": Kind.REFERENCE},
+    absent=frozenset({"interpreter", "reason-reference"}),
 )
 R6 = Version(
     id="r6",
@@ -81,7 +86,8 @@ R6 = Version(
     shape=fhir_shapes.R6,
     endpoint=endpoint_r5,
     names={"reason": "reason-concept"},
-    kinds={"dicom-class": Kind.URI},
+    kinds={"_profile": Kind.REFERENCE, "dicom-class": Kind.URI},
+    absent=frozenset({"interpreter"}),
 )
 
 VERSIONS: Mapping[str, Version] = {v.id: v for v in (R4, R4B, R5, R6)}

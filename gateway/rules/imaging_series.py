@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 from gateway.model import Endpoint, Instance, Person, Series, Study
 from gateway.rules import body_sites
@@ -104,12 +103,12 @@ def laterality(series: Series) -> Resource | None:
 
 def performer(series: Series, shape: Shape, scope: Scope) -> list[Resource]:
     """series.performer: physicians, operators, the device, the institution; each once."""
-    actors = chain(
-        (("PRF", practitioner(p, scope)) for p in series.performing_physicians),
-        (("SPRF", practitioner(p, scope)) for p in series.operators),
-        (("DEV", device(series, shape, scope)),),
-        (("LOC", organization(series.institution_name, scope)),),
-    )
+    actors = [
+        *(("PRF", practitioner(p, scope)) for p in series.performing_physicians),
+        *(("SPRF", practitioner(p, scope)) for p in series.operators),
+        ("DEV", device(series, shape, scope)),
+        ("LOC", organization(series.institution_name, scope)),
+    ]
     return distinct([_performer(function, actor) for function, actor in actors if actor])
 
 

@@ -1,4 +1,4 @@
-"""What an ImagingStudy can be searched by, and what of it the archives are asked.
+"""What archives are asked when ImagingStudies are searched for.
 
 Queries to archives (PS3.18 §10.6) find a superset: keys that cannot be said exactly are widened
 or left out, and `fhir_search` decides on the resource. A value is never forwarded raw: DICOM's
@@ -8,7 +8,7 @@ wildcards have no escape.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -16,9 +16,9 @@ from gateway.model import Level
 from gateway.rules import body_sites, fhir_dates, qido
 from gateway.rules import dicom_json as dj
 from gateway.rules.fhir_dates import DateValue, Moment
-from gateway.rules.fhir_elements import DCM, DICOM_UID, OID_PREFIX, SNOMED_CT, URI, Resource
-from gateway.rules.fhir_search import Criterion, Kind, Parameter
-from gateway.rules.fhir_values import Token, coded, identified
+from gateway.rules.fhir_elements import DCM, DICOM_UID, OID_PREFIX, SNOMED_CT
+from gateway.rules.fhir_search import Criterion, Kind
+from gateway.rules.fhir_values import Token
 from gateway.rules.qido import Key, Query
 
 _MAX_QUERIES = 16
@@ -27,183 +27,6 @@ _MAX_VALUE_CHARACTERS = 256
 _MAX_STUDY_ID_CHARACTERS = 16
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}", re.ASCII)
 _UNSEARCHABLE = re.compile(r"[\x00-\x1f\x7f\\]")
-
-_BESIDE = "Beside another parameter: archives cannot look for it."
-_BY_IDENTIFIER = "By {name}:identifier=system|value, beside another parameter."
-
-PRACTITIONERS = ("Practitioner", "PractitionerRole")
-PERFORMERS = (
-    *PRACTITIONERS,
-    "Organization",
-    "CareTeam",
-    "Patient",
-    "Device",
-    "RelatedPerson",
-)
-REQUESTS = ("CarePlan", "ServiceRequest", "Task", "Appointment", "AppointmentResponse")
-
-
-def _series(resource: Resource) -> list[Resource]:
-    return list(resource.get("series", ()))
-
-
-def _instances(resource: Resource) -> Iterator[Resource]:
-    return (one for series in _series(resource) for one in series.get("instance", ()))
-
-
-def _references(resource: Resource, element: str) -> list[Resource]:
-    """The References of an element that may hold one or many."""
-    found = resource.get(element, [])
-    return found if isinstance(found, list) else [found]
-
-
-def _uid(uid: str) -> Iterator[Token]:
-    """A UID as clients write it: bare, or as a URI."""
-    return (Token(code=form) for form in (uid, OID_PREFIX + uid))
-
-
-def _identifiers(resource: Resource) -> Iterator[Token]:
-    for found in identified(resource.get("identifier", ())):
-        yield found
-        if found.system == DICOM_UID and found.code:
-            yield Token(system=DICOM_UID, code=found.code.removeprefix(OID_PREFIX))
-
-
-def _modalities(resource: Resource) -> Iterator[Token]:
-    """The modalities of the series, findable in lower case too."""
-    for series in _series(resource):
-        for found in coded(series["modality"]):
-            yield found
-            yield replace(found, code=(found.code or "").lower())
-
-
-def _sop_classes(resource: Resource) -> Iterator[Token]:
-    for one in _instances(resource):
-        written = one.get("sopClass", {})
-        code = written if isinstance(written, str) else written.get("code")
-        if code is not None:
-            yield Token(system=URI, code=code)
-            yield Token(system=URI, code=code.removeprefix(OID_PREFIX))
-
-
-def _body_sites(resource: Resource) -> Iterator[Token]:
-    return (t for s in _series(resource) if "bodySite" in s for t in coded(s["bodySite"]))
-
-
-def _reasons(resource: Resource) -> Iterator[Token]:
-    written = (*resource.get("reasonCode", ()), *resource.get("reason", ()))
-    return (t for one in written for t in coded(one))
-
-
-def _endpoints(resource: Resource) -> Iterator[Resource]:
-    yield from resource.get("endpoint", ())
-    yield from (one for s in _series(resource) for one in s.get("endpoint", ()))
-
-
-def _performers(resource: Resource) -> Iterator[Resource]:
-    return (p["actor"] for s in _series(resource) for p in s.get("performer", ()))
-
-
-def _subjects(resource: Resource) -> list[Resource]:
-    subject = resource["subject"]
-    return [subject] if subject.keys() & {"reference", "identifier", "display"} else []
-
-
-PARAMETERS = (
-    Parameter(name="_id", kind=Kind.TOKEN, found=lambda r: [Token(code=r["id"])]),
-    Parameter(
-        name="based-on",
-        kind=Kind.REFERENCE,
-        found=lambda r: _references(r, "basedOn"),
-        level=Level.SERIES,
-        targets=REQUESTS,
-        aliases=("basedon",),
-        documentation="By Accession Number: {name}:identifier=system|value.",
-    ),
-    Parameter(
-        name="body-site",
-        kind=Kind.TOKEN,
-        found=_body_sites,
-        level=Level.SERIES,
-        aliases=("bodysite",),
-    ),
-    Parameter(name="dicom-class", kind=Kind.TOKEN, found=_sop_classes, level=Level.INSTANCE),
-    Parameter(
-        name="encounter",
-        kind=Kind.REFERENCE,
-        found=lambda r: _references(r, "encounter"),
-        targets=("Encounter",),
-        documentation="By Admission ID: {name}:identifier=system|value, beside another parameter.",
-    ),
-    Parameter(
-        name="endpoint",
-        kind=Kind.REFERENCE,
-        found=_endpoints,
-        level=Level.SERIES,
-        targets=("Endpoint",),
-        documentation=_BESIDE,
-    ),
-    Parameter(name="identifier", kind=Kind.TOKEN, found=_identifiers),
-    Parameter(
-        name="instance",
-        kind=Kind.TOKEN,
-        found=lambda r: (t for one in _instances(r) for t in _uid(one["uid"])),
-        level=Level.INSTANCE,
-    ),
-    Parameter(name="modality", kind=Kind.TOKEN, found=_modalities, level=Level.SERIES),
-    Parameter(
-        name="patient",
-        kind=Kind.REFERENCE,
-        found=lambda r: [s for s in _subjects(r) if s.get("type", "Patient") == "Patient"],
-        targets=("Patient",),
-        documentation="By Patient ID: {name}.identifier=system|value.",
-    ),
-    Parameter(
-        name="performer",
-        kind=Kind.REFERENCE,
-        found=_performers,
-        level=Level.SERIES,
-        targets=PERFORMERS,
-        documentation=_BY_IDENTIFIER,
-    ),
-    Parameter(
-        name="reason",
-        kind=Kind.TOKEN,
-        found=_reasons,
-        level=Level.SERIES,
-        aliases=("reason-concept",),
-        documentation=_BESIDE,
-    ),
-    Parameter(
-        name="referrer",
-        kind=Kind.REFERENCE,
-        found=lambda r: _references(r, "referrer"),
-        targets=PRACTITIONERS,
-        documentation=_BY_IDENTIFIER,
-    ),
-    Parameter(
-        name="series",
-        kind=Kind.TOKEN,
-        found=lambda r: (t for s in _series(r) for t in _uid(s["uid"])),
-        level=Level.SERIES,
-    ),
-    Parameter(name="started", kind=Kind.DATE, found=lambda r: filter(None, [r.get("started")])),
-    Parameter(
-        name="status",
-        kind=Kind.TOKEN,
-        found=lambda r: [Token(code=r["status"])],
-        level=Level.SERIES,
-        documentation=_BESIDE,
-    ),
-    Parameter(
-        name="subject",
-        kind=Kind.REFERENCE,
-        found=_subjects,
-        targets=("Patient", "Group", "Device"),
-        documentation="By Patient ID: {name}.identifier=system|value.",
-    ),
-)
-"""Every parameter of ImagingStudy that works here; their names by version: `fhir_versions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +62,7 @@ def plan(criteria: Iterable[Criterion], now: Moment) -> Plan:
     return Plan(
         queries=tuple(Query(level=Level.STUDY, keys=keys) for keys in combined),
         probes=tuple(probes),
-        is_narrow=bool(probes) or any(combined),
+        is_narrow=bool(probes) or all(combined),
     )
 
 

@@ -7,8 +7,9 @@ archives ignore keys that they do not know, and then list everything.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from gateway.rules import dicom_json as dj
@@ -17,7 +18,9 @@ from gateway.rules.qido import Key, Query, alternatives, words
 
 _TEXT_WITHOUT_CASE = frozenset({"PN", "LO", "ST", "LT", "UC", "UT"})
 _EXACT = frozenset({dj.PATIENT_ID, dj.ISSUER_OF_PATIENT_ID, dj.STUDY_ID, dj.ADMISSION_ID})
-_LAST_TIME = "235959"
+_DATE = ("00000101", "99991231")
+_TIME = ("000000", "235959")
+_DATE_TIME = (_DATE[0] + _TIME[0], _DATE[1] + _TIME[1])
 
 
 def matches(query: Query, row: Dataset) -> bool:
@@ -49,78 +52,77 @@ def _uid_matches(key: Key, value: Any) -> bool:
 
 
 def _code_matches(key: Key, value: Any) -> bool:
-    return any(_pattern(v).fullmatch(str(value).strip()) for v in alternatives(key))
+    return any(_pattern(v).fullmatch(_plain(value)) for v in alternatives(key))
 
 
 def _number_matches(key: Key, value: Any) -> bool:
     try:
         return float(value) == float(key.value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 
-def _date_matches(key: Key, value: Any) -> bool:
-    return _is_in_range(key.value, str(value).strip().replace(".", ""), _plain, _plain)
+def _is_in_range(whole_range: tuple[str, str], key: Key, value: Any) -> bool:
+    """Range matching (PS3.4 §C.2.2.2.5): bounds are included, a missing one is open.
 
-
-def _time_matches(key: Key, value: Any) -> bool:
-    return _is_in_range(key.value, str(value).strip(), _first_moment, _last_moment)
-
-
-def _plain(text: str) -> str:
-    return text
-
-
-def _first_moment(text: str) -> str:
-    """The first instant that a possibly shortened TM stands for, in digits that compare."""
-    whole, _, fraction = text.replace(":", "").partition(".")
-    return f"{whole.ljust(6, '0')}.{fraction.ljust(6, '0')}"
-
-
-def _last_moment(text: str) -> str:
-    """The last instant that a possibly shortened TM stands for, in digits that compare."""
-    whole, _, fraction = text.replace(":", "").partition(".")
-    return f"{whole}{_LAST_TIME[len(whole) :]}.{fraction.ljust(6, '9')}"
-
-
-def _is_in_range(
-    wanted: str, value: str, first: Callable[[str], str], last: Callable[[str], str]
-) -> bool:
-    """Range matching (PS3.4 §C.2.2.2.5): bounds are included, a missing one is open."""
-    low, dash, high = wanted.partition("-")
-    if not value[:1].isdigit():
+    Bounds and values may be shortened: a bound stands for all of the hour or the minute that it
+    names, a value for its beginning. A UTC offset behind a value is not looked at.
+    """
+    text = re.sub(r"[+-]\d{4}$", "", _plain(value)) if key.vr == "DT" else _plain(value)
+    if key.vr == "DA":
+        text = text.replace(".", "")
+    if not text[:1].isdigit():
         return False
-    at = first(value)
-    if not dash:
-        return first(low) <= at <= last(low)
-    return (not low or first(low) <= at) and (not high or at <= last(high))
+    earliest, latest = whole_range
+    at = _moment(text, earliest, "0")
+    low, dash, high = key.value.partition("-")
+    high = high if dash else low
+    return (not low or _moment(low, earliest, "0") <= at) and (
+        not high or at <= _moment(high, latest, "9")
+    )
+
+
+def _moment(text: str, template: str, filler: str) -> str:
+    """A possibly shortened DA, TM or DT as digits that compare, filled up from `template`."""
+    whole, _, fraction = text.replace(":", "").partition(".")
+    return f"{whole}{template[len(whole) :]}.{fraction.ljust(6, filler)}"
 
 
 def _text_matches(key: Key, value: Any) -> bool:
-    wanted, found = key.value, str(value).strip()
+    wanted, found = _composed(key.value), _composed(_plain(value))
     if key.vr in _TEXT_WITHOUT_CASE and key.tag not in _EXACT:
-        wanted, found = wanted.casefold(), found.casefold()
+        wanted, found = wanted.lower(), found.lower()
     return _pattern(wanted).fullmatch(found) is not None
 
 
 def _name_matches(key: Key, value: Any) -> bool:
     """A name is found by any of its component groups, whatever the case (PS3.4 §C.2.2.2.1)."""
-    pattern = _pattern(key.value.casefold().rstrip("^="))
-    name = _name(value).casefold().strip()
+    pattern = _pattern(_composed(key.value).lower().rstrip("^="))
+    name = _composed(_plain(value)).lower()
     return any(pattern.fullmatch(g.strip().rstrip("^=")) for g in (name, *name.split("=")))
 
 
 def _sounds_like(key: Key, value: Any) -> bool:
-    """Fuzzy matching: each word asked for begins some word of the name, accents apart."""
-    named = words(_name(value))
-    return all(any(w.startswith(part) for w in named) for part in words(key.value))
+    """Fuzzy matching: each word asked for begins some word of the name, accents apart.
+
+    What matches literally, wildcards and all, matches too.
+    """
+    named = words(_plain(value))
+    asked = words(key.value)
+    begins = bool(asked) and all(any(w.startswith(part) for w in named) for part in asked)
+    return begins or _name_matches(key, value)
 
 
-def _name(value: Any) -> str:
-    return dj.person_name_text(value) if isinstance(value, dict) else str(value)
+def _plain(value: Any) -> str:
+    return (dj.person_name_text(value) if isinstance(value, dict) else str(value)).strip(" \0")
 
 
-@lru_cache(maxsize=1024)
+def _composed(text: str) -> str:
+    """Letters with accents as one character each, so that `?` stands for one of them."""
+    return unicodedata.normalize("NFC", text)
+
+
+@lru_cache(maxsize=128)
 def _pattern(value: str) -> re.Pattern[str]:
     """Wildcard matching (PS3.4 §C.2.2.2.4); atomic groups keep hostile patterns linear."""
     first, *rest = (re.escape(p).replace(r"\?", ".") for p in value.split("*"))
@@ -134,15 +136,9 @@ _Match = Callable[[Key, Any], bool]
 _MATCHERS: dict[str, _Match] = {
     "UI": _uid_matches,
     "CS": _code_matches,
-    "DA": _date_matches,
-    "TM": _time_matches,
+    "DA": partial(_is_in_range, _DATE),
+    "TM": partial(_is_in_range, _TIME),
+    "DT": partial(_is_in_range, _DATE_TIME),
     "PN": _name_matches,
-    "IS": _number_matches,
-    "DS": _number_matches,
-    "US": _number_matches,
-    "SS": _number_matches,
-    "UL": _number_matches,
-    "SL": _number_matches,
-    "FL": _number_matches,
-    "FD": _number_matches,
+    **dict.fromkeys(("IS", "DS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"), _number_matches),
 }

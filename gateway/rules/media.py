@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.errors import NotAcceptable
 from gateway.rules.dicom_json import is_uid
@@ -22,7 +22,10 @@ ANY = "*"
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 token, not a secret
 _RANGE = re.compile(rf"\s*({_TOKEN})/({_TOKEN})\s*")
-_PARAMETER = re.compile(rf";\s*({_TOKEN})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;,\"]*))\s*")
+_PARAMETER = re.compile(
+    rf";\s*(?:({_TOKEN})\s*(?:=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;,\"]*)))?)?\s*", re.DOTALL
+)
+_QUALITY = re.compile(r"[01]?(\.\d{0,3})?", re.ASCII)
 
 FRAME_TYPES = {
     "1.2.840.10008.1.2.4.50": "image/jpeg",
@@ -59,6 +62,15 @@ class MediaRange:
     type: str
     parameters: tuple[tuple[str, str], ...] = ()
     quality: float = 1.0
+    others: frozenset[str] = frozenset()
+    """Types that another member of the field speaks of, and that a wildcard so does not mean."""
+
+    def covers(self, kind: str) -> bool:
+        """Whether this is the member that speaks of a media type: the most specific one does."""
+        if self.type == kind:
+            return True
+        closer = {kind, f"{kind.split('/')[0]}/*"} if self.type == "*/*" else {kind}
+        return _fits(self.type, kind) and not closer & self.others
 
     def parameter(self, name: str) -> str | None:
         """The value of a parameter; None when it is absent."""
@@ -95,13 +107,16 @@ def accepted(fields: Sequence[str], parameter: str | None = None) -> tuple[Media
     The `accept` query parameter wins over the header (PS3.18 §8.3.3.1). Members that cannot be
     read are passed over; NotAcceptable when that leaves none.
     """
-    text = parameter if parameter else ",".join(f for f in fields if f.strip())
+    written = re.sub(r"(?<=\w) (?=\w)", "+", (parameter or "").strip())  # + is a space in a query
+    text = written or ",".join(f for f in fields if f.strip())
     if not text:
         return (MediaRange("*/*"),)
-    ranges = [r for r in _ranges(text) if r.quality > 0]
-    if not ranges:
+    ranges = list(_ranges(text))
+    named = frozenset(r.type for r in ranges if not r.parameters)
+    wanted = [replace(r, others=named) for r in ranges if r.quality > 0]
+    if not wanted:
         raise NotAcceptable("Accept names no media type that can be served")
-    return tuple(sorted(ranges, key=lambda r: -r.quality))
+    return tuple(sorted(wanted, key=lambda r: -r.quality))
 
 
 def _ranges(text: str) -> Iterable[MediaRange]:
@@ -109,25 +124,23 @@ def _ranges(text: str) -> Iterable[MediaRange]:
     at = 0
     while at < len(text):
         found = _RANGE.match(text, at)
-        if found is None:
-            comma = text.find(",", at)
-            at = len(text) if comma < 0 else comma + 1
-            continue
-        at = found.end()
-        parameters = []
-        while (one := _PARAMETER.match(text, at)) is not None:
-            value = one[3] if one[2] is None else re.sub(r"\\(.)", r"\1", one[2])
-            parameters.append((one[1].lower(), value.strip()))
-            at = one.end()
-        yield _media_range(f"{found[1]}/{found[2]}".lower(), parameters)
+        if found is not None:
+            at = found.end()
+            parameters = []
+            while (one := _PARAMETER.match(text, at)) is not None:
+                value = one[3] or "" if one[2] is None else re.sub(r"\\(.)", r"\1", one[2])
+                parameters.append(((one[1] or "").lower(), value.strip()))
+                at = one.end()
+            yield _media_range(f"{found[1]}/{found[2]}".lower(), parameters)
         comma = text.find(",", at)
         at = len(text) if comma < 0 else comma + 1
 
 
 def _media_range(kind: str, parameters: list[tuple[str, str]]) -> MediaRange:
     quality = dict(parameters).get("q", "1")
-    number = float(quality) if re.fullmatch(r"[01](\.\d{0,3})?", quality) else 1.0
-    return MediaRange(kind, tuple(p for p in parameters if p[0] != "q"), number)
+    is_number = _QUALITY.fullmatch(quality) is not None and quality not in {"", "."}
+    number = min(float(quality), 1.0) if is_number else 1.0
+    return MediaRange(kind, tuple(p for p in parameters if p[0] not in {"q", ""}), number)
 
 
 def for_instances(ranges: Sequence[MediaRange], *, single: bool) -> Form:
@@ -151,53 +164,57 @@ def for_bulk_data(ranges: Sequence[MediaRange]) -> Form:
     return _form(ranges, types=("*/*",), single=True, what="application/octet-stream")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """One way in which bodies could go out by one member of an Accept field."""
+
+    is_multipart: bool
+    type: str
+    transfer_syntax: str
+
+
 def _form(ranges: Sequence[MediaRange], *, types: Sequence[str], single: bool, what: str) -> Form:
-    multipart = _of_parts(r for r in ranges if r.type in {MULTIPART, "multipart/*", "*/*"})
-    fitting = [(k, s) for k, s in multipart if any(_overlap(k, t) for t in types)]
-    singles = [
-        (r.type, _syntax(r))
-        for r in ranges
-        if r.type != MULTIPART and r.type != "*/*" and any(_overlap(r.type, t) for t in types)
-    ]
-    if fitting:
-        return _chosen(fitting, is_multipart=True)
-    if singles and single:
-        return _chosen(singles, is_multipart=False)
-    shape = "" if single else f"{MULTIPART}; type="
-    raise NotAcceptable(f"Accept must allow {shape}{what}")
+    """Multipart where it is accepted, unless a single part that always fits is liked better."""
+    offers = [o for r in ranges if (o := _offer(r, types, single=single)) is not None]
+    found = [o for o in offers if o.is_multipart] or offers
+    if not found:
+        shape = "" if single else f"{MULTIPART}; type="
+        raise NotAcceptable(f"Accept must allow {shape}{what}")
+    if offers[0].type in {DICOM, OCTET_STREAM}:
+        found = [o for o in offers if o.is_multipart == offers[0].is_multipart]
+    syntaxes = tuple(dict.fromkeys(o.transfer_syntax for o in found))
+    return Form(
+        is_multipart=found[0].is_multipart,
+        types=tuple(dict.fromkeys(o.type for o in found)),
+        transfer_syntaxes=(ANY,) if ANY in syntaxes else syntaxes,
+    )
 
 
-def _of_parts(ranges: Iterable[MediaRange]) -> list[tuple[str, str]]:
-    return [((r.parameter("type") or "*/*").lower(), _syntax(r)) for r in ranges]
+def _offer(range_: MediaRange, types: Sequence[str], *, single: bool) -> _Offer | None:
+    """What one member allows of `types`; None where it allows nothing, or makes no sense."""
+    is_multipart = range_.covers(MULTIPART)
+    if not (is_multipart or single):
+        return None
+    wanted = (range_.parameter("type") or "*/*").lower() if is_multipart else range_.type
+    kind, _, misplaced = (t.strip() for t in wanted.partition(";"))
+    syntax = range_.parameter("transfer-syntax") or parameter_of(misplaced, "transfer-syntax")
+    if syntax not in {None, "", ANY} and not is_uid(syntax or ""):
+        return None
+    if not any(_overlap(kind, offered.lower()) for offered in types):
+        return None
+    return _Offer(is_multipart=is_multipart, type=kind, transfer_syntax=syntax or ANY)
 
 
 def _overlap(wanted: str, offered: str) -> bool:
     return _fits(wanted, offered) or _fits(offered, wanted)
 
 
-def _syntax(range_: MediaRange) -> str:
-    """The transfer syntax a range names; `*` when it names none; NotAcceptable for nonsense."""
-    named = range_.parameter("transfer-syntax") or ANY
-    if named != ANY and not is_uid(named):
-        raise NotAcceptable("Accept: transfer-syntax must be a UID or *")
-    return named
-
-
-def _chosen(found: list[tuple[str, str]], *, is_multipart: bool) -> Form:
-    syntaxes = tuple(dict.fromkeys(s for _, s in found))
-    return Form(
-        is_multipart=is_multipart,
-        types=tuple(dict.fromkeys(k for k, _ in found)),
-        transfer_syntaxes=(ANY,) if ANY in syntaxes else syntaxes,
-    )
-
-
 def json_type(ranges: Sequence[MediaRange]) -> str:
     """The media type of metadata and search results; NotAcceptable unless JSON is accepted."""
     for each in ranges:
-        if _fits(each.type, DICOM_JSON):
+        if each.covers(DICOM_JSON):
             return DICOM_JSON
-        if each.type == "application/json":
+        if each.covers("application/json"):
             return "application/json"
     raise NotAcceptable("Accept must allow application/dicom+json")
 
@@ -205,14 +222,17 @@ def json_type(ranges: Sequence[MediaRange]) -> str:
 def image_type(ranges: Sequence[MediaRange]) -> str:
     """The media type of a picture, image/jpeg or image/png; NotAcceptable for any other."""
     for each in ranges:
-        if _fits(each.type, "image/jpeg"):
+        if each.covers("image/jpeg"):
             return "image/jpeg"
-        if each.type == "image/png":
+        if each.covers("image/png"):
             return "image/png"
     raise NotAcceptable("Accept must allow image/jpeg or image/png")
 
 
 def parameter_of(content_type: str, name: str) -> str | None:
     """A parameter of a Content-Type, quoted or not, wherever archives misplace it."""
-    found = re.search(rf'(?:^|[;"\s]){re.escape(name)}\s*=\s*"?([^";,\s]+)', content_type, re.I)
-    return found[1] if found else None
+    name = re.escape(name)
+    found = re.search(
+        rf'(?:^|[;"\s]){name}\s*=\s*(?:"([^"]+)"|([^";,\s]+))', content_type, re.IGNORECASE
+    )
+    return None if found is None else found[1] or found[2]

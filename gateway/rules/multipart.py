@@ -10,7 +10,12 @@ import re
 from dataclasses import dataclass
 
 _MAX_HEAD_BYTES = 16384
-_AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*\r?\n?")
+_MAX_PADDING_BYTES = 256
+_AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(\r?\n)")
+_MAYBE_DELIMITER = re.compile(rb"(-|--)?[ \t]*\r?")
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_LINE_END = re.compile(rb"\r?\n")
+_FOLD = re.compile(rb"\r?\n[ \t]+")
 
 
 class MultipartError(ValueError):
@@ -43,10 +48,17 @@ class Splitter:
     """Feed it chunks, get events; `finish` at the end of the stream."""
 
     def __init__(self, boundary: str) -> None:
-        self._delimiter = b"\n--" + boundary.encode("latin-1")
+        self._delimiter = b"\n--" + boundary.encode("utf-8", "surrogateescape")
         self._buffer = b"\n"
-        self._skip = 1  # bytes at the buffer's head that only stand in for a line end
+        self._data = 1  # where in the buffer the data begins that is not given out yet
+        self._search = 0  # where a delimiter can begin: with the line end before that data
         self._state = "preamble"
+        self._has_crlf = True  # the line ends of this body: whether a CR before LF is not data
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the closing delimiter was seen: what follows means nothing."""
+        return self._state == "closed"
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that `chunk` completes; MultipartError when the body cannot be multipart."""
@@ -56,79 +68,79 @@ class Splitter:
         events: list[Event] = []
         while self._step(events):
             pass
+        done = min(self._data, self._search)
+        self._buffer = self._buffer[done:]
+        self._data -= done
+        self._search -= done
         return events
 
     def finish(self) -> list[Event]:
         """The last events; MultipartError unless the closing delimiter was seen."""
-        events = [] if self._state == "closed" else self.feed(b"\r\n")
+        events = [] if self._state == "closed" else self.feed(b"\n")
         if self._state != "closed":
             raise MultipartError("the body ends before its closing delimiter")
         return events
 
     def _step(self, events: list[Event]) -> bool:
         """Takes one event out of the buffer; False when more bytes are needed."""
-        if self._state == "head":
-            return self._head(events)
         if self._state == "closed":
-            self._buffer = b""
+            self._data = self._search = len(self._buffer)
             return False
-        return self._body(events)
+        return self._head(events) if self._state == "head" else self._body(events)
 
     def _head(self, events: list[Event]) -> bool:
-        if self._buffer.startswith((b"\r\n", b"\n")):
-            size, end = 0, self._buffer.index(b"\n") + 1
+        start = self._data
+        if self._buffer.startswith((b"\r\n", b"\n"), start):
+            size, end = start, self._buffer.index(b"\n", start) + 1
         else:
-            found = re.search(rb"\r?\n\r?\n", self._buffer)
+            found = _BLANK_LINE.search(self._buffer, start)
+            size, end = found.span() if found else (start, len(self._buffer))
+            if end - start > _MAX_HEAD_BYTES:
+                raise MultipartError("the header of a part is too long")
             if found is None:
-                if len(self._buffer) > _MAX_HEAD_BYTES:
-                    raise MultipartError("the header of a part is too long")
                 return False
-            size, end = found.start(), found.end()
-        events.append(Head(_fields(self._buffer[:size])))
-        self._buffer = b"\n" + self._buffer[end:]
-        self._skip = 1
+        events.append(Head(_fields(self._buffer[start:size])))
+        self._data, self._search = end, end - 1
         self._state = "body"
         return True
 
     def _body(self, events: list[Event]) -> bool:
-        at = self._buffer.find(self._delimiter)
+        at = self._buffer.find(self._delimiter, self._search)
         if at < 0:
-            self._emit(events, len(self._buffer) - len(self._delimiter) - 1)
+            self._give(events, len(self._buffer) - len(self._delimiter) - 1)
             return False
-        tail = self._buffer[at + len(self._delimiter) :]
-        if len(tail) < 2 or (tail.strip(b" \t\r") in {b"", b"--"} and b"\n" not in tail):
-            self._emit(events, at - 1)
-            return False
-        after = _AFTER_DELIMITER.match(tail)
-        if after is None or not (after.group(1) or after.group().endswith(b"\n")):
-            self._emit(events, at + len(self._delimiter))
+        behind = at + len(self._delimiter)
+        after = _AFTER_DELIMITER.match(self._buffer, behind, behind + _MAX_PADDING_BYTES)
+        if after is None:
+            maybe = _MAYBE_DELIMITER.fullmatch(self._buffer, behind)
+            if maybe is not None and len(maybe[0]) < _MAX_PADDING_BYTES:
+                self._give(events, at - 1)
+                return False
+            self._search = behind  # the boundary is only the beginning of a line of data
             return True
-        self._close_part(events, at)
-        self._buffer = tail[after.end() :]
-        self._state = "closed" if after.group(1) else "head"
+        if self._state == "body":
+            has_cr = self._has_crlf and at > self._data and self._buffer[at - 1 : at] == b"\r"
+            self._give(events, at - 1 if has_cr else at)
+            events.append(End())
+        self._has_crlf = after[2] == b"\r\n"
+        self._data = self._search = after.end()
+        self._state = "closed" if after[1] else "head"
         return True
 
-    def _close_part(self, events: list[Event], at: int) -> None:
-        if self._state == "body":
-            end = at - 1 if at > self._skip and self._buffer[at - 1 : at] == b"\r" else at
-            if end > self._skip:
-                events.append(Data(self._buffer[self._skip : end]))
-            events.append(End())
-
-    def _emit(self, events: list[Event], size: int) -> None:
-        """Lets `size` bytes of the buffer go, as data where they are a part's."""
-        if size <= self._skip:
+    def _give(self, events: list[Event], end: int) -> None:
+        """Lets go of the buffer up to `end`, as data where it is a part's."""
+        if end <= self._data:
             return
         if self._state == "body":
-            events.append(Data(self._buffer[self._skip : size]))
-        self._buffer = self._buffer[size:]
-        self._skip = 0
+            events.append(Data(self._buffer[self._data : end]))
+        self._data = end
+        self._search = max(self._search, end)
 
 
 def _fields(head: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for line in head.decode("latin-1").splitlines():
-        name, colon, value = line.partition(":")
+    for line in _LINE_END.split(_FOLD.sub(b" ", head)):
+        name, colon, value = line.decode("latin-1").partition(":")
         if colon:
             fields[name.strip().lower()] = value.strip()
     return fields

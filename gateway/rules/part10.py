@@ -1,9 +1,11 @@
-"""The File Meta Information at the head of a DICOM file (PS3.10 §7.1), read from its first bytes."""
+"""The File Meta Information at the head of a DICOM file (PS3.10 §7.1), out of its first bytes."""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+
+from gateway.rules.dicom_json import is_uid
 
 _PREAMBLE_BYTES = 128
 HEAD_BYTES = 1024
@@ -13,7 +15,7 @@ _LONG_VRS = frozenset({b"OB", b"OW", b"UN", b"SQ", b"UT", b"UC", b"UR", b"OF", b
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileMeta:
-    """What tells one object from another; None where the head does not hold it."""
+    """What tells one object from another; None where the head does not hold it, or no UID."""
 
     instance_uid: str | None = None
     transfer_syntax: str | None = None
@@ -37,6 +39,8 @@ def file_meta(head: bytes) -> FileMeta | None:
         )
         start = at + (12 if long_form else 8)
         if element in {0x0003, 0x0010} and start + size <= len(head):
-            found[element] = head[start : start + size].decode("ascii", "replace").strip(" \0")
+            text = head[start : start + size].decode("ascii", "replace").strip(" \0")
+            if is_uid(text):  # it goes into headers
+                found[element] = text
         at = start + size
     return FileMeta(instance_uid=found.get(0x0003), transfer_syntax=found.get(0x0010))

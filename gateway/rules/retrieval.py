@@ -13,10 +13,19 @@ _NOT_AN_IMAGE = frozenset(
         "EPS", "RESP", "AU", "PLAN", "RWV", "SMR", "STAIN", "ASMT", "SEG", "TEXTUREMAP",
     }
 )  # fmt: skip
-_IMAGE_CLASSES = "1.2.840.10008.5.1.4.1.1."
 _OTHER_CLASSES = tuple(
-    f"{_IMAGE_CLASSES}{arc}." for arc in ("9", "11", "66", "67", "68", "88", "104", "481")
+    f"1.2.840.10008.5.1.4.{arc}."
+    for arc in (
+        *(f"1.1.{n}" for n in (9, 11, 66, 67, 68, 78, 79, 80, 88, 90, 104, 131, 200, 481)),
+        *(34, 38, 39, 43, 44, 45),
+    )
 )
+"""Roots of SOP classes that are no images: waveforms, presentations, reports, plans."""
+
+_WITH_FRAMES = tuple(
+    f"1.2.840.10008.5.1.4.1.1.{n}." for n in ("66.4", "66.7", "66.8", "481.1", "481.2")
+)
+"""Among those, the ones that hold frames: segmentations, height maps, RT images and doses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +121,12 @@ def representative_instance(instances: Sequence[Instance]) -> Instance | None:
 
 def has_frames(instance: Instance) -> bool:
     """Whether frames can be asked of an instance; where nothing tells, they can."""
-    return bool(instance.rows) or _is_image(instance)
+    return bool(instance.rows) or _is_image(instance) or _is_of(instance, _WITH_FRAMES)
 
 
 def _is_image(instance: Instance) -> bool:
-    return instance.sop_class_uid is None or not instance.sop_class_uid.startswith(_OTHER_CLASSES)
+    return not _is_of(instance, _OTHER_CLASSES)
+
+
+def _is_of(instance: Instance, roots: tuple[str, ...]) -> bool:
+    return f"{instance.sop_class_uid}.".startswith(roots)

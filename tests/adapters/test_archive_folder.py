@@ -18,8 +18,8 @@ from gateway import config, demo
 from gateway.adapters.archive_folder import FolderArchive
 from gateway.errors import ArchiveBadAnswer, ArchiveUnreachable, NotAcceptable, NotFound
 from gateway.model import Level, Origin, Study, Target
+from gateway.rules import attributes, qido
 from gateway.rules import dicom_json as dj
-from gateway.rules import qido
 
 FILES = Path(pydicom.__file__).parent / "data/test_files"
 ROOT = demo.UID_ROOT
@@ -63,7 +63,7 @@ async def found(
     archive: FolderArchive, level: Level = Level.STUDY, keys: tuple[tuple[str, str], ...] = ()
 ) -> list[str]:
     answer = await archive.search(qido.parse(level, keys), None)
-    return [dj.text(row, qido.UID_OF[level]) or "" for row in answer.items]
+    return [dj.text(row, attributes.UID_OF[level]) or "" for row in answer.items]
 
 
 def references(row: dj.Dataset, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

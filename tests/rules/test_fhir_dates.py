@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -90,7 +90,7 @@ def test_fhir_dates_of_any_precision_are_read(text: str) -> None:
         ("9999", "9999-12-31", True),
     ],
 )
-def test_dates_compare_as_intervals(wanted: str, started: str, expected: bool) -> None:
+def test_dates_compare_as_intervals(*, wanted: str, started: str, expected: bool) -> None:
     assert matches(wanted, started) is expected
 
 
@@ -136,6 +136,11 @@ def test_any_day_can_be_another_one() -> None:
     assert fhir_dates.days(value, NOW) is None
 
 
+@given(now=st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-5))])))
+def test_clock_reads_as_the_date_time_that_it_shows(now: datetime) -> None:
+    assert fhir_dates.instant(now) == fhir_dates.moment(now.isoformat(timespec="seconds"))
+
+
 texts = st.one_of(
     st.dates().map(lambda d: d.isoformat()),
     st.dates().map(lambda d: d.isoformat()[:7]),
@@ -168,4 +173,5 @@ def test_every_match_lies_on_a_day_that_is_asked_for(prefix: str, text: str, fou
         return
     day = date.fromisoformat(found[:10]).toordinal()
     low, high = bounds
-    assert (low is None or low <= day) and (high is None or day <= high)
+    assert low is None or low <= day
+    assert high is None or day <= high

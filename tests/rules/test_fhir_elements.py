@@ -15,7 +15,13 @@ SNOMED = "http://snomed.info/sct"
 
 @pytest.mark.parametrize(
     ("written", "expected"),
-    [(" a ", "a"), ("a\x00b\x1f", "ab"), ("tab\tstays", "tab\tstays"), ("\x07", None), (None, None)],
+    [
+        (" a ", "a"),
+        ("a\x00b\x1f", "ab"),
+        ("tab\tstays", "tab\tstays"),
+        ("\x07", None),
+        (None, None),
+    ],
 )
 def test_text_has_no_control_characters_and_is_never_empty(
     written: str | None, expected: str | None
@@ -34,9 +40,7 @@ def test_code_has_single_spaces_only(written: str | None, expected: str | None) 
     ("number", "expected"),
     [(0, 0), (2147483647, 2147483647), (2147483648, None), (-1, None), (None, None)],
 )
-def test_numbers_beyond_unsigned_int_are_left_out(
-    number: int | None, expected: int | None
-) -> None:
+def test_numbers_beyond_unsigned_int_are_left_out(number: int | None, expected: int | None) -> None:
     assert fhir_elements.unsigned_int(number) == expected
 
 
@@ -44,7 +48,7 @@ def test_numbers_beyond_unsigned_int_are_left_out(
     ("uid", "expected"),
     [("1.2.840.10008", True), ("2.25.1", True), ("1.02.3", False), ("3.1", False), ("1", False)],
 )
-def test_oids_have_no_leading_zeros_and_begin_with_0_to_2(uid: str, expected: bool) -> None:
+def test_oids_have_no_leading_zeros_and_begin_with_0_to_2(*, uid: str, expected: bool) -> None:
     assert fhir_elements.is_oid(uid) is expected
 
 
@@ -60,7 +64,9 @@ def test_oids_have_no_leading_zeros_and_begin_with_0_to_2(uid: str, expected: bo
             id="SNOMED CT",
         ),
         pytest.param(
-            Code(value="T-32000", scheme="SRT", scheme_uid="2.16.840.1.113883.6.96", meaning="Heart"),
+            Code(
+                value="T-32000", scheme="SRT", scheme_uid="2.16.840.1.113883.6.96", meaning="Heart"
+            ),
             {"text": "Heart"},
             id="SNOMED-RT is not SNOMED CT, whatever its UID says",
         ),
@@ -115,13 +121,16 @@ def test_issuer_without_a_system_is_the_assigner() -> None:
     found = fhir_elements.identifier(Identifier(value="1", assigner="WARD"), "ACSN")
     assert found == {
         "type": {
-            "coding": [
-                {"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "ACSN"}
-            ]
+            "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "ACSN"}]
         },
         "value": "1",
         "assigner": {"display": "WARD"},
     }
+
+
+def test_system_that_is_no_uri_is_the_assigner() -> None:
+    found = fhir_elements.identifier(Identifier(value="1", system="Metro Hospital"))
+    assert found == {"value": "1", "assigner": {"display": "Metro Hospital"}}
 
 
 def test_person_is_identified_by_codes_in_their_own_scheme() -> None:

@@ -57,7 +57,7 @@ def test_r4_has_one_connection_type_and_a_payload_type() -> None:
     ],
 )
 def test_endpoints_are_found_by_what_they_are(
-    name: str, value: str, expected: bool, version: str
+    *, name: str, value: str, expected: bool, version: str
 ) -> None:
     parameters = fhir_search.by_name(fhir_endpoint.PARAMETERS)
     found = fhir_search.criterion(name, value, parameters, Reading(base="^x/", now=NOW))

@@ -1,0 +1,151 @@
+"""QIDO-RS at one archive: every row that matches, whatever it caps, ignores or cannot decode."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from gateway.adapters import dicomweb_bodies as bodies
+from gateway.adapters.http_client import ArchiveClient
+from gateway.errors import ArchiveBadAnswer, NotFound
+from gateway.model import Found, Level
+from gateway.rules import attributes, matching, media, qido
+from gateway.rules import dicom_json as dj
+from gateway.rules.dicom_json import Dataset
+from gateway.rules.qido import Query
+
+_PAGE_ROWS = 1000
+_MAX_PAGES = 1000
+_RESOURCES = {Level.STUDY: "studies", Level.SERIES: "series", Level.INSTANCE: "instances"}
+_PLAIN_VALUE = re.compile(r"[A-Za-z0-9._,*?-]*", re.ASCII)
+
+
+class Searches:
+    """The QIDO-RS service at `base` of the archive `archive`."""
+
+    def __init__(self, archive: str, base: str, client: ArchiveClient) -> None:
+        self._archive = archive
+        self._base = base
+        self._client = client
+        self._largest_page = 0  # rows that came in one answer: proof that no cap is lower
+        self._decodes_query: bool | None = None
+
+    async def found(self, query: Query, wanted: int | None) -> Found[Dataset]:
+        """At least `wanted` matching rows if there are that many, each once; None: all."""
+        rows: dict[str, Dataset] = {}
+        more = False
+        for variant in qido.upstream(query, decodes=await self._decodes(query)):
+            more |= await self._all_pages(variant, query, wanted, rows)
+        return Found(items=tuple(rows.values()), has_more=more)
+
+    async def below(self, query: Query, expected: int | None) -> list[Dataset]:
+        """The rows below a study in one request; in more only while they are fewer than `expected`.
+
+        What the archive says it holds is `expected`; None: it does not say.
+        """
+        rows: list[Dataset] = []
+        seen: set[str] = set()
+        came = 0
+        while True:
+            page = await self.page(query, None, came)
+            new = self._new(page, query, seen)
+            rows += [r for r in new if matching.matches(query, r)]
+            came += len(page)
+            if not new or expected is None or came >= expected:
+                return rows
+
+    async def page(self, query: Query, limit: int | None, offset: int) -> list[Dataset]:
+        """The rows of one answer, as the archive sends them."""
+        pairs = qido.parameters(query)
+        pairs += [("limit", str(limit))] if limit is not None else []
+        pairs += [("offset", str(offset))] if offset else []
+        try:
+            async with self._client.get(
+                self._base, _path(query), pairs, accept=media.DICOM_JSON
+            ) as response:
+                body = await self._client.json(response)
+        except NotFound:  # how some say that nothing matches
+            return []
+        return bodies.datasets(body, self._archive)
+
+    async def _all_pages(
+        self, variant: Query, query: Query, wanted: int | None, rows: dict[str, Dataset]
+    ) -> bool:
+        """Fills `rows` with what matches `query`; True when the archive has, or may have, more.
+
+        Pages grow where rows are dropped: an archive that ignores a key sends everything it has.
+        """
+        offset = 0
+        size = _PAGE_ROWS if wanted is None else max(wanted - len(rows), 1)
+        seen: set[str] = set()
+        for _ in range(_MAX_PAGES):
+            size = min(size, _PAGE_ROWS)
+            page = await self.page(variant, size, offset)
+            new = self._new(page, query, seen)
+            for row in new:
+                if (uid := _uid(query, row)) and matching.matches(query, row):
+                    rows.setdefault(uid, row)
+            if not new or self._is_last(len(page), size):
+                return False
+            offset += len(page)
+            if wanted is not None and len(rows) >= wanted:
+                return True
+            size *= 2
+        return True
+
+    def _is_last(self, got: int, asked: int) -> bool:
+        """Whether no page follows one of `got` rows: it is short, and not for the archive's cap."""
+        is_last = got == 0 or (got < asked and got < self._largest_page)
+        self._largest_page = max(self._largest_page, got)
+        return is_last
+
+    def _new(self, page: Sequence[Dataset], query: Query, seen: set[str]) -> list[Dataset]:
+        """The rows of a page that were not `seen` before; adds them to it.
+
+        An archive that ignores `offset` would otherwise be asked for the same page for ever. Rows
+        without a legal UID are new on a first page only.
+        """
+        is_first = not seen
+        new = []
+        for row in page:
+            uid = _uid(query, row)
+            if (uid is None and is_first) or (uid is not None and uid not in seen):
+                new.append(row)
+            if uid is not None:
+                seen.add(uid)
+        return new
+
+    async def _decodes(self, query: Query) -> bool:
+        """Whether the archive percent-decodes queries; some builds of Orthanc do not."""
+        if self._decodes_query is None and _needs_encoding(query):
+            try:
+                async with self._client.get(
+                    f"{self._base}/studies?limit=%31", accept=media.DICOM_JSON
+                ):
+                    self._decodes_query = True
+            except NotFound:
+                self._decodes_query = True
+            except ArchiveBadAnswer as error:
+                if error.answered != 400:
+                    raise
+                self._decodes_query = False
+        return self._decodes_query is not False
+
+
+def _path(query: Query) -> tuple[str, ...]:
+    path: tuple[str, ...] = ()
+    if query.study_uid:
+        path += ("studies", query.study_uid)
+    if query.series_uid:
+        path += ("series", query.series_uid)
+    return (*path, _RESOURCES[query.level])
+
+
+def _uid(query: Query, row: Dataset) -> str | None:
+    """The UID of what a row is about; None when it is not one."""
+    uid = dj.text(row, attributes.UID_OF[query.level])
+    return uid if uid is not None and dj.is_uid(uid) else None
+
+
+def _needs_encoding(query: Query) -> bool:
+    return any(not _PLAIN_VALUE.fullmatch(k.value) for k in query.keys)

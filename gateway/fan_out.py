@@ -1,0 +1,204 @@
+"""Archives asked at once or one after the other, and none able to fail the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import structlog
+
+from gateway.errors import (
+    ArchiveBadAnswer,
+    ArchiveError,
+    ArchiveTimeout,
+    GatewayError,
+    NoAnswerInTime,
+    NotAcceptable,
+    NotFound,
+    Unavailable,
+)
+from gateway.model import Found, Instance, Level, Origin, Part, Study, Target
+from gateway.rules.dicom_json import Dataset
+from gateway.rules.qido import Query
+
+AILING_SECONDS = 30
+"""How long an archive that failed is the last one to be asked for what others hold too."""
+
+_T = TypeVar("_T")
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Archive(Protocol):
+    """A source of DICOM objects. Its failures are `ArchiveError`s."""
+
+    id: str
+    origin: Origin
+
+    async def search(self, query: Query, wanted: int | None = None) -> Found[Dataset]:
+        """The rows that match, at least `wanted` if there are that many; offset is not applied."""
+
+    async def study(self, study_uid: str) -> Study | None:
+        """The study and its series; None: it has no such study."""
+
+    async def instances(self, study: Study) -> dict[str, tuple[Instance, ...]]:
+        """The instances of a study by SeriesInstanceUID."""
+
+    async def metadata(self, target: Target) -> list[bytes]:
+        """One DICOM JSON object for each instance of `target`."""
+
+    def retrieve(
+        self, target: Target, transfer_syntax: str = "*"
+    ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
+        """The instances of `target`, or its frames; NotFound and NotAcceptable before the first."""
+
+    def bulk_data(
+        self, target: Target, path: tuple[str, ...]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
+        """The value of the attribute at `path`, as one part."""
+
+    async def picture(
+        self, target: Target, width: int, height: int, media_type: str
+    ) -> bytes | None:
+        """The archive's own picture within the box; None: it has none to give."""
+
+    async def close(self) -> None:
+        """Lets go of what it holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether an archive answers; `seconds` is how long that took."""
+
+    archive: str
+    is_reachable: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Heard:
+    """When an archive was last heard of, and whether it had failed."""
+
+    at: float
+    is_failure: bool
+
+
+class FanOut:
+    """The archives in the order of the configuration, and how they fared of late."""
+
+    def __init__(
+        self, archives: Sequence[Archive], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._by_id: Mapping[str, Archive] = {a.id: a for a in archives}
+        self._clock = clock
+        self._heard: dict[str, _Heard] = {}
+
+    def named(self, ids: Sequence[str]) -> list[Archive]:
+        """The archives of these ids in the order of preference: those that failed of late last."""
+        return sorted(self.configured(ids), key=self._is_ailing)
+
+    def configured(self, ids: Sequence[str]) -> list[Archive]:
+        """The archives of these ids in the order of the configuration."""
+        return [a for a in self._by_id.values() if a.id in ids]
+
+    def is_well(self, archive: str, seconds: float) -> bool:
+        """Whether the archive answered within the last `seconds`."""
+        heard = self._heard.get(archive)
+        return heard is not None and not heard.is_failure and self._clock() - heard.at < seconds
+
+    @contextmanager
+    def heard(self, archive: Archive) -> Iterator[None]:
+        """Around a question to the archive itself: notes whether it answered or failed."""
+        try:
+            yield
+        except (ArchiveError, NotFound, NotAcceptable) as error:
+            self._note(archive, is_failure=isinstance(error, ArchiveError))
+            raise
+        self._note(archive, is_failure=False)
+
+    async def ask(
+        self, question: Callable[[Archive], Awaitable[_T]], among: Sequence[Archive] | None = None
+    ) -> tuple[list[tuple[Archive, _T]], tuple[ArchiveError, ...]]:
+        """Every archive's answer to `question` in their order; and who failed, and how.
+
+        Whoever asks the archive itself, and not what is remembered of it, says so by `heard`.
+
+        Errors that are not an archive's own, such as a refusal to load while stopping, are raised.
+        """
+        asked = list(self._by_id.values()) if among is None else among
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(self._one(a, question)) for a in asked]
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        answers: list[tuple[Archive, _T]] = []
+        silent: list[ArchiveError] = []
+        for archive, task in zip(asked, running, strict=True):
+            result = task.result()
+            if isinstance(result, ArchiveError):
+                silent.append(result)
+            else:
+                answers.append((archive, result))
+        return answers, tuple(silent)
+
+    async def search(self, archive: Archive, query: Query, wanted: int | None) -> Found[Dataset]:
+        """The archive's own answer to a search."""
+        with self.heard(archive):
+            return await archive.search(query, wanted)
+
+    async def health(self, timeout_seconds: float) -> tuple[Health, ...]:
+        """Whether each archive answers a small search now."""
+
+        async def one(archive: Archive) -> Health:
+            started = time.monotonic()
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    await archive.search(Query(level=Level.STUDY), 1)
+            except (ArchiveError, TimeoutError):
+                return Health(archive=archive.id, is_reachable=False, seconds=timeout_seconds)
+            return Health(archive=archive.id, is_reachable=True, seconds=time.monotonic() - started)
+
+        return tuple(await asyncio.gather(*(one(a) for a in self._by_id.values())))
+
+    async def close(self) -> None:
+        """Lets go of every archive."""
+        for archive in self._by_id.values():
+            await archive.close()
+
+    async def _one(
+        self, archive: Archive, question: Callable[[Archive], Awaitable[_T]]
+    ) -> _T | ArchiveError:
+        try:
+            return await question(archive)
+        except ArchiveError as error:
+            _log.warning("archive silent", archive=archive.id, cause=error.code)
+            return error
+        except GatewayError:
+            raise
+        except Exception as error:
+            _log.exception("unforeseen", archive=archive.id)
+            failure = ArchiveBadAnswer("its answer cannot be understood", archive=archive.id)
+            failure.__cause__ = error
+            return failure
+
+    def _note(self, archive: Archive, *, is_failure: bool) -> None:
+        self._heard[archive.id] = _Heard(at=self._clock(), is_failure=is_failure)
+
+    def _is_ailing(self, archive: Archive) -> bool:
+        heard = self._heard.get(archive.id)
+        return heard is not None and heard.is_failure and self._clock() - heard.at < AILING_SECONDS
+
+
+def unavailable(failures: Sequence[ArchiveError]) -> Unavailable:
+    """What is said when only archives that failed could know: NoAnswerInTime if all were late."""
+    late = all(isinstance(f, ArchiveTimeout) for f in failures)
+    kind = NoAnswerInTime if late else Unavailable
+    return kind(f"no answer from archive {', '.join(ids(failures))}")
+
+
+def ids(failures: Sequence[ArchiveError]) -> tuple[str, ...]:
+    """The archives that failed, each once."""
+    return tuple(dict.fromkeys(f.archive for f in failures))

@@ -1,0 +1,140 @@
+"""Bodies on their way out: parts and JSON arrays written as they come, never a whole one held."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+
+from aiohttp import web
+
+from gateway.http_server import warnings_of
+from gateway.model import Part
+from gateway.rules.media import Form
+
+WRITE_STALL_SECONDS = 30
+"""How long a caller may let one chunk wait; then the connection is cut."""
+_GZIP = re.compile(
+    r"(?:^|[\s,])(?:gzip|\*)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?))?\s*(?:,|$)", re.I
+)
+
+
+class ShortBody(Exception):
+    """A body is not as long as was announced; nothing may follow it on its connection."""
+
+
+async def stream_parts(
+    request: web.Request,
+    parts: AsyncIterator[Part],
+    form: Form,
+    *,
+    silent: tuple[str, ...] = (),
+) -> web.StreamResponse:
+    """Parts as multipart/related, or the only one as it is. 206 where archives are silent."""
+    first = await _begun(await anext(parts))
+    response = web.StreamResponse(status=206 if silent else 200)
+    for warning in warnings_of(silent):
+        response.headers.add("Warning", warning)
+    if form.is_multipart:
+        await _stream_multipart(request, response, first, parts)
+        return response
+    response.headers["Content-Type"] = first.content_type
+    response.headers["Content-Disposition"] = "attachment"
+    if first.length is not None:
+        response.content_length = first.length
+    await response.prepare(request)
+    if request.method != "HEAD":
+        await _write_all(response, first)
+        await response.write_eof()
+    return response
+
+
+async def _begun(part: Part) -> Part:
+    """`part` with its first chunk at hand: what fails until then can still be told by a status."""
+    first = await anext(part.chunks, None)
+    return replace(part, chunks=_with_first(first, part.chunks))
+
+
+async def _with_first(first: bytes | None, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if first is not None:
+        yield first
+        async for chunk in rest:
+            yield chunk
+
+
+async def _stream_multipart(
+    request: web.Request,
+    response: web.StreamResponse,
+    first: Part,
+    rest: AsyncIterator[Part],
+) -> None:
+    """PS3.18 §8.6.1.2.1. The closing delimiter is written only when every part came whole."""
+    boundary = secrets.token_hex(16)
+    kind = first.content_type.split(";")[0].strip()
+    response.headers["Content-Type"] = f'multipart/related; type="{kind}"; boundary={boundary}'
+    await response.prepare(request)
+    if request.method == "HEAD":
+        return
+    part: Part | None = first
+    while part is not None:
+        size = "" if part.length is None else f"Content-Length: {part.length}\r\n"
+        head = f"--{boundary}\r\nContent-Type: {part.content_type}\r\n{size}\r\n"
+        await _write(response, head.encode("latin-1"))
+        await _write_all(response, part)
+        await _write(response, b"\r\n")
+        part = await anext(rest, None)
+    await _write(response, f"--{boundary}--\r\n".encode())
+    await response.write_eof()
+
+
+async def stream_json_array(
+    request: web.Request,
+    batches: AsyncIterator[Iterable[bytes]],
+    content_type: str,
+    *,
+    silent: tuple[str, ...] = (),
+) -> web.StreamResponse:
+    """Batches of JSON objects as one array, written as they come."""
+    response = web.StreamResponse(status=206 if silent else 200)
+    response.headers["Content-Type"] = content_type
+    for warning in warnings_of(silent):
+        response.headers.add("Warning", warning)
+    compress(request, response)
+    await response.prepare(request)
+    if request.method == "HEAD":
+        return response
+    separator = b"["
+    async for batch in batches:
+        for item in batch:
+            await _write(response, separator + item)
+            await asyncio.sleep(0)  # writing alone need not let others have their turn
+            separator = b","
+    await _write(response, b"[]" if separator == b"[" else b"]")
+    await response.write_eof()
+    return response
+
+
+def compress(request: web.Request, response: web.StreamResponse) -> None:
+    """Gzip for text where the caller takes it; objects and pictures go as they are."""
+    response.headers["Vary"] = "Accept, Accept-Encoding"
+    accepted = _GZIP.search(request.headers.get("Accept-Encoding", ""))
+    if accepted is not None and float(accepted[1] or 1) > 0:
+        response.enable_compression(web.ContentCoding.gzip)
+
+
+async def _write_all(response: web.StreamResponse, part: Part) -> None:
+    """The body of a part; ShortBody unless it is as long as was announced."""
+    size = 0
+    async for chunk in part.chunks:
+        size += len(chunk)
+        await _write(response, chunk)
+    if part.length is not None and size != part.length:
+        raise ShortBody(f"{size} bytes of {part.length}")
+
+
+async def _write(response: web.StreamResponse, chunk: bytes) -> None:
+    """One chunk out; a caller who does not read for too long is let go."""
+    async with asyncio.timeout(WRITE_STALL_SECONDS):
+        await response.write(chunk)

@@ -1,0 +1,123 @@
+"""Searches that follow a reference: by the name of the referrer, the birth date of the patient.
+
+A chain looks at what the resource refers to, as far as that is contained in it; `searchable`
+gives a resource that contains its patient, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from gateway.model import Level, Patient
+from gateway.rules.fhir_elements import Resource
+from gateway.rules.fhir_patient import ADMINISTRATIVE_GENDER, patient
+from gateway.rules.fhir_search import Kind, Parameter
+from gateway.rules.fhir_values import Token
+from gateway.rules.imaging_study_parameters import performers, references
+
+
+def _contained(resource: Resource, references: Iterable[Resource]) -> Iterator[Resource]:
+    """What References lead to inside the resource."""
+    by_reference = {f"#{one['id']}": one for one in resource.get("contained", ())}
+    named = (one.get("reference") for one in references)
+    return (by_reference[name] for name in named if name in by_reference)
+
+
+def _patients(resource: Resource) -> list[Resource]:
+    return [c for c in resource.get("contained", ()) if c["resourceType"] == "Patient"]
+
+
+def _of_names(people: Iterable[Resource], *parts: str) -> Iterator[str]:
+    """Strings of the HumanNames of people; an Organization's name is its only part."""
+    for one in people:
+        written = one.get("name", [])
+        if isinstance(written, str):
+            yield written
+            continue
+        for name in written:
+            for part in parts:
+                found = name.get(part, [])
+                yield from [found] if isinstance(found, str) else found
+
+
+def _whole_names(people: Iterable[Resource]) -> Iterator[str]:
+    """Every part of a name, and the name as it is spoken: given names, then the family's."""
+    for one in people:
+        yield from _of_names([one], "text", "family", "given", "prefix", "suffix")
+        if isinstance(one.get("name"), list):
+            for name in one["name"]:
+                yield " ".join([*name.get("given", ()), name.get("family", "")])
+
+
+def _performing(resource: Resource, *types: str) -> list[Resource]:
+    found = _contained(resource, performers(resource))
+    return [one for one in found if one["resourceType"] in types]
+
+
+def searchable(resource: Resource, subject: Patient) -> Resource:
+    """An ImagingStudy with the patient it is about, for chains to look at."""
+    contained = resource.get("contained", [])
+    return resource | {"contained": [*contained, patient(subject, "patient")]}
+
+
+def _chain(
+    name: str,
+    found: Callable[[Resource], Iterable[object]],
+    kind: Kind = Kind.STRING,
+    targets: tuple[str, ...] = (),
+    level: Level = Level.STUDY,
+) -> Parameter:
+    return Parameter(name=name, kind=kind, found=found, targets=targets, level=level)
+
+
+def _of_patient(name: str) -> tuple[Parameter, ...]:
+    """The chains that lead to the patient."""
+    one = ("Patient",)
+    return (
+        _chain(f"{name}.name", lambda r: _whole_names(_patients(r)), targets=one),
+        _chain(f"{name}.family", lambda r: _of_names(_patients(r), "family"), targets=one),
+        _chain(f"{name}.given", lambda r: _of_names(_patients(r), "given"), targets=one),
+        _chain(f"{name}.birthdate", _birth_dates, Kind.DATE, one),
+        _chain(f"{name}.gender", _genders, Kind.TOKEN, one),
+    )
+
+
+def _birth_dates(resource: Resource) -> list[str]:
+    return [p["birthDate"] for p in _patients(resource) if "birthDate" in p]
+
+
+def _genders(resource: Resource) -> list[Token]:
+    written = (p.get("gender") for p in _patients(resource))
+    return [Token(system=ADMINISTRATIVE_GENDER, code=code) for code in written if code]
+
+
+CHAINS = (
+    *_of_patient("patient"),
+    *_of_patient("subject"),
+    _chain(
+        "referrer.name",
+        lambda r: _whole_names(_contained(r, references(r, "referrer"))),
+        targets=("Practitioner",),
+    ),
+    _chain(
+        "interpreter.name",
+        lambda r: _whole_names(_contained(r, references(r, "interpreter"))),
+        targets=("Practitioner",),
+    ),
+    _chain(
+        "performer.name",
+        lambda r: _whole_names(_performing(r, "Practitioner", "Organization")),
+        level=Level.SERIES,
+    ),
+    _chain(
+        "performer:Practitioner.name",
+        lambda r: _whole_names(_performing(r, "Practitioner")),
+        level=Level.SERIES,
+    ),
+    _chain(
+        "performer:Organization.name",
+        lambda r: _whole_names(_performing(r, "Organization")),
+        level=Level.SERIES,
+    ),
+)
+"""Every chain that works here, besides `identifier`, which is the modifier `:identifier`."""

@@ -1,0 +1,48 @@
+"""Clients of one archive as the tests of adapters make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from gateway.adapters.archive_dicomweb import DicomwebArchive
+from gateway.adapters.http_client import ArchiveClient, Limits
+from gateway.adapters.telemetry import Telemetry
+from gateway.config import DicomwebArchive as Section
+from gateway.config import NoAuth
+from gateway.model import Origin
+from tests.fault_archive import Answer, Seen, json_answer
+
+
+def client(**changes: Any) -> ArchiveClient:
+    """A client of the archive `north`; close it."""
+    limits: dict[str, Any] = {
+        "max_concurrency": 8,
+        "queue_seconds": 5,
+        "connect_timeout_seconds": 2,
+        "timeout_seconds": 5,
+        "max_json_bytes": 16 << 20,
+    }
+    return ArchiveClient("north", NoAuth(), Limits(**(limits | changes)), Telemetry())
+
+
+def archive(base: str, clock: Callable[[], float] = lambda: 0.0, **changes: Any) -> DicomwebArchive:
+    """The archive `north` at `base`; close it."""
+    section = Section(type="dicomweb", qido_rs=base)
+    return DicomwebArchive(Origin(archive="north"), section, client(**changes), clock)
+
+
+def paged(
+    rows: Sequence[dict[str, Any]], *, cap: int | None = None, ignores: Sequence[str] = ()
+) -> Callable[[Seen], Answer]:
+    """Answers a search like an archive that gives at most `cap` rows and ignores parameters."""
+
+    def answer(seen: Seen) -> Answer:
+        asked = parse_qs(urlsplit(seen.path).query)
+        offset = 0 if "offset" in ignores else int(asked.get("offset", ["0"])[0])
+        limit = None if "limit" in ignores else int(asked.get("limit", ["0"])[0]) or None
+        most = min(n for n in (limit, cap, len(rows)) if n is not None)
+        return json_answer(list(rows[offset : offset + most]))
+
+    return answer

@@ -1,0 +1,426 @@
+"""One DICOMweb archive behind our words: a real one, and one that does everything wrong."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pydicom
+import pytest
+from PIL import Image
+
+from gateway.adapters.archive_dicomweb import DicomwebArchive
+from gateway.errors import ArchiveBadAnswer, ArchiveError, NotAcceptable, NotFound
+from gateway.model import Level, Part, Target
+from gateway.rules import dicom_json as dj
+from gateway.rules import qido
+from gateway.rules.qido import Query
+from tests.adapters.clients import archive as made_archive
+from tests.adapters.clients import paged
+from tests.dicom import part10_file, row
+from tests.fault_archive import Answer, FaultArchive, json_answer, multipart_answer, redirect
+from tests.samples import Sample
+from tests.servers import Orthanc
+
+STUDY = Target(study_uid="1.2.3")
+ONE = Target(study_uid="1.2.3", series_uid="1.2.3.4", instance_uid="1.2.3.4.1")
+FRAMES = Target(study_uid="1.2.3", series_uid="1.2.3.4", instance_uid="1.2.3.4.1", frames=(2, 1))
+INSTANCE_PATH = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
+PIXELS = "7FE00010"
+JPEG_LS = "1.2.840.10008.1.2.4.80"
+Made = Callable[..., DicomwebArchive]
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Made]:
+    """Makes archives, and closes them."""
+    made: list[DicomwebArchive] = []
+
+    def one(base: str, **changes: Any) -> DicomwebArchive:
+        made.append(made_archive(base, **changes))
+        return made[-1]
+
+    yield one
+    for each in made:
+        await each.close()
+
+
+@pytest.fixture
+def archive(make: Made, fault_archive: FaultArchive) -> DicomwebArchive:
+    return make(f"{fault_archive.url}/web")
+
+
+async def read(parts: AsyncIterator[Part]) -> list[tuple[str, bytes]]:
+    return [(p.content_type, b"".join([c async for c in p.chunks])) async for p in parts]
+
+
+async def retrieved(
+    archive: DicomwebArchive, target: Target, syntax: str = "*"
+) -> list[tuple[str, bytes]]:
+    async with archive.retrieve(target, syntax) as parts:
+        return await read(parts)
+
+
+def metadata(uri: object, tag: str = PIXELS) -> dict[str, Any]:
+    found = row(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4", SOPInstanceUID="1.2.3.4.1")
+    return found | {tag: {"vr": "OW", "BulkDataURI": uri}}
+
+
+def target(sample: Sample, *frames: int) -> Target:
+    return Target(
+        study_uid=sample.study_uid,
+        series_uid=sample.series_uid,
+        instance_uid=sample.instance_uid,
+        frames=frames,
+    )
+
+
+async def test_every_stored_object_comes_byte_for_byte_with_its_transfer_syntax(
+    make: Made, orthanc_north: Orthanc, two_archives: Any
+) -> None:
+    one = make(orthanc_north.dicom_web)
+    for sample in two_archives.in_north:
+        [(kind, content)] = await retrieved(one, target(sample))
+        assert kind == f"application/dicom; transfer-syntax={sample.transfer_syntax}"
+        assert content == sample.path.read_bytes()
+
+
+async def test_a_real_study_is_told_with_all_series_and_instances(
+    make: Made, orthanc_north: Orthanc, two_archives: Any
+) -> None:
+    one = make(orthanc_north.dicom_web)
+    study = await one.study(two_archives.shared_study)
+    assert study is not None
+    held = [s for s in two_archives.in_north if s.study_uid == study.uid]
+    assert study.number_of_instances == len(held)
+    assert {s.uid for s in study.series or ()} == {s.series_uid for s in held}
+    found = await one.instances(study)
+    assert {i.uid for each in found.values() for i in each} == {s.instance_uid for s in held}
+    assert await one.study("1.2.3.4.5.6.7") is None
+
+
+async def test_frames_that_the_archive_cannot_cut_are_converted(
+    make: Made, orthanc_north: Orthanc, orthanc_south: Orthanc, samples: tuple[Sample, ...]
+) -> None:
+    big_endian = next(s for s in samples if s.transfer_syntax == "1.2.840.10008.1.2.2")
+    holder = orthanc_north if big_endian.instance_uid in orthanc_north.uids() else orthanc_south
+    dataset = pydicom.dcmread(big_endian.path)
+    [(_, frame)] = await retrieved(make(holder.dicom_web), target(big_endian, 1))
+    pixels = dataset.pixel_array
+    assert frame == pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+
+
+async def test_a_frame_beyond_the_last_is_not_found(
+    make: Made, orthanc_north: Orthanc, two_archives: Any
+) -> None:
+    ct = next(s for s in two_archives.in_north if s.modality == "CT")
+    with pytest.raises(NotFound):
+        await retrieved(make(orthanc_north.dicom_web), target(ct, 999))
+
+
+async def test_objects_are_asked_for_as_they_are_stored(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on("/web/studies/1.2.3", multipart_answer([part10_file("1.2.3.4.1")]))
+    await retrieved(archive, STUDY)
+    [seen] = fault_archive.requests
+    assert seen.header("Accept") == (
+        'multipart/related; type="application/dicom"; transfer-syntax=*'
+    )
+    assert seen.header("Accept-Encoding") == "identity"
+
+
+async def test_another_transfer_syntax_than_stored_is_refused_before_the_first_part(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on(f"/web{INSTANCE_PATH}", multipart_answer([part10_file("1.2.3.4.1")]))
+    with pytest.raises(NotAcceptable):
+        await retrieved(archive, ONE, JPEG_LS)
+    assert "transfer-syntax=*" in (fault_archive.requests[0].header("Accept") or "")
+
+
+async def test_a_later_part_in_another_transfer_syntax_breaks_the_answer(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    files = [part10_file("1.2.3.4.1", JPEG_LS), part10_file("1.2.3.4.2")]
+    fault_archive.on("/web/studies/1.2.3", multipart_answer(files))
+    with pytest.raises(NotAcceptable):
+        await retrieved(archive, STUDY, JPEG_LS)
+
+
+async def test_conversion_that_fails_is_not_acceptable(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on(f"/web{INSTANCE_PATH}", Answer(status=500))
+    with pytest.raises(NotAcceptable):
+        await retrieved(archive, ONE, "1.2.840.10008.1.2.1")
+    with pytest.raises(ArchiveBadAnswer):
+        await retrieved(archive, ONE)
+
+
+async def test_an_instance_of_another_study_is_never_given(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    foreign = multipart_answer([part10_file("1.9.9.9")])
+    fault_archive.on("*", foreign)
+    with pytest.raises(ArchiveBadAnswer):
+        await retrieved(archive, ONE)
+    fault_archive.on("*/metadata", json_answer([metadata("x") | row(StudyInstanceUID="1.9")]))
+    assert await archive.metadata(ONE) == []
+    assert await archive.metadata(STUDY) == []
+
+
+@pytest.mark.parametrize("framing", ["close", "length", "chunked"])
+@pytest.mark.parametrize("where", [0.001, 0.4, 0.6, 0.999])
+async def test_a_cut_answer_never_ends_well(
+    archive: DicomwebArchive, fault_archive: FaultArchive, framing: str, where: float
+) -> None:
+    files = [part10_file(f"1.2.3.4.{n}", padding=20_000) for n in (1, 2)]
+    whole = multipart_answer(files)
+    cut = multipart_answer(files, framing=framing, cut_after=int(len(whole.body) * where))
+    fault_archive.on("/web/studies/1.2.3", cut)
+    with pytest.raises(ArchiveError):
+        await retrieved(archive, STUDY)
+
+
+async def test_a_missing_last_boundary_never_ends_well(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    unclosed = multipart_answer([part10_file("1.2.3.4.1")], closed=False)
+    fault_archive.on("/web/studies/1.2.3", unclosed)
+    with pytest.raises(ArchiveError):
+        await retrieved(archive, STUDY)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=302, headers={"Location": "http://127.0.0.1:1/"}),
+        Answer(body=b"<html>login", content_type="text/html"),
+        Answer(body=b"x", content_type="multipart/related"),
+        Answer(body=b"not dicom" * 100, content_type="application/dicom"),
+        Answer(body=part10_file("1.2.3.4.1"), content_type="application/dicom", framing="close"),
+        multipart_answer([b"<html>" * 100]),
+        multipart_answer([b"<html>" * 100], part_type="text/html"),
+    ],
+    ids=[
+        "redirect",
+        "login page",
+        "no boundary",
+        "no DICOM",
+        "no end",
+        "part is no DICOM",
+        "part is a page",
+    ],
+)
+async def test_an_answer_that_is_no_object_is_a_bad_answer(
+    archive: DicomwebArchive, fault_archive: FaultArchive, answer: Answer
+) -> None:
+    fault_archive.on(f"/web{INSTANCE_PATH}", answer)
+    with pytest.raises(ArchiveBadAnswer):
+        await retrieved(archive, ONE)
+
+
+async def test_a_single_part_is_taken_for_the_only_instance(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    content = part10_file("1.2.3.4.1")
+    fault_archive.on(f"/web{INSTANCE_PATH}", Answer(body=content, content_type="application/dicom"))
+    assert [c for _, c in await retrieved(archive, ONE)] == [content]
+
+
+async def test_multipart_without_parts_is_nothing(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on(f"/web{INSTANCE_PATH}", multipart_answer([]))
+    with pytest.raises(NotFound):
+        await retrieved(archive, ONE)
+
+
+async def test_frames_come_in_the_order_asked_with_their_own_media_type(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on(
+        f"/web{INSTANCE_PATH}/frames/2,1", multipart_answer([b"two", b"one"], part_type="image/jls")
+    )
+    assert await retrieved(archive, FRAMES) == [("image/jls", b"two"), ("image/jls", b"one")]
+
+
+@pytest.mark.parametrize(("status", "error"), [(400, NotFound), (404, NotFound)])
+async def test_what_archives_say_of_a_missing_frame_is_not_found(
+    archive: DicomwebArchive, fault_archive: FaultArchive, status: int, error: type[Exception]
+) -> None:
+    fault_archive.on("*", Answer(status=status))
+    with pytest.raises(error):
+        await retrieved(archive, FRAMES)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://pacs.internal:8042/dicom-web/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1/bulk/7fe0",
+        "https://169.254.169.254/dicom-web/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1/bulk/7fe0",
+        "/elsewhere/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1/bulk/7fe0",
+        "bulk/7fe0",
+        "./bulk/7fe0",
+    ],
+)
+async def test_bulk_data_comes_from_the_configured_archive_wherever_its_uri_leads(
+    archive: DicomwebArchive, fault_archive: FaultArchive, uri: str
+) -> None:
+    fault_archive.on(f"/web{INSTANCE_PATH}/metadata", json_answer([metadata(uri)]))
+    pixels = Answer(body=b"pixels", content_type="image/jls")
+    fault_archive.on(f"/web{INSTANCE_PATH}/bulk/7fe0", pixels)
+    async with archive.bulk_data(ONE, (PIXELS,)) as parts:
+        assert await read(parts) == [("image/jls", b"pixels")]
+
+
+async def test_bulk_data_uri_keeps_its_query(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    uri = f"http://pacs{INSTANCE_PATH}/bulk?offset=10&length=20"
+    fault_archive.on(f"/web{INSTANCE_PATH}/metadata", json_answer([metadata(uri)]))
+    fault_archive.on(f"/web{INSTANCE_PATH}/bulk", Answer(body=b"x", content_type="a/b"))
+    async with archive.bulk_data(ONE, (PIXELS,)) as parts:
+        await read(parts)
+    assert fault_archive.requests[-1].path == f"/web{INSTANCE_PATH}/bulk?offset=10&length=20"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "../../../../../../../../system",
+        "http://pacs/studies/../../system",
+        "http://pacs/studies/%2e%2e/system",
+        "http://pacs/studies/1.2.3/..%2f..%2fsystem",
+        "http://pacs/studies/a\\b",
+        "http://[pacs/studies/1",
+        "http://pacs/",
+        "",
+        None,
+        7,
+        ["http://pacs/studies/1"],
+    ],
+)
+async def test_a_bulk_data_uri_that_leads_out_of_the_archive_is_not_followed(
+    archive: DicomwebArchive, fault_archive: FaultArchive, uri: object
+) -> None:
+    fault_archive.on("*", Answer(body=b"secret", content_type="application/octet-stream"))
+    fault_archive.on(f"/web{INSTANCE_PATH}/metadata", json_answer([metadata(uri)]))
+    with pytest.raises((ArchiveBadAnswer, NotFound)):
+        async with archive.bulk_data(ONE, (PIXELS,)) as parts:
+            await read(parts)
+    assert all(r.path.startswith("/web/") for r in fault_archive.requests)
+
+
+async def test_bulk_data_within_a_sequence_is_found_by_its_path(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    inner = {"5400100a": {"vr": "OW", "BulkDataURI": f"http://pacs{INSTANCE_PATH}/b"}}
+    whole = metadata("x") | {"54000100": {"vr": "SQ", "Value": [{}, inner]}}
+    fault_archive.on(f"/web{INSTANCE_PATH}/metadata", json_answer([whole]))
+    fault_archive.on(f"/web{INSTANCE_PATH}/b", Answer(body=b"wave", content_type="a/b"))
+    async with archive.bulk_data(ONE, ("54000100", "1", "5400100A")) as parts:
+        assert await read(parts) == [("a/b", b"wave")]
+    for path in (("54000100", "2", "5400100A"), ("54000100", "0", "5400100A"), ("00100010",)):
+        with pytest.raises(NotFound):
+            async with archive.bulk_data(ONE, path):
+                pass
+
+
+def jpeg(width: int = 16, height: int = 16) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (width, height), 99).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+async def test_pictures_fall_from_thumbnail_to_rendered_and_that_is_remembered(
+    make: Made, fault_archive: FaultArchive
+) -> None:
+    now = [0.0]
+    archive = make(f"{fault_archive.url}/web", clock=lambda: now[0])
+    fault_archive.on("*/rendered", Answer(body=jpeg(), content_type="image/jpeg"))
+
+    for _ in range(2):
+        assert await archive.picture(ONE, 64, 32, "image/jpeg") == jpeg()
+
+    asked = [r.path.removeprefix(f"/web{INSTANCE_PATH}") for r in fault_archive.requests]
+    assert asked == ["/thumbnail?viewport=64,32", *["/rendered?viewport=64,32"] * 2]
+    now[0] += 3601
+    fault_archive.on("*/thumbnail", Answer(body=jpeg(8, 8), content_type="image/jpeg"))
+    assert await archive.picture(ONE, 64, 32, "image/jpeg") == jpeg(8, 8)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=400),
+        Answer(status=406),
+        Answer(status=500),
+        Answer(body=b"<html>", content_type="text/html"),
+        Answer(body=jpeg()[:-20], content_type="image/jpeg", framing="close"),
+        Answer(body=b"\xff\xd8" + b"x" * 65536, framing="chunked", endless=True),
+        Answer(status=204),
+        redirect("http://127.0.0.1:1/"),
+    ],
+    ids=["400", "406", "500", "page", "cut", "endless", "204", "redirect"],
+)
+async def test_no_picture_is_no_failure(
+    archive: DicomwebArchive, fault_archive: FaultArchive, answer: Answer
+) -> None:
+    fault_archive.on("*", answer)
+    assert await archive.picture(ONE, 64, 64, "image/jpeg") is None
+
+
+async def test_a_study_of_a_capping_archive_is_whole(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    counts = {
+        dj.NUMBER_OF_STUDY_RELATED_SERIES: {"vr": "IS", "Value": [5]},
+        dj.NUMBER_OF_STUDY_RELATED_INSTANCES: {"vr": "IS", "Value": [9]},
+    }
+    fault_archive.on("/web/studies", json_answer([row(StudyInstanceUID="1.2.3") | counts]))
+    series = [row(StudyInstanceUID="1.2.3", SeriesInstanceUID=f"1.2.3.{n}") for n in range(5)]
+    fault_archive.on("/web/studies/1.2.3/series", paged(series, cap=2))
+    instances = [
+        row(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.1", SOPInstanceUID=f"1.2.3.1.{n}")
+        for n in range(9)
+    ]
+    fault_archive.on("/web/studies/1.2.3/instances", paged(instances, cap=4))
+
+    study = await archive.study("1.2.3")
+
+    assert study is not None
+    assert len(study.series or ()) == 5
+    assert len((await archive.instances(study))["1.2.3.1"]) == 9
+
+
+async def test_a_study_costs_two_requests(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on("/web/studies", json_answer([row(StudyInstanceUID="1.2.3")]))
+    fault_archive.on(
+        "/studies/1.2.3/series",
+        json_answer([row(StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.1")]),
+    )
+    assert await archive.study("1.2.3")
+    assert len(fault_archive.requests) == 2
+
+
+async def test_a_study_that_half_fails_is_a_failure_of_the_archive(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on("/web/studies", json_answer([row(StudyInstanceUID="1.2.3")]))
+    fault_archive.on("/web/studies/1.2.3/series", Answer(status=500))
+    with pytest.raises(ArchiveBadAnswer):
+        await archive.study("1.2.3")
+
+
+async def test_the_answer_for_another_study_is_no_answer(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on("/web/studies", json_answer([row(StudyInstanceUID="1.9.9")]))
+    assert await archive.study("1.2.3") is None
+    query = Query(level=Level.STUDY, keys=(qido.key(dj.STUDY_INSTANCE_UID, "1.2.3"),))
+    assert (await archive.search(query)).items == ()

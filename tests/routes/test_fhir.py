@@ -1,0 +1,204 @@
+"""The FHIR facade as clients meet it, over the demonstration's studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient
+from aiohttp.web import Application, Request
+from pytest_aiohttp import AiohttpClient
+
+from gateway import demo
+from gateway.app import build_app
+from gateway.rules.fhir_versions import VERSIONS
+from tests import fhir_oracles
+
+STUDY = f"{demo.UID_ROOT}.1"
+Client = TestClient[Request, Application]
+
+each_version = pytest.mark.parametrize("version", VERSIONS)
+
+
+@pytest.fixture
+async def client(aiohttp_client: AiohttpClient, sample_folder: Path) -> Client:
+    return await aiohttp_client(build_app(demo.settings(sample_folder, 8080)))
+
+
+async def json(answer: ClientResponse, status: int = 200) -> dict[str, Any]:
+    body: dict[str, Any] = await answer.json(content_type=None)
+    assert answer.status == status, body
+    assert answer.content_type == "application/fhir+json"
+    return body
+
+
+@each_version
+async def test_study_is_read_in_every_version(client: Client, version: str) -> None:
+    answer = await client.get(f"/fhir/{version}/ImagingStudy/{STUDY}")
+    resource = await json(answer)
+    assert answer.headers["Content-Type"] == VERSIONS[version].content_type
+    assert answer.headers["Vary"] == "Accept"
+    assert answer.headers["ETag"] == f'W/"{resource["meta"]["versionId"]}"'
+    assert resource["id"] == STUDY
+    assert resource["started"] == "2024-03-12T09:14:05+09:00"
+    assert resource["numberOfSeries"] == len(resource["series"])
+    fhir_oracles.validate(resource, version)
+    assert not fhir_oracles.broken_invariants(resource, version)
+    assert not fhir_oracles.dangling(resource)
+
+
+@each_version
+async def test_every_endpoint_that_a_study_names_can_be_read(client: Client, version: str) -> None:
+    study = await json(await client.get(f"/fhir/{version}/ImagingStudy/{STUDY}"))
+    assert study["endpoint"]
+    for reference in study["endpoint"]:
+        endpoint = await json(await client.get(f"/fhir/{version}/{reference['reference']}"))
+        assert endpoint["address"].startswith("http://127.0.0.1:8080/")
+        fhir_oracles.validate(endpoint, version)
+
+
+async def test_unchanged_study_is_not_sent_again(client: Client) -> None:
+    url = f"/fhir/r5/ImagingStudy/{STUDY}"
+    tag = (await client.get(url)).headers["ETag"]
+    answer = await client.get(url, headers={"If-None-Match": tag})
+    assert (answer.status, await answer.read()) == (304, b"")
+    assert answer.headers["ETag"] == tag
+    other = await client.get(f"/fhir/r4/ImagingStudy/{STUDY}", headers={"If-None-Match": tag})
+    assert other.status == 200
+
+
+async def test_head_has_the_headers_of_get_without_the_body(client: Client) -> None:
+    url = f"/fhir/r4/ImagingStudy/{STUDY}"
+    got, head = await client.get(url), await client.head(url)
+    assert (head.status, await head.read()) == (200, b"")
+    for name in ("Content-Type", "Content-Length", "ETag", "Vary"):
+        assert head.headers[name] == got.headers[name]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "r4/ImagingStudy/1.2.3.4.5",
+        "r4/ImagingStudy/not-a-uid",
+        "r4/ImagingStudy/" + "1" * 65,
+        "r5/ImagingStudy/%00",
+        "r4/Endpoint/other",
+        "r4/Observation/1",
+        "r4/Observation",
+        "r4",
+        "r3/ImagingStudy",
+        f"r4/ImagingStudy/{STUDY}/_history/1",
+    ],
+)
+async def test_what_is_not_there_is_an_operation_outcome(client: Client, path: str) -> None:
+    outcome = await json(await client.get(f"/fhir/{path}"), 404)
+    assert outcome["resourceType"] == "OperationOutcome"
+    assert outcome["issue"][0]["code"] == "not-found"
+
+
+async def test_what_cannot_be_done_is_an_operation_outcome(client: Client) -> None:
+    answer = await client.put(f"/fhir/r4/ImagingStudy/{STUDY}", json={})
+    assert (await json(answer, 405))["resourceType"] == "OperationOutcome"
+
+
+@pytest.mark.parametrize(
+    ("base", "accept", "number"),
+    [
+        ("/fhir", "*/*", "4.0"),
+        ("/fhir", "application/fhir+json; fhirVersion=5.0", "5.0"),
+        ("/fhir/r4b", "application/json", "4.3"),
+        ("/fhir", "application/fhir+json;fhirVersion=6.0", "6.0"),
+    ],
+)
+async def test_version_is_negotiated(client: Client, base: str, accept: str, number: str) -> None:
+    answer = await client.get(f"{base}/ImagingStudy/{STUDY}", headers={"Accept": accept})
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].endswith(f"fhirVersion={number}")
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [
+        ("/fhir/r4/metadata", "application/fhir+xml"),
+        ("/fhir/r4/metadata?_format=xml", "*/*"),
+        ("/fhir/r4/metadata", "application/fhir+json; fhirVersion=5.0"),
+        ("/fhir/metadata", "application/fhir+json; fhirVersion=1.0"),
+    ],
+)
+async def test_other_formats_and_versions_are_not_acceptable(
+    client: Client, path: str, accept: str
+) -> None:
+    outcome = await json(await client.get(path, headers={"Accept": accept}), 406)
+    assert outcome["issue"][0]["code"] == "not-supported"
+
+
+async def test_format_beats_accept_and_pretty_is_indented(client: Client) -> None:
+    answer = await client.get(
+        "/fhir/r4/metadata?_format=json&_pretty=true", headers={"Accept": "application/fhir+xml"}
+    )
+    assert answer.status == 200
+    assert (await answer.text()).startswith('{\n  "resourceType"')
+
+
+@each_version
+async def test_capabilities_are_valid_and_each_parameter_works(
+    client: Client, version: str
+) -> None:
+    statement = await json(await client.get(f"/fhir/{version}/metadata"))
+    fhir_oracles.validate(statement, version)
+    for resource in statement["rest"][0]["resource"]:
+        for parameter in resource["searchParam"]:
+            beside = {"_id": STUDY} if resource["type"] == "ImagingStudy" else {}
+            value = "2024-01-01" if parameter["type"] == "date" else "x"
+            answer = await client.get(
+                f"/fhir/{version}/{resource['type']}",
+                params=beside | {parameter["name"]: value},
+                headers={"Prefer": "handling=strict"},
+            )
+            assert answer.status == 200, parameter
+
+
+@pytest.mark.parametrize(
+    ("query", "absent"),
+    [("_summary=true", "contained"), ("_elements=started", "series"), ("_summary=text", "started")],
+)
+async def test_study_is_read_in_part(client: Client, query: str, absent: str) -> None:
+    answer = await client.get(f"/fhir/r5/ImagingStudy/{STUDY}?{query}")
+    resource = await json(answer)
+    assert resource["meta"]["tag"][0]["code"] == "SUBSETTED"
+    assert absent not in resource
+    assert "ETag" not in answer.headers
+
+
+@each_version
+async def test_endpoints_are_searched_for(client: Client, version: str) -> None:
+    answer = await client.get(f"/fhir/{version}/Endpoint?connection-type=dicom-wado-rs")
+    bundle = await json(answer)
+    assert [entry["resource"]["id"] for entry in bundle["entry"]] == ["gateway-dicom-wado-rs"]
+    assert bundle["total"] == 1
+    assert bundle["entry"][0]["fullUrl"] == (
+        f"http://127.0.0.1:8080/fhir/{version}/Endpoint/gateway-dicom-wado-rs"
+    )
+    fhir_oracles.validate(bundle, version)
+
+
+async def test_forms_are_read_and_other_bodies_refused(client: Client) -> None:
+    url = "/fhir/r4/ImagingStudy/_search?modality=CT"
+    found = await json(await client.post(url, data={"_id": STUDY}))
+    assert found["total"] == 1
+    none = await json(await client.post(url, data={"_id": "1.2.3"}))
+    assert none["total"] == 0
+    outcome = await json(await client.post(url, json={"_id": STUDY}), 415)
+    assert outcome["issue"][0]["code"] == "not-supported"
+
+
+async def test_format_of_a_form_beats_accept(client: Client) -> None:
+    answer = await client.post(
+        "/fhir/r4/ImagingStudy/_search",
+        data={"_id": STUDY, "_format": "json", "_pretty": "true"},
+        headers={"Accept": "application/fhir+xml"},
+    )
+    assert answer.status == 200
+    assert (await answer.text()).startswith('{\n  "resourceType"')

@@ -1,0 +1,118 @@
+"""What searches want of their results."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import BadRequest
+from gateway.model import Level
+from gateway.rules import fhir_results
+from gateway.rules.fhir_results import IMAGING_STUDIES, Sort, Wanted
+
+
+def understood(name: str, text: str, *, strict: bool = False) -> Wanted | None:
+    return fhir_results.understood(Wanted(), name, text, IMAGING_STUDIES, strict=strict)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("_count", "7", Wanted(count=7)),
+        ("_count", "0", Wanted(count=0)),
+        ("_summary", "true", Wanted(summary="true")),
+        ("_total", "accurate", Wanted(total="accurate")),
+        (
+            "_include",
+            "ImagingStudy:endpoint",
+            Wanted(includes=frozenset({"ImagingStudy:endpoint"})),
+        ),
+        (
+            "_include",
+            "ImagingStudy:endpoint:Endpoint",
+            Wanted(includes=frozenset({"ImagingStudy:endpoint"})),
+        ),
+        ("_include", "*", Wanted(includes=frozenset({"ImagingStudy:endpoint"}))),
+        (
+            "_sort",
+            "-started,_id",
+            Wanted(sort=(Sort(name="started", is_descending=True), Sort(name="_id"))),
+        ),
+        ("_contained", "false", Wanted()),
+        ("_format", "json", Wanted()),
+    ],
+)
+def test_what_is_offered_is_understood(name: str, text: str, expected: Wanted) -> None:
+    assert understood(name, text) == expected
+    assert understood(name, text, strict=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("_include", "ImagingStudy:subject"),
+        ("_sort", "description"),
+        ("_revinclude", "Provenance:target"),
+        ("_filter", "status eq available"),
+        ("_query", "x"),
+        ("_list", "x"),
+        ("_lastUpdated", "ge2020"),
+        ("_elements", "colour"),
+    ],
+)
+def test_what_is_not_offered_is_ignored_unless_handling_is_strict(name: str, text: str) -> None:
+    assert fhir_results.is_known(name)
+    assert understood(name, text) is None
+    with pytest.raises(BadRequest):
+        understood(name, text, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("_count", "-1"),
+        ("_count", "many"),
+        ("_count", "\u0661"),
+        ("_count", "1.0"),
+        ("_summary", "maybe"),
+        ("_total", "roughly"),
+        ("_has:Observation:patient:code", "1"),
+        ("_contained", "true"),
+        ("_containedType", "container"),
+        ("_include:recurse", "ImagingStudy:endpoint"),
+    ],
+)
+def test_what_is_malformed_or_would_change_the_result_is_never_ignored(
+    name: str, text: str
+) -> None:
+    with pytest.raises(BadRequest) as raised:
+        understood(name, text)
+    assert raised.value.parameter == name
+
+
+def test_elements_that_are_unknown_are_dropped() -> None:
+    found = understood("_elements", "started, colour")
+    assert found is not None
+    assert found.elements == {"started"}
+    with pytest.raises(BadRequest):
+        understood("_elements", "started,colour", strict=True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "level"),
+    [
+        (Wanted(), Level.INSTANCE),
+        (Wanted(summary="data"), Level.INSTANCE),
+        (Wanted(summary="true"), Level.SERIES),
+        (Wanted(summary="text"), Level.SERIES),
+        (Wanted(elements=frozenset({"id", "started"})), Level.SERIES),
+        (Wanted(elements=frozenset({"id", "series"})), Level.INSTANCE),
+    ],
+)
+def test_levels_that_are_not_written_are_not_loaded(wanted: Wanted, level: Level) -> None:
+    assert wanted.level is level
+
+
+def test_total_alone_is_wanted_by_count_or_summary() -> None:
+    assert Wanted(count=0).only_total
+    assert Wanted(summary="count").only_total
+    assert not Wanted(count=1).only_total

@@ -1,0 +1,37 @@
+"""The table of what an ImagingStudy can be searched by."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.model import Level
+from gateway.rules.fhir_search import Kind, Parameter
+from gateway.rules.fhir_versions import VERSIONS
+from gateway.rules.imaging_study import imaging_study
+from gateway.rules.imaging_study_parameters import PARAMETERS
+from tests.rules.test_imaging_study import CARRIED
+from tests.study_records import EMPTY, SERIES_LEVEL, STUDY_LEVEL, WHOLE
+
+LEVELS = {Level.STUDY: STUDY_LEVEL, Level.SERIES: SERIES_LEVEL, Level.INSTANCE: WHOLE}
+by_name = pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda p: p.name)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@by_name
+def test_parameter_sees_what_it_looks_for_at_the_level_it_names(
+    parameter: Parameter, version: str
+) -> None:
+    study = LEVELS[parameter.level]
+    resource = imaging_study(study, VERSIONS[version].shape, CARRIED)
+    assert list(parameter.found(resource))
+
+
+@by_name
+def test_parameter_finds_nothing_where_there_is_nothing(parameter: Parameter) -> None:
+    resource = imaging_study(EMPTY, VERSIONS["r5"].shape, CARRIED)
+    always = {"_id", "identifier", "status", "endpoint"}
+    assert bool(list(parameter.found(resource))) is (parameter.name in always)
+
+
+def test_references_name_what_they_can_refer_to() -> None:
+    assert all(bool(p.targets) is (p.kind is Kind.REFERENCE) for p in PARAMETERS)

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.rules.multipart import Data, End, Event, Head, MultipartError, Splitter
+
+Parts = list[tuple[dict[str, str], bytes]]
+
+
+def split(body: bytes, cuts: Iterable[int] = (), boundary: str = "b") -> Parts:
+    """The parts of a body fed in pieces; MultipartError when it is cut off."""
+    splitter = Splitter(boundary)
+    bounds = [0, *sorted(cuts), len(body)]
+    events: list[Event] = []
+    for start, end in pairwise(bounds):
+        events += splitter.feed(body[start:end])
+    return _parts(events + splitter.finish())
+
+
+def _parts(events: Sequence[Event]) -> Parts:
+    parts: Parts = []
+    is_open = False
+    for event in events:
+        if isinstance(event, Head):
+            assert not is_open
+            parts.append((event.fields, b""))
+            is_open = True
+        elif isinstance(event, Data):
+            assert is_open
+            assert event.chunk
+            parts[-1] = (parts[-1][0], parts[-1][1] + event.chunk)
+        elif isinstance(event, End):
+            assert is_open
+            is_open = False
+    assert not is_open
+    return parts
+
+
+def body(*parts: bytes, boundary: str = "b", line_end: bytes = b"\r\n") -> bytes:
+    """A body as servers write it, each part with one header field."""
+    mark = b"--" + boundary.encode()
+    written = b"".join(
+        mark + line_end + b"Content-Type: a/b" + line_end * 2 + part + line_end for part in parts
+    )
+    return written + mark + b"--" + line_end
+
+
+FIELDS = {"content-type": "a/b"}
+
+ODD_BODIES = [
+    pytest.param(b"--b\r\nA: 1\r\n\r\nxy\r\n--b--\r\n", [({"a": "1"}, b"xy")], id="ordinary"),
+    pytest.param(b"--b\r\nA: 1\r\n\r\nxy\r\n--b--", [({"a": "1"}, b"xy")], id="no last line end"),
+    pytest.param(b"--b\r\nA: 1\r\n\r\nxy\r\n--b--\r", [({"a": "1"}, b"xy")], id="half of it"),
+    pytest.param(b"--b\nA: 1\n\nxy\n--b--\n", [({"a": "1"}, b"xy")], id="LF"),
+    pytest.param(b"--b\nA: 1\n\nxy\r\n--b--\n", [({"a": "1"}, b"xy\r")], id="LF, data ends in CR"),
+    pytest.param(b"--b\r\nA: 1\n\nxy\r\n--b--", [({"a": "1"}, b"xy")], id="both line ends"),
+    pytest.param(b"\r\n--b\r\n\r\nxy\r\n--b--", [({}, b"xy")], id="line end in front"),
+    pytest.param(b"hello\r\nyou\r\n--b\r\n\r\nxy\r\n--b--", [({}, b"xy")], id="preamble"),
+    pytest.param(b"x --b\r\n--b\r\n\r\nxy\r\n--b--", [({}, b"xy")], id="boundary in the preamble"),
+    pytest.param(
+        b"--b\r\n\r\nxy\r\n--b--\r\nbye\r\n--b\r\n\r\nzz", [({}, b"xy")], id="epilogue with a part"
+    ),
+    pytest.param(b"--b \t\r\n\r\nxy\r\n--b--  \r\n", [({}, b"xy")], id="padding"),
+    pytest.param(b"--b\r\n\r\n\r\n--b\r\n\r\n\r\n--b--", [({}, b"")] * 2, id="empty parts"),
+    pytest.param(b"--b\r\n\r\n--b--", [({}, b"")], id="empty part without its line end"),
+    pytest.param(b"--b--\r\n", [], id="no parts"),
+    pytest.param(
+        b"--b\r\nContent-Type: a/b;\r\n\tc=d\r\nX:1\r\n\r\nxy\r\n--b--",
+        [({"content-type": "a/b; c=d", "x": "1"}, b"xy")],
+        id="folded header",
+    ),
+    pytest.param(
+        b"--b\r\nX: \xc3\x85\x85\x1c\r\nnonsense\r\n\r\nxy\r\n--b--",
+        [({"x": "\xc3\x85\x85\x1c".strip()}, b"xy")],
+        id="odd characters in a header",
+    ),
+    pytest.param(
+        b"--b\r\n\r\n--c\r\n\r\nin\r\n--c--\r\n\r\n--b--",
+        [({}, b"--c\r\n\r\nin\r\n--c--\r\n")],
+        id="nested",
+    ),
+    pytest.param(
+        b"--b\r\n\r\n\r\n--bb\r\n--b-\r\n--b--x\r\n-b\r\n--bx--\r\n x --b\r\n--b--",
+        [({}, b"\r\n--bb\r\n--b-\r\n--b--x\r\n-b\r\n--bx--\r\n x --b")],
+        id="data like boundaries",
+    ),
+    pytest.param(
+        b"--b\r\n\r\n\r\r\n\n\r\r\n--b\r\n\r\n\n\r\n--b--",
+        [({}, b"\r\r\n\n\r"), ({}, b"\n")],
+        id="data of line ends",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given_", "expected"), ODD_BODIES)
+def test_odd_bodies_are_read_whole_and_byte_by_byte(given_: bytes, expected: Parts) -> None:
+    assert split(given_) == expected
+    assert split(given_, range(len(given_))) == expected
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"<html>502 Bad Gateway</html>", id="a page"),
+        pytest.param(b"--c\r\n\r\nxy\r\n--c--\r\n", id="another boundary"),
+        pytest.param(b"--b\r\n\r\nxy\r\n--b\r\n", id="no end"),
+        pytest.param(b"--b\r\n\r\nxy\r\n--b-", id="half an end"),
+        pytest.param(b"--b\r\n\r\nxy--b--", id="end within a line"),
+        pytest.param(b"--b\r\n\r\nxy\r\n --b--", id="end indented"),
+        pytest.param(b"--b\r\nA: 1", id="cut in a header"),
+        pytest.param(b"--b\r\nA: " + b"x" * 20000 + b"\r\n\r\nxy\r\n--b--", id="endless header"),
+        pytest.param(b"--b\r\n\r\nxy\r\n--b" + b" " * 300 + b"\r\n--b", id="endless padding"),
+    ],
+)
+def test_what_is_cut_off_or_no_multipart_is_an_error(given_: bytes) -> None:
+    with pytest.raises(MultipartError):
+        split(given_)
+    with pytest.raises(MultipartError):
+        split(given_, range(len(given_)))
+
+
+_data = st.binary(max_size=60) | st.lists(
+    st.sampled_from([b"\r", b"\n", b"-", b"--b", b"b", b" ", b"x", b"\r\n--", b"--B", b"--bb"]),
+    max_size=12,
+).map(b"".join)
+
+
+@st.composite
+def _bodies(draw: st.DrawFn) -> tuple[bytes, list[bytes], str]:
+    """A body, what its parts hold, and its boundary."""
+    boundary = draw(st.sampled_from(["b", "b-b", "--", "a b'()+_,-./:=?c", "0" * 70, "Ä"]))
+    mark = b"\n--" + boundary.encode()
+    contents = draw(st.lists(_data.filter(lambda d: mark not in b"\n" + d), max_size=4))
+    preamble = draw(st.sampled_from([b"", b"\r\n", b"preamble\r\n"]))
+    epilogue = draw(st.sampled_from([b"", b"\r\n", b"epilogue\r\n--b\r\n"]))
+    return preamble + body(*contents, boundary=boundary) + epilogue, contents, boundary
+
+
+@given(_bodies(), st.lists(st.integers(0, 600), max_size=30))
+def test_any_body_cut_into_any_chunks_gives_the_same_parts(
+    made: tuple[bytes, list[bytes], str], cuts: list[int]
+) -> None:
+    given_, contents, boundary = made
+    expected = [(FIELDS, content) for content in contents]
+    assert split(given_, boundary=boundary) == expected
+    assert split(given_, [c for c in cuts if c < len(given_)], boundary) == expected
+
+
+@given(st.lists(_data.filter(lambda d: b"\n--b" not in b"\n" + d), max_size=3), st.data())
+def test_body_of_bare_line_feeds_keeps_every_byte(parts: list[bytes], data: st.DataObject) -> None:
+    given_ = body(*parts, line_end=b"\n")
+    cuts = data.draw(st.lists(st.integers(0, len(given_)), max_size=20))
+    assert split(given_, cuts) == [(FIELDS, part) for part in parts]
+
+
+@given(_bodies(), st.data())
+def test_any_prefix_without_the_closing_delimiter_is_cut_off(
+    made: tuple[bytes, list[bytes], str], data: st.DataObject
+) -> None:
+    given_, _, boundary = made
+    closing = given_.index(f"--{boundary}--\r\n".encode())
+    end = data.draw(st.integers(0, closing + len(boundary.encode()) + 3))
+    if boundary == "--":  # its delimiter looks like the closing one, two bytes earlier
+        end = min(end, closing)
+    cuts = data.draw(st.lists(st.integers(0, end), max_size=5))
+    with pytest.raises(MultipartError):
+        split(given_[:end], cuts, boundary)
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=10))
+@example(b"--b\r\n--b\r\n\r\n\r\n--b--", [5])
+def test_any_bytes_in_any_chunks_do_the_same(given_: bytes, cuts: list[int]) -> None:
+    bounded = [c for c in cuts if c < len(given_)]
+    for text in (given_, b"--b\r\n" + given_ + b"\r\n--b--"):
+        assert _outcome(text, ()) == _outcome(text, bounded) == _outcome(text, range(len(text)))
+
+
+def _outcome(given_: bytes, cuts: Iterable[int]) -> Parts | None:
+    try:
+        return split(given_, cuts)
+    except MultipartError:
+        return None
+
+
+def test_data_comes_as_soon_as_it_cannot_be_a_delimiter() -> None:
+    splitter = Splitter("b")
+    splitter.feed(b"--b\r\n\r\n")
+    events = splitter.feed(b"x" * 1000)
+    assert sum(len(e.chunk) for e in events if isinstance(e, Data)) > 990
+
+
+def test_nothing_is_read_behind_the_end() -> None:
+    splitter = Splitter("b")
+    states = []
+    for chunk in (b"--b\r\n\r\nx", b"\r\n--b--", b"\r\n"):
+        splitter.feed(chunk)
+        states.append(splitter.is_closed)
+    assert states == [False, False, True]
+    assert splitter.feed(b"--b\r\n\r\nx" * 1000) == []
+    assert splitter.finish() == []
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        body(b"\r\n--bx" * 200_000),
+        b"--b\r\n\r\n" + b"\r\n--b" + b" " * 1_000_000,
+        b"--b\r\n\r\nx\r\n" * 20_000,
+        b"\n" * 1_000_000,
+    ],
+    ids=["false boundaries", "padding", "many parts", "line ends"],
+)
+def test_hostile_bodies_are_split_at_once(given_: bytes) -> None:
+    began = time.process_time()
+    _outcome(given_, range(0, len(given_), 65536))
+    assert time.process_time() - began < 3

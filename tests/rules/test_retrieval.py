@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.model import Instance, Series, Study, Target
+from gateway.rules import merging, retrieval
+from gateway.rules.retrieval import Fetch
+
+WHOLE = Target(study_uid="1")
+ARCHIVES = ("a", "b", "c")
+
+Holdings = dict[str, dict[str, set[str]]]
+"""Instances of series of archives."""
+
+
+def loaded(holdings: Holdings, *, instances: bool = True) -> Study:
+    """The merged record of a study, as deep as asked."""
+    parts = [
+        Study(
+            uid="1",
+            archives=(archive,),
+            series=tuple(
+                Series(
+                    uid=uid,
+                    archives=(archive,),
+                    number_of_instances=len(held),
+                    instances=tuple(Instance(uid=i) for i in sorted(held)) if instances else None,
+                )
+                for uid, held in sorted(of_series.items())
+            ),
+        )
+        for archive, of_series in holdings.items()
+    ]
+    return merging.merge(parts)
+
+
+def sent(fetch: Fetch, archive: str, holdings: Holdings) -> list[tuple[str, str]]:
+    """What an archive sends for a fetch: of what was asked for, all that it has."""
+    target = fetch.target
+    return [
+        (series, instance)
+        for series, held in holdings[archive].items()
+        for instance in held
+        if target.series_uid in {None, series} and target.instance_uid in {None, instance}
+    ]
+
+
+@st.composite
+def _holdings(draw: st.DrawFn) -> Holdings:
+    archives = draw(st.lists(st.sampled_from(ARCHIVES), min_size=1, max_size=3, unique=True))
+    series = draw(st.lists(st.sampled_from(["1.1", "1.2", "1.3"]), min_size=1, unique=True))
+    holdings: Holdings = {a: {} for a in archives}
+    for uid in series:
+        instances = [f"{uid}.{n}" for n in range(draw(st.integers(1, 4)))]
+        for instance in instances:
+            for a in draw(st.sets(st.sampled_from(archives), min_size=1)):
+                holdings[a].setdefault(uid, set()).add(instance)
+    return {a: of for a, of in holdings.items() if of}
+
+
+@given(_holdings(), st.data())
+def test_every_instance_comes_exactly_once_whichever_archive_answers(
+    holdings: Holdings, data: st.DataObject
+) -> None:
+    study = loaded(holdings)
+    series = [s.uid for s in study.series or ()]
+    target = data.draw(
+        st.sampled_from([WHOLE, *(Target(study_uid="1", series_uid=uid) for uid in series)])
+    )
+    got: Counter[tuple[str, str]] = Counter()
+    for fetch in data.draw(st.sampled_from([retrieval.plan(study, target), _apart(study, target)])):
+        assert fetch.archives
+        got.update(sent(fetch, data.draw(st.sampled_from(fetch.archives)), holdings))
+    wanted = {
+        (uid, instance)
+        for of_series in holdings.values()
+        for uid, held in of_series.items()
+        for instance in held
+        if target.series_uid in {None, uid}
+    }
+    assert got == dict.fromkeys(wanted, 1)
+
+
+def _apart(study: Study, target: Target) -> tuple[Fetch, ...]:
+    return retrieval.by_series(study, retrieval.plan(study, target))
+
+
+@given(_holdings(), st.data())
+def test_instance_comes_from_an_archive_that_holds_it(
+    holdings: Holdings, data: st.DataObject
+) -> None:
+    study = loaded(holdings)
+    every = sorted({(s, i) for of in holdings.values() for s, held in of.items() for i in held})
+    series, instance = data.draw(st.sampled_from(every))
+    frames = data.draw(st.sampled_from([(), (3, 1)]))
+    target = Target(study_uid="1", series_uid=series, instance_uid=instance, frames=frames)
+    holders = tuple(a for a, of in holdings.items() if instance in of.get(series, set()))
+    assert retrieval.plan(study, target) == (Fetch(target=target, archives=holders),)
+
+
+@given(_holdings())
+def test_archive_that_has_all_is_asked_once(holdings: Holdings) -> None:
+    study = loaded(holdings)
+    every = {i for of in holdings.values() for held in of.values() for i in held}
+    whole = tuple(a for a, of in holdings.items() if set().union(*of.values()) == every)
+    if whole:
+        assert retrieval.plan(study, WHOLE) == (Fetch(target=WHOLE, archives=whole),)
+
+
+@given(_holdings())
+def test_series_level_is_enough_where_no_series_is_shared(holdings: Holdings) -> None:
+    shallow = loaded(holdings, instances=False)
+    if not retrieval.needs_instances(shallow, WHOLE):
+        got: Counter[tuple[str, str]] = Counter()
+        for fetch in retrieval.plan(shallow, WHOLE):
+            for archive in fetch.archives[:1]:
+                got.update(sent(fetch, archive, holdings))
+        assert set(got.values()) == {1}
+        assert len(got) == sum(len(held) for of in holdings.values() for held in of.values())
+
+
+def test_equal_counts_do_not_mean_equal_instances() -> None:
+    shallow = loaded({"a": {"1.1": {"x"}}, "b": {"1.1": {"y"}}}, instances=False)
+    assert retrieval.needs_instances(shallow, WHOLE)
+    assert not retrieval.needs_instances(
+        shallow, Target(study_uid="1", series_uid="1.1", instance_uid="x")
+    )
+    assert not retrieval.needs_instances(shallow, Target(study_uid="1", series_uid="1.2"))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        Target(study_uid="1", series_uid="9"),
+        Target(study_uid="1", series_uid="1.1", instance_uid="9"),
+        Target(study_uid="1", series_uid="1.2", instance_uid="x"),
+    ],
+)
+def test_what_the_study_does_not_hold_is_fetched_from_nobody(target: Target) -> None:
+    assert retrieval.plan(loaded({"a": {"1.1": {"x"}}}), target) == ()
+
+
+def test_study_without_series_is_fetched_from_nobody() -> None:
+    assert retrieval.plan(Study(uid="1", archives=("a",), series=()), WHOLE) == ()
+    assert retrieval.plan(Study(uid="1", archives=("a",)), WHOLE) == ()
+
+
+def series(uid: str, modality: str | None, number: int | None = 1) -> Series:
+    return Series(uid=uid, archives=("a",), modality=modality, number_of_instances=number)
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ([], None),
+        ([series("1", "SR")], "1"),
+        ([series("1", "SR"), series("2", "CT"), series("3", "MR")], "2"),
+        ([series("1", "CT", 0), series("2", "MR", None)], "2"),
+        ([series("1", "KO"), series("2", None)], "2"),
+        ([series("1", "PR"), series("2", "SEG")], "1"),
+    ],
+)
+def test_first_series_with_images_stands_for_its_study(
+    given_: list[Series], expected: str | None
+) -> None:
+    found = retrieval.representative_series(given_)
+    assert (found and found.uid) == expected
+
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+NO_IMAGES = {
+    "SR": "1.2.840.10008.5.1.4.1.1.88.11",
+    "KO": "1.2.840.10008.5.1.4.1.1.88.59",
+    "PR": "1.2.840.10008.5.1.4.1.1.11.1",
+    "ECG": "1.2.840.10008.5.1.4.1.1.9.1.1",
+    "PDF": "1.2.840.10008.5.1.4.1.1.104.1",
+    "raw data": "1.2.840.10008.5.1.4.1.1.66",
+    "RT plan": "1.2.840.10008.5.1.4.1.1.481.5",
+    "hanging protocol": "1.2.840.10008.5.1.4.38.1",
+}
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        ([], None),
+        ([CT], 0),
+        ([CT, CT, CT], 1),
+        ([CT, CT], 1),
+        ([None], 0),
+        ([NO_IMAGES["SR"], CT, NO_IMAGES["PDF"]], 1),
+        ([NO_IMAGES["SR"], NO_IMAGES["SR"], NO_IMAGES["SR"]], 1),
+    ],
+)
+def test_middle_image_stands_for_its_series(
+    classes: list[str | None], expected: int | None
+) -> None:
+    instances = [Instance(uid=str(n), sop_class_uid=c) for n, c in enumerate(classes)]
+    found = retrieval.representative_instance(instances)
+    assert (found and int(found.uid)) == expected
+
+
+@pytest.mark.parametrize("sop_class", NO_IMAGES.values(), ids=NO_IMAGES)
+def test_what_is_no_image_has_no_frames_unless_it_says_so(sop_class: str) -> None:
+    assert not retrieval.has_frames(Instance(uid="1", sop_class_uid=sop_class))
+    assert retrieval.has_frames(Instance(uid="1", sop_class_uid=sop_class, rows=512))
+
+
+@pytest.mark.parametrize(
+    "sop_class",
+    [
+        CT,
+        None,
+        "1.2.840.10008.5.1.4.1.1.7",
+        "1.2.840.10008.5.1.4.1.1.66.4",
+        "1.2.840.10008.5.1.4.1.1.481.1",
+        "1.2.840.10008.5.1.4.1.1.481.2",
+        "1.2.840.10008.5.1.4.1.1.77.1.4.1",
+        "1.2.3.4.5",
+    ],
+    ids=["CT", "unknown", "SC", "SEG", "RT image", "RT dose", "video", "private"],
+)
+def test_what_may_have_frames_is_asked_for_them(sop_class: str | None) -> None:
+    assert retrieval.has_frames(Instance(uid="1", sop_class_uid=sop_class))
