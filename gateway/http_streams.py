@@ -16,6 +16,7 @@ from gateway.rules.media import Form
 
 WRITE_STALL_SECONDS = 30
 """How long a caller may let one chunk wait; then the connection is cut."""
+_VARY = "Accept, Accept-Encoding"
 _GZIP = re.compile(
     r"(?:^|[\s,])(?:gzip|\*)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?))?\s*(?:,|$)", re.I
 )
@@ -101,10 +102,12 @@ async def stream_json_array(
     response.headers["Content-Type"] = content_type
     for warning in warnings_of(silent):
         response.headers.add("Warning", warning)
+    if request.method == "HEAD":  # a compressor would write its last bytes all the same
+        response.headers["Vary"] = _VARY
+        await response.prepare(request)
+        return response
     compress(request, response)
     await response.prepare(request)
-    if request.method == "HEAD":
-        return response
     separator = b"["
     async for batch in batches:
         for item in batch:
@@ -118,7 +121,7 @@ async def stream_json_array(
 
 def compress(request: web.Request, response: web.StreamResponse) -> None:
     """Gzip for text where the caller takes it; objects and pictures go as they are."""
-    response.headers["Vary"] = "Accept, Accept-Encoding"
+    response.headers["Vary"] = _VARY
     accepted = _GZIP.search(request.headers.get("Accept-Encoding", ""))
     if accepted is not None and float(accepted[1] or 1) > 0:
         response.enable_compression(web.ContentCoding.gzip)

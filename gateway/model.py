@@ -106,6 +106,14 @@ class Patient:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Specimen:
+    """A specimen that images show, by what its container's label and DICOM call it."""
+
+    id: Identifier | None = None
+    uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """A SOP instance. `archives` is empty where they are those of its series."""
 
@@ -155,6 +163,8 @@ class Series:
     instances: tuple[Instance, ...] | None = None
     is_uneven: bool = False
     warnings: tuple[str, ...] = ()
+    department_type: Code | None = None
+    specimens: tuple[Specimen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ was asked for before anything of it is believed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
@@ -21,7 +21,7 @@ from gateway.adapters.http_client import ArchiveClient, has_end
 from gateway.config import DicomwebArchive as Section
 from gateway.errors import ArchiveBadAnswer, NotAcceptable, NotFound
 from gateway.model import Found, Instance, Level, Origin, Part, Study, Target
-from gateway.rules import attributes, media, qido, records, values
+from gateway.rules import attributes, instance_rows, media, qido, records, values
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
@@ -41,6 +41,7 @@ class DicomwebArchive:
         self.id = origin.archive
         self.origin = origin
         self._wado = section.wado_rs or section.qido_rs
+        self._wado_uri = section.wado_uri
         self._client = client
         self._clock = clock
         self._searches = Searches(self.id, section.qido_rs, client)
@@ -71,7 +72,13 @@ class DicomwebArchive:
     async def instances(self, study: Study) -> dict[str, tuple[Instance, ...]]:
         """All instances of a study by SeriesInstanceUID, in one request."""
         query = Query(level=Level.INSTANCE, study_uid=study.uid, include=attributes.INSTANCE_FIELDS)
-        return records.instances(await self._searches.below(query, study.number_of_instances))
+        body = await self._searches.body(query, None, 0)
+        found = await _read_plain(body, study.uid)
+        expected = study.number_of_instances
+        if found is not None and (expected is None or _count(found) >= expected):
+            return found
+        first = bodies.datasets(body, self.id)
+        return records.instances(await self._searches.below(query, expected, first))
 
     async def metadata(self, target: Target) -> list[bytes]:
         """The metadata of every instance of `target`, one DICOM JSON object each (§10.4.1.1.2)."""
@@ -152,10 +159,18 @@ class DicomwebArchive:
         """What the archive sends for `target`; converted frames where it cannot cut stored ones."""
         try:
             response = await self._opened(stack, target, transfer_syntax)
-        except ArchiveBadAnswer as error:
-            if not (target.frames and transfer_syntax == media.ANY and error.answered == 500):
-                raise  # some builds cannot cut big-endian frames, but can convert them
-            response = await self._opened(stack, target, media.EXPLICIT_VR_LITTLE_ENDIAN)
+        except (ArchiveBadAnswer, NotFound) as error:
+            if self._wado_uri and target.level is Level.INSTANCE:
+                response = await self._opened_by_wado_uri(stack, self._wado_uri, target)
+            elif (
+                isinstance(error, ArchiveBadAnswer)
+                and error.answered == 500
+                and target.frames
+                and transfer_syntax == media.ANY
+            ):  # some builds cannot cut big-endian frames, but can convert them
+                response = await self._opened(stack, target, media.EXPLICIT_VR_LITTLE_ENDIAN)
+            else:
+                raise
         kind = media.OCTET_STREAM if target.frames else media.DICOM
         parts = await stack.enter_async_context(aclosing(self._parts(response, kind)))
         taken = bodies.frames if target.frames else bodies.instances
@@ -168,6 +183,21 @@ class DicomwebArchive:
         accept = f'{media.MULTIPART}; type="{kind}"; transfer-syntax={transfer_syntax}'
         return await stack.enter_async_context(
             self._client.get(self._wado, _path(target), accept=accept, is_stream=True)
+        )
+
+    async def _opened_by_wado_uri(
+        self, stack: AsyncExitStack, address: str, target: Target
+    ) -> ClientResponse:
+        """The stored object by WADO-URI (PS3.18 §9.4), where WADO-RS does not give it."""
+        parameters = (
+            ("requestType", "WADO"),
+            ("studyUID", target.study_uid),
+            ("seriesUID", target.series_uid or ""),
+            ("objectUID", target.instance_uid or ""),
+            ("contentType", media.DICOM),
+        )
+        return await stack.enter_async_context(
+            self._client.get(address, (), parameters, accept=media.DICOM, is_stream=True)
         )
 
     def _parts(self, response: ClientResponse, kind: str) -> AsyncGenerator[Part, None]:
@@ -286,3 +316,22 @@ def _named(dataset: Any, tag: str) -> Any:
     if not isinstance(dataset, dict):
         return None
     return dataset.get(tag, dataset.get(tag.lower()))
+
+
+async def _read_plain(body: bytes, study_uid: str) -> dict[str, tuple[Instance, ...]] | None:
+    """The instances of a body of plain rows, large ones step by step; None when it is not plain."""
+    reading = instance_rows.Reading(study_uid)
+    try:
+        if len(body) < instance_rows.STEP_BYTES:
+            reading.add(body)
+        else:
+            for step in instance_rows.steps(body):
+                reading.add(step)
+                await asyncio.sleep(0)  # others get their turn
+    except instance_rows.Odd:
+        return None
+    return reading.instances()
+
+
+def _count(found: Mapping[str, Sequence[Instance]]) -> int:
+    return sum(len(instances) for instances in found.values())

@@ -33,21 +33,30 @@ class Searches:
     async def found(self, query: Query, wanted: int | None) -> Found[Dataset]:
         """At least `wanted` matching rows if there are that many, each once; None: all."""
         rows: dict[str, Dataset] = {}
+        most = _most(query)
+        if most is not None:
+            wanted = most if wanted is None else min(wanted, most)
         more = False
         for variant in qido.upstream(query, decodes=await self._decodes(query)):
             more |= await self._all_pages(variant, query, wanted, rows)
-        return Found(items=tuple(rows.values()), has_more=more)
+        return Found(
+            items=tuple(rows.values()), has_more=more and (most is None or len(rows) < most)
+        )
 
-    async def below(self, query: Query, expected: int | None) -> list[Dataset]:
+    async def below(
+        self, query: Query, expected: int | None, first: list[Dataset] | None = None
+    ) -> list[Dataset]:
         """The rows below a study in one request; in more only while they are fewer than `expected`.
 
-        What the archive says it holds is `expected`; None: it does not say.
+        What the archive says it holds is `expected`; None: it does not say. `first` is a first
+        page that is here already.
         """
         rows: list[Dataset] = []
         seen: set[str] = set()
         came = 0
         while True:
-            page = await self.page(query, None, came)
+            page = first if first is not None else await self.page(query, None, came)
+            first = None
             new = self._new(page, query, seen)
             rows += [r for r in new if matching.matches(query, r)]
             came += len(page)
@@ -56,6 +65,10 @@ class Searches:
 
     async def page(self, query: Query, limit: int | None, offset: int) -> list[Dataset]:
         """The rows of one answer, as the archive sends them."""
+        return bodies.datasets(await self.body(query, limit, offset), self._archive)
+
+    async def body(self, query: Query, limit: int | None, offset: int) -> bytes:
+        """One answer as it is; b"" where the archive says by its status that nothing matches."""
         pairs = qido.parameters(query)
         pairs += [("limit", str(limit))] if limit is not None else []
         pairs += [("offset", str(offset))] if offset else []
@@ -63,10 +76,9 @@ class Searches:
             async with self._client.get(
                 self._base, _path(query), pairs, accept=media.DICOM_JSON
             ) as response:
-                body = await self._client.json(response)
-        except NotFound:  # how some say that nothing matches
-            return []
-        return bodies.datasets(body, self._archive)
+                return await self._client.json(response)
+        except NotFound:
+            return b""
 
     async def _all_pages(
         self, variant: Query, query: Query, wanted: int | None, rows: dict[str, Dataset]
@@ -139,6 +151,12 @@ def _path(query: Query) -> tuple[str, ...]:
     if query.series_uid:
         path += ("series", query.series_uid)
     return (*path, _RESOURCES[query.level])
+
+
+def _most(query: Query) -> int | None:
+    """How many rows there can be where they are asked for by their UIDs."""
+    asked = [k for k in query.keys if k.tag == attributes.UID_OF[query.level]]
+    return len(set(qido.alternatives(asked[0]))) if asked else None
 
 
 def _uid(query: Query, row: Dataset) -> str | None:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.errors import NotFound, UnsupportedMediaType
 from gateway.http_server import CATALOG, CONSUMER, SETTINGS, warnings_of
+from gateway.http_streams import compress
 from gateway.model import Study
 from gateway.routes.fhir_search import ImagingStudySearch
 from gateway.rules import (
@@ -25,6 +26,7 @@ from gateway.rules import (
     fhir_search,
     fhir_subsets,
     fhir_versions,
+    imaging_study_chains,
     imaging_study_parameters,
 )
 from gateway.rules.dicom_json import is_uid
@@ -38,10 +40,7 @@ from gateway.rules.imaging_study import imaging_study
 
 _BASES = (f"/fhir/{{version:{'|'.join(VERSIONS)}}}", "/fhir")
 _FORM = "application/x-www-form-urlencoded"
-_RESOURCES = (
-    ("ImagingStudy", imaging_study_parameters.PARAMETERS),
-    ("Endpoint", fhir_endpoint.PARAMETERS),
-)
+_STUDY_PARAMETERS = (*imaging_study_parameters.PARAMETERS, *imaging_study_chains.CHAINS)
 _Pairs = Sequence[tuple[str, str]]
 STARTED_AT = datetime.now(UTC).isoformat(timespec="seconds")
 """When what is served last changed: with the process."""
@@ -73,7 +72,7 @@ async def capabilities(request: web.Request) -> web.Response:
     base = _base(request, version)
     return _answer(
         request,
-        fhir_capabilities.capability_statement(version, base, STARTED_AT, _RESOURCES),
+        fhir_capabilities.capability_statement(version, base, STARTED_AT),
         version,
     )
 
@@ -88,9 +87,14 @@ async def read_imaging_study(request: web.Request) -> web.Response:
     uid = request.match_info["id"]
     if not is_uid(uid):
         raise NotFound("no such ImagingStudy")
-    search = _search(request, (), fhir_results.IMAGING_STUDIES, _options(request))
+    search = _search(request, version, (), fhir_results.IMAGING_STUDIES, _options(request))
     loaded = await request.app[CATALOG].study(request[CONSUMER], uid, search.wanted.level)
-    resource = imaging_study(loaded.study, version.shape, _carried(request, loaded.study))
+    resource = imaging_study(
+        loaded.study,
+        version.shape,
+        _carried(request, loaded.study),
+        request.app[SETTINGS].fhir,
+    )
     served = fhir_subsets.served(resource, search.wanted, version.number)
     return _answer(request, served, version, silent=loaded.silent)
 
@@ -103,9 +107,7 @@ async def search_imaging_studies(request: web.Request) -> web.Response:
     """
     pairs = await _parameters(request)
     version = _version(request, pairs)
-    search = _search(
-        request, imaging_study_parameters.PARAMETERS, fhir_results.IMAGING_STUDIES, pairs
-    )
+    search = _search(request, version, _STUDY_PARAMETERS, fhir_results.IMAGING_STUDIES, pairs)
     found = ImagingStudySearch(
         catalog=request.app[CATALOG],
         consumer=request[CONSUMER],
@@ -126,7 +128,7 @@ async def read_endpoint(request: web.Request) -> web.Response:
     version = _version(request)
     for found in endpoints.published(request.app[SETTINGS]):
         if found.id == request.match_info["id"]:
-            search = _search(request, (), fhir_results.ENDPOINTS, _options(request))
+            search = _search(request, version, (), fhir_results.ENDPOINTS, _options(request))
             resource = version.endpoint(found)
             return _answer(
                 request, fhir_subsets.served(resource, search.wanted, version.number), version
@@ -142,7 +144,7 @@ async def search_endpoints(request: web.Request) -> web.Response:
     """
     pairs = await _parameters(request)
     version = _version(request, pairs)
-    search = _search(request, fhir_endpoint.PARAMETERS, fhir_results.ENDPOINTS, pairs)
+    search = _search(request, version, fhir_endpoint.PARAMETERS, fhir_results.ENDPOINTS, pairs)
     now = _reading(request).now
     resources = (version.endpoint(e) for e in endpoints.published(request.app[SETTINGS]))
     matched = [r for r in resources if fhir_search.meets(r, search.criteria, 0, now)]
@@ -193,13 +195,14 @@ async def _parameters(request: web.Request) -> list[tuple[str, str]]:
 
 def _search(
     request: web.Request,
+    version: Version,
     parameters: Sequence[Parameter],
     offered: Offered,
     pairs: _Pairs,
 ) -> Search:
     fhir = request.app[SETTINGS].fhir
     sizes = fhir_requests.Sizes(usual=fhir.default_count, largest=fhir.max_count)
-    named = fhir_search.by_name(parameters)
+    named = fhir_search.by_name(parameters, version.absent)
     return fhir_requests.read(pairs, named, offered, _reading(request), sizes)
 
 
@@ -219,15 +222,22 @@ def _answer(
     silent: tuple[str, ...] = (),
 ) -> web.Response:
     """`resource` with its ETag, or 304; archives that are missing from it are named in Warning."""
-    headers = {"Vary": "Accept"}
-    tag = fhir_subsets.entity_tag(resource)
-    if tag is not None:
-        headers["ETag"] = tag
-        if fhir_subsets.is_known(tag, request.headers.getall("If-None-Match", [])):
-            return web.Response(status=304, headers=headers)
-    is_pretty = ("_pretty", "true") in (*pairs, *request.query.items())
-    body = orjson.dumps(resource, option=orjson.OPT_INDENT_2 if is_pretty else 0)
-    response = web.Response(body=body, headers=headers | {"Content-Type": version.content_type})
+    response = web.Response(headers={"Content-Type": version.content_type})
+    compress(request, response)
+    if (applied := fhir_requests.preference(request.headers.getall("Prefer", []))) is not None:
+        response.headers["Preference-Applied"] = applied
     for warning in warnings_of(silent):
         response.headers.add("Warning", warning)
+    tag = fhir_subsets.entity_tag(resource)
+    if tag is not None:
+        response.headers["ETag"] = tag
+        if fhir_subsets.is_known(tag, request.headers.getall("If-None-Match", [])):
+            return web.Response(status=304, headers=_of_unchanged(response))
+    is_pretty = ("_pretty", "true") in (*pairs, *request.query.items())
+    response.body = orjson.dumps(resource, option=orjson.OPT_INDENT_2 if is_pretty else 0)
     return response
+
+
+def _of_unchanged(response: web.Response) -> dict[str, str]:
+    """The headers of a 304 (RFC 9110 §15.4.5)."""
+    return {name: response.headers[name] for name in ("ETag", "Vary")}

@@ -16,6 +16,8 @@ from gateway.rules import media
 from gateway.rules.url_parameters import Resource, checked
 
 _NAMED = ("requestType", "studyUID", "seriesUID", "objectUID")
+_AS_STORED = ("transferSyntax", media.ANY)
+"""Not in PS3.18, but what viewers send who take any; it says what is the default here."""
 _NOT_OFFERED = (
     "anonymize",
     "annotation",
@@ -37,7 +39,7 @@ async def retrieve_object(request: web.Request) -> web.StreamResponse:
     200 application/dicom as stored, or the image as JPEG or PNG. 400 a parameter is missing, no
     good or not offered; 404 absent or hidden; 406 it cannot be given in that form.
     """
-    pairs = [(n, v) for n, v in request.query.items() if n not in _NAMED]
+    pairs = [p for p in request.query.items() if p[0] not in _NAMED and p != _AS_STORED]
     target = _target(request)
     kinds = media.accepted((request.query.get("contentType", ""),))
     if any(k.type == media.DICOM for k in kinds):

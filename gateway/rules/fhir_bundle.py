@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from gateway.model import Study
 from gateway.rules import fhir_pages, fhir_subsets
 from gateway.rules.fhir_elements import Resource, members
 from gateway.rules.fhir_pages import Page
@@ -72,12 +71,12 @@ def incomplete(silent: Iterable[str], *, is_cut_short: bool) -> list[Resource]:
     return issues
 
 
-def oddities(studies: Iterable[Study]) -> list[Resource]:
-    """Issues for what is odd about the studies of a page."""
+def oddities(found: Iterable[tuple[str, Iterable[str]]]) -> list[Resource]:
+    """Issues for what is odd about the studies of a page, by id."""
     return [
-        _issue("information", "informational", f"ImagingStudy/{study.uid}: {warning}")
-        for study in studies
-        for warning in (*study.warnings, *(w for s in study.series or () for w in s.warnings))
+        _issue("information", "informational", f"ImagingStudy/{study_uid}: {oddity}")
+        for study_uid, told in found
+        for oddity in told
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway import __version__
+from gateway.rules import fhir_endpoint, imaging_study_parameters
 from gateway.rules.fhir_elements import Resource, members
 from gateway.rules.fhir_results import ENDPOINTS, IMAGING_STUDIES, Offered
 from gateway.rules.fhir_search import Parameter
@@ -13,13 +14,15 @@ from gateway.rules.fhir_versions import MEDIA_TYPE, Version
 NAME = "DICOMweb gateway"
 
 
-def capability_statement(
-    version: Version, base: str, date: str, resources: Sequence[tuple[str, Sequence[Parameter]]]
-) -> Resource:
-    """What is served below `base` in `version`; `date` (FHIR dateTime): when that last changed.
+RESOURCES: tuple[tuple[str, Sequence[Parameter], Offered], ...] = (
+    ("ImagingStudy", imaging_study_parameters.PARAMETERS, IMAGING_STUDIES),
+    ("Endpoint", fhir_endpoint.PARAMETERS, ENDPOINTS),
+)
+"""The types that are served, what each can be searched by, and what of the result."""
 
-    `resources` are the types with the parameters that they can be searched by.
-    """
+
+def capability_statement(version: Version, base: str, date: str) -> Resource:
+    """What is served below `base` in `version`; `date` (FHIR dateTime): when that last changed."""
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -35,22 +38,22 @@ def capability_statement(
         "rest": [
             {
                 "mode": "server",
-                "resource": [_resource(version, name, found) for name, found in resources],
+                "resource": [_resource(version, *one) for one in RESOURCES],
             }
         ],
     }
 
 
-_OFFERED: dict[str, Offered] = {"ImagingStudy": IMAGING_STUDIES, "Endpoint": ENDPOINTS}
-
-
-def _resource(version: Version, name: str, parameters: Sequence[Parameter]) -> Resource:
+def _resource(
+    version: Version, name: str, parameters: Sequence[Parameter], offered: Offered
+) -> Resource:
     return members(
         type=name,
         interaction=[{"code": "read"}, {"code": "search-type"}],
         versioning="versioned",
+        readHistory=False,
         conditionalRead="not-match",
-        searchInclude=sorted(_OFFERED[name].includes),
+        searchInclude=sorted(offered.includes),
         searchParam=[
             _parameter(version, one) for one in parameters if one.name not in version.absent
         ],

@@ -96,7 +96,14 @@ def _shown(name: str) -> str:
 
 def is_strict(prefer: Iterable[str]) -> bool:
     """Whether Prefer asks for strict handling (RFC 7240 §4.4); unknown preferences are none."""
-    members = (
-        part.strip().lower() for field in prefer for part in field.replace(";", ",").split(",")
-    )
-    return any("".join(one.split()) in {"handling=strict", 'handling="strict"'} for one in members)
+    return preference(prefer) == "handling=strict"
+
+
+def preference(prefer: Iterable[str]) -> str | None:
+    """The preference for handling that is honoured, as Preference-Applied repeats it.
+
+    None: Prefer names none. Strict where it names both.
+    """
+    members = (part for field in prefer for part in field.replace(";", ",").split(","))
+    named = {"".join(one.lower().replace('"', "").split()) for one in members}
+    return next((p for p in ("handling=strict", "handling=lenient") if p in named), None)

@@ -51,7 +51,7 @@ _NEVER_KNOWN = frozenset(
     {"note", "partOf", "procedureReference", "reasonReference", "modifierExtension"}
 )
 _NARROWING = frozenset({"_has", "_contained", "_containedType"})
-_UNSUPPORTED = frozenset({"_filter", "_query", "_list", "_revinclude", "_lastUpdated"})
+_UNSUPPORTED = frozenset({"_filter", "_query", "_list", "_lastUpdated"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +92,28 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offered:
-    """What can be asked of the result of searches for one resource type."""
+    """What can be asked of the result of searches for one resource type.
+
+    `includes` bring resources; `empty_includes` and `reverse_includes` are understood and never
+    find one: the references are logical or contained, and nothing here refers to a study.
+    """
 
     includes: frozenset[str]
     sorts: frozenset[str]
     elements: frozenset[str]
+    empty_includes: frozenset[str] = frozenset()
+    reverse_includes: frozenset[str] = frozenset()
 
 
+_REFERENCES = ("basedon", "based-on", "encounter", "interpreter", "performer", "referrer")
 IMAGING_STUDIES = Offered(
     includes=frozenset({"ImagingStudy:endpoint"}),
+    empty_includes=frozenset(
+        f"ImagingStudy:{name}" for name in (*_REFERENCES, "patient", "subject")
+    ),
+    reverse_includes=frozenset(
+        {"DiagnosticReport:study", "ImagingSelection:derived-from", "Provenance:target"}
+    ),
     sorts=frozenset({"_id", "identifier", "modality", "started"}),
     elements=ELEMENTS | MANDATORY["ImagingStudy"] | _OF_ANY_RESOURCE | _NEVER_KNOWN,
 )
@@ -137,7 +150,7 @@ def _changed(
 ) -> Wanted | None:
     if name in _READERS:
         return _READERS[name](wanted, text)
-    if name.partition(":")[0] == "_include":
+    if name.partition(":")[0] in {"_include", "_revinclude"}:
         return _include(wanted, name, text, offered)
     if name == "_elements":
         return _elements(wanted, text, offered, strict=strict)
@@ -147,7 +160,7 @@ def _changed(
 def is_known(name: str) -> bool:
     """Whether a parameter is about the result, offered or not; others are criteria or unknown."""
     plain = name.partition(":")[0]
-    known = {"_include", "_elements", "_sort", *_READERS}
+    known = {"_include", "_revinclude", "_elements", "_sort", *_READERS}
     return plain in known or plain in _NARROWING or plain in _UNSUPPORTED
 
 
@@ -189,14 +202,19 @@ _READERS = {
 
 def _include(wanted: Wanted, name: str, text: str, offered: Offered) -> Wanted | None:
     """Includes by `Type:parameter`, the target's type behind it or not; `*`: all offered."""
-    if name != "_include" and name != "_include:iterate":
+    plain, _, modifier = name.partition(":")
+    if modifier not in {"", "iterate"}:
         raise NotSupported(f"{name}: this modifier is not supported", parameter=name)
+    named = ":".join(text.split(":")[:2])
+    if plain == "_revinclude":
+        return wanted if text == "*" or named in offered.reverse_includes else None
     if text == "*":
         return replace(wanted, includes=wanted.includes | offered.includes)
-    plain = text.removesuffix(":Endpoint")
-    if plain not in offered.includes:
+    if named in offered.empty_includes:
+        return wanted
+    if named not in offered.includes:
         return None
-    return replace(wanted, includes=wanted.includes | {plain})
+    return replace(wanted, includes=wanted.includes | {named})
 
 
 def _elements(wanted: Wanted, text: str, offered: Offered, *, strict: bool) -> Wanted | None:

@@ -9,6 +9,8 @@ from gateway.rules import body_sites
 from gateway.rules.dicom_json import is_uid
 from gateway.rules.fhir_elements import (
     DCM,
+    DICOM_UID,
+    OID_PREFIX,
     PARTICIPATION_TYPE,
     Resource,
     code,
@@ -16,6 +18,7 @@ from gateway.rules.fhir_elements import (
     concept,
     distinct,
     human_names,
+    identifier,
     members,
     person_identifiers,
     person_name,
@@ -48,6 +51,7 @@ def one_series(
         numberOfInstances=number_of_instances,
         endpoint=endpoint(endpoints),
         **shape.body_site(body_site(series), laterality(series), scope),
+        specimen=specimen(series, scope),
         started=started(series),
         performer=performer(series, shape, scope),
         instance=instance(series, shape),
@@ -151,6 +155,19 @@ def organization(name: str | None, scope: Scope) -> Resource | None:
     """A Reference to a contained Organization from Institution Name (0008,0080)."""
     known = text(name)
     return scope.reference("Organization", {"name": known}, known) if known else None
+
+
+def specimen(series: Series, scope: Scope) -> list[Resource]:
+    """References to contained Specimens of Specimen Description (0040,0560)."""
+    found = []
+    for one in series.specimens:
+        named = identifier(one.id)
+        told = {"system": DICOM_UID, "value": OID_PREFIX + one.uid} if one.uid else None
+        content = {"identifier": [i for i in (named, told) if i]}
+        shown = one.id.value if named and one.id else None
+        if content["identifier"]:
+            found.append(scope.reference("Specimen", content, text(shown)))
+    return distinct(found)
 
 
 def instance(series: Series, shape: Shape) -> list[Resource]:

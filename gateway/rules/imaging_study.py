@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import chain
 
+from gateway.config import Fhir
 from gateway.model import Patient, Series, Study
 from gateway.rules import imaging_series
 from gateway.rules.dicom_json import is_uid
@@ -25,28 +26,38 @@ from gateway.rules.fhir_elements import (
     concepts,
     distinct,
     identifier,
+    is_oid,
     logical_reference,
     members,
     person_name,
     text,
     unsigned_int,
 )
-from gateway.rules.fhir_shapes import Scope, Shape
+from gateway.rules.fhir_shapes import Scope, Shape, words
 from gateway.rules.imaging_series import endpoint, one_series, practitioner, started
 
+BY_DEFAULT = Fhir()
+"""Identifiers as DICOM tells them, and Accession Numbers in basedOn alone."""
 
-def imaging_study(study: Study, shape: Shape, endpoints: Carried) -> Resource:
+
+def imaging_study(
+    study: Study, shape: Shape, endpoints: Carried, options: Fhir = BY_DEFAULT
+) -> Resource:
     """The ImagingStudy of a record as deep as it is loaded: series and instances may be missing.
 
-    Without `meta`: who serves the resource knows its version.
+    Without `meta`: who serves the resource knows its version. `options` are those of the
+    configuration that say how identifiers are written.
     """
     study = nameable(study)
-    scope = Scope(subject(study.patient))
+    scope = Scope(subject(study.patient, options.patient_identifier_type))
     return members(
         resourceType="ImagingStudy",
         id=study.uid,
         contained=scope.contained,
-        identifier=study_identifier(study),
+        identifier=[
+            *study_identifier(study),
+            *(accessions(study) if options.accession_as_identifier else ()),
+        ],
         status=status(study, shape),
         modality=modality(study, shape),
         subject=scope.subject,
@@ -59,7 +70,7 @@ def imaging_study(study: Study, shape: Shape, endpoints: Carried) -> Resource:
         numberOfSeries=number_of_series(study),
         numberOfInstances=number_of_instances(study, shape),
         **shape.procedure(concepts(study.procedure_codes), scope),
-        location=location(study),
+        location=location(study, scope),
         **shape.reason(reason(study)),
         description=text(study.description),
         series=series(study, shape, scope, endpoints),
@@ -133,19 +144,25 @@ def modality(study: Study, shape: Shape) -> list[Resource]:
     return distinct([shape.coded({"coding": [coding(DCM, one)]}) for one in known])
 
 
-def subject(patient: Patient) -> Resource:
+def subject(patient: Patient, identifier_type: str | None = None) -> Resource:
     """The patient by Patient ID (0010,0020) and name; by name alone; or said to be unknown."""
-    known = logical_reference("Patient", identifier(patient.id), person_name(patient.name))
+    found = identifier(patient.id, identifier_type)
+    known = logical_reference("Patient", found, person_name(patient.name))
     return known or UNKNOWN
 
 
-def based_on(study: Study) -> list[Resource]:
-    """The requests by Accession Number: the study's (0008,0050), else those of its series."""
+def accessions(study: Study) -> list[Resource]:
+    """The Accession Numbers: the study's (0008,0050), else those of its series' requests."""
     own = [study.accession] if study.accession else []
     theirs = chain.from_iterable(s.accessions for s in study.series or ())
     found = (identifier(accession, "ACSN") for accession in own or theirs)
-    requests = (logical_reference("ServiceRequest", one) for one in found)
-    return distinct([r for r in requests if r is not None])
+    return distinct([one for one in found if one is not None])
+
+
+def based_on(study: Study) -> list[Resource]:
+    """The requests, by their Accession Numbers."""
+    requests = (logical_reference("ServiceRequest", one) for one in accessions(study))
+    return [r for r in requests if r is not None]
 
 
 def interpreter(study: Study, scope: Scope) -> list[Resource]:
@@ -162,18 +179,36 @@ def number_of_series(study: Study) -> int | None:
 
 
 def number_of_instances(study: Study, shape: Shape) -> int | None:
-    """The sum over the series; R6 allows it only beside the instances themselves (ist-4)."""
+    """The sum over the series; beside instances only if they are all listed (ist-4).
+
+    R6 allows it only beside the instances themselves.
+    """
     count = unsigned_int(_instances_seen(study))
-    if study.series is None or not shape.counts_what_is_listed:
+    if study.series is None:
         return count
     listed = sum(len(s.instances or ()) for s in study.series)
-    return count if count == listed else None
+    if count != listed and (listed or shape.counts_what_is_listed):
+        return None
+    return count
 
 
-def location(study: Study) -> Resource | None:
-    """Institutional Department Name (0008,1040), when all series that tell one tell the same."""
-    told = {text(s.department_name) for s in study.series or ()} - {None}
-    return logical_reference("Location", None, told.pop()) if len(told) == 1 else None
+def location(study: Study, scope: Scope) -> Resource | None:
+    """Institutional Department, when all series that tell one tell the same.
+
+    By its name (0008,1040); where its type (0008,1041) is told as well, as a contained Location.
+    """
+    told = {
+        (text(s.department_name), s.department_type)
+        for s in study.series or ()
+        if text(s.department_name) or s.department_type
+    }
+    if len(told) != 1:
+        return None
+    name, department_type = told.pop()
+    kinds = concepts((department_type,)) if department_type else []
+    if not kinds:
+        return logical_reference("Location", None, name)
+    return scope.reference("Location", members(name=name, type=kinds), name or words(kinds[0]))
 
 
 def reason(study: Study) -> list[Resource]:
@@ -182,3 +217,19 @@ def reason(study: Study) -> list[Resource]:
     told = chain.from_iterable(s.reason_texts for s in study.series or ())
     worded = [{"text": words} for one in told if (words := text(one))]
     return distinct([*coded, *worded])
+
+
+def oddities(study: Study) -> list[str]:
+    """What is odd about a study or cannot be written as it is, in words for the caller."""
+    series = study.series or ()
+    instances = [i.uid for s in series for i in s.instances or ()]
+    uids = [study.uid, *(s.uid for s in series), *instances]
+    counted = {
+        "series without a modality": sum(code(s.modality) is None for s in series),
+        "instances without a legal UID left out": sum(not is_uid(uid) for uid in instances),
+        "UIDs that are no OIDs, such as those with leading zeros": sum(
+            is_uid(uid) and not is_oid(uid) for uid in uids
+        ),
+    }
+    found = [f"{count} {what}" for what, count in counted.items() if count]
+    return list(dict.fromkeys([*study.warnings, *(w for s in series for w in s.warnings), *found]))

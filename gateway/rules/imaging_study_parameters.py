@@ -97,6 +97,7 @@ def _endpoints(resource: Resource) -> Iterator[Resource]:
 
 
 def performers(resource: Resource) -> Iterator[Resource]:
+    """The References to who performed the series."""
     return (p["actor"] for s in _series(resource) for p in s.get("performer", ()))
 
 

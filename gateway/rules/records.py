@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from gateway.model import Code, Identifier, Instance, Origin, Patient, Series, Study
+from gateway.model import Code, Identifier, Instance, Origin, Patient, Series, Specimen, Study
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.values import (
@@ -156,7 +156,28 @@ def _series(origin: Origin, uid: str, row: Dataset) -> Series:
         reason_codes=reason_codes,
         reason_texts=reason_texts,
         warnings=("several modalities in one series",) if len(modalities) > 1 else (),
+        department_type=next(iter(codes(row, dj.DEPARTMENT_TYPE_SEQUENCE)), None),
+        specimens=_specimens(origin, row),
     )
+
+
+def _specimens(origin: Origin, row: Dataset) -> tuple[Specimen, ...]:
+    """The specimens of Specimen Description (0040,0560) that anything names, each once."""
+    items = [i for i in dj.values(row, dj.SPECIMEN_DESCRIPTION_SEQUENCE) if isinstance(i, dict)]
+    found = (
+        Specimen(
+            id=identifier(
+                dj.text(item, dj.SPECIMEN_IDENTIFIER),
+                origin,
+                local=None,
+                qualifiers=dj.values(item, dj.ISSUER_OF_SPECIMEN_IDENTIFIER),
+                default_system=None,
+            ),
+            uid=uid if (uid := dj.text(item, dj.SPECIMEN_UID)) and dj.is_uid(uid) else None,
+        )
+        for item in items
+    )
+    return tuple(dict.fromkeys(one for one in found if one != Specimen()))
 
 
 def _requests(

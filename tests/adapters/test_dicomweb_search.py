@@ -238,3 +238,14 @@ async def test_a_failure_on_a_later_page_is_raised(
     fault_archive.on("/studies", json_answer(studies(5)), Answer(status=500))
     with pytest.raises(ArchiveError):
         await searches.found(ALL, 50)
+
+
+async def test_rows_asked_for_by_their_uids_are_not_asked_for_again(
+    searches: Searches, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on("/studies", json_answer(studies(2)))
+    key = qido.key(dj.STUDY_INSTANCE_UID, "1.2.0,1.2.1")
+    found = await searches.found(Query(level=Level.STUDY, keys=(key,)), 1001)
+    assert len(found.items) == 2
+    assert not found.has_more
+    assert len(fault_archive.requests) == 1

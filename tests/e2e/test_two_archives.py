@@ -254,9 +254,7 @@ def walk(base: str, archives: TwoArchives) -> Iterator[requests.Response]:
     )
     for sample in everything(archives).values():
         if sample.study_uid == study:
-            path = (
-                f"studies/{study}/series/{sample.series_uid}/instances/{sample.instance_uid}"
-            )
+            path = f"studies/{study}/series/{sample.series_uid}/instances/{sample.instance_uid}"
             yield from (
                 get(base, f"{path}{more}")
                 for more in ("", "/metadata", "/frames/1", "/frames/99", "/rendered", "/thumbnail")

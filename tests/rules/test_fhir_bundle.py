@@ -55,7 +55,7 @@ def test_outcome_names_what_is_missing_odd_or_ignored() -> None:
     issues = [
         *fhir_bundle.ignored(SEARCH),
         *fhir_bundle.incomplete(["south"], is_cut_short=True),
-        *fhir_bundle.oddities([replace(WHOLE, warnings=("two patients",))]),
+        *fhir_bundle.oddities([(WHOLE.uid, ["two patients"])]),
     ]
     (entry,) = fhir_bundle.outcome(issues)
     assert entry["search"] == {"mode": "outcome"}

@@ -49,9 +49,9 @@ def test_what_is_offered_is_understood(name: str, text: str, expected: Wanted) -
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("_include", "ImagingStudy:subject"),
+        ("_include", "ImagingStudy:colour"),
         ("_sort", "description"),
-        ("_revinclude", "Provenance:target"),
+        ("_revinclude", "Observation:subject"),
         ("_filter", "status eq available"),
         ("_query", "x"),
         ("_list", "x"),
@@ -87,6 +87,22 @@ def test_what_is_malformed_or_would_change_the_result_is_never_ignored(
     with pytest.raises(BadRequest) as raised:
         understood(name, text)
     assert raised.value.parameter == name
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("_include", "ImagingStudy:subject"),
+        ("_include", "ImagingStudy:patient:Patient"),
+        ("_include", "ImagingStudy:basedon"),
+        ("_include", "ImagingStudy:based-on"),
+        ("_revinclude", "Provenance:target"),
+        ("_revinclude", "DiagnosticReport:study"),
+        ("_revinclude", "*"),
+    ],
+)
+def test_includes_that_nothing_can_be_found_by_are_understood(name: str, text: str) -> None:
+    assert understood(name, text, strict=True) == Wanted()
 
 
 def test_elements_that_are_unknown_are_dropped() -> None:

@@ -11,10 +11,12 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from gateway.model import Endpoint, Identifier, Patient, PersonName, Study
+from gateway.config import Fhir
+from gateway.model import Code, Endpoint, Identifier, Patient, PersonName, Specimen, Study
 from gateway.rules.endpoints import Carried
 from gateway.rules.fhir_versions import VERSIONS
 from gateway.rules.imaging_study import imaging_study
+from gateway.rules.imaging_study import oddities as imaging_study_oddities
 from tests import fhir_oracles, study_records
 from tests.study_records import ODD, SERIES_LEVEL, SIDED, STUDY_LEVEL, TELLING, WHOLE
 
@@ -178,6 +180,17 @@ def test_series_and_instances_that_cannot_be_named_are_absent_from_counts(versio
     assert (resource["numberOfSeries"], resource["numberOfInstances"]) == (1, 2)
 
 
+def test_what_is_odd_is_told_in_words() -> None:
+    assert imaging_study_oddities(WHOLE) == []
+    assert imaging_study_oddities(replace(ODD, warnings=("two patients",))) == [
+        "two patients",
+        "1 series without a modality",
+        "1 instances without a legal UID left out",
+    ]
+    zeros = replace(WHOLE, uid="1.02.3")
+    assert "1 UIDs that are no OIDs" in imaging_study_oddities(zeros)[0]
+
+
 @each_version
 def test_modalities_of_series_left_out_are_left_out(version: str) -> None:
     assert WHOLE.series is not None
@@ -228,6 +241,43 @@ def test_location_is_left_out_when_series_disagree() -> None:
     assert written(WHOLE, "r4")["location"] == {"type": "Location", "display": "Radiology"}
     divided = replace(WHOLE, series=(first, replace(second, department_name="Cardiology")))
     assert "location" not in written(divided, "r4")
+
+
+@each_version
+def test_department_with_a_type_is_a_contained_location(version: str) -> None:
+    assert WHOLE.series is not None
+    kind = Code(value="225728007", scheme="SCT", meaning="Accident and Emergency department")
+    typed = tuple(replace(s, department_type=kind, department_name="ER") for s in WHOLE.series)
+    resource = written(replace(WHOLE, series=typed), version)
+    (place,) = (c for c in resource["contained"] if c["resourceType"] == "Location")
+    assert resource["location"]["reference"] == f"#{place['id']}"
+    assert place["name"] == "ER"
+    assert place["type"][0]["coding"][0]["code"] == "225728007"
+    fhir_oracles.validate(resource, version)
+
+
+@each_version
+def test_specimens_are_contained_by_their_identifiers(version: str) -> None:
+    assert WHOLE.series is not None
+    first, second = WHOLE.series
+    specimen = Specimen(id=Identifier(value="S20-1-A", system="urn:oid:1.2.9"), uid="1.2.3.9")
+    study = replace(WHOLE, series=(replace(first, specimens=(specimen, specimen)), second))
+    resource = written(study, version)
+    (reference,) = resource["series"][0]["specimen"]
+    (contained,) = (c for c in resource["contained"] if c["resourceType"] == "Specimen")
+    assert reference["reference"] == f"#{contained['id']}"
+    assert [i["value"] for i in contained["identifier"]] == ["S20-1-A", "urn:oid:1.2.3.9"]
+    fhir_oracles.validate(resource, version)
+    assert not fhir_oracles.dangling(resource)
+
+
+def test_configuration_says_how_identifiers_are_written() -> None:
+    options = Fhir(accession_as_identifier=True, patient_identifier_type="MR")
+    resource = imaging_study(WHOLE, VERSIONS["r4"].shape, CARRIED, options)
+    kinds = [i.get("type", {}).get("coding", [{}])[0].get("code") for i in resource["identifier"]]
+    assert kinds == [None, None, "ACSN"]
+    assert resource["subject"]["identifier"]["type"]["coding"][0]["code"] == "MR"
+    fhir_oracles.validate(resource, "r4")
 
 
 def test_series_of_another_archive_refers_to_its_own_endpoint() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.model import Level
 from gateway.rules import imaging_study_search, qido
+from gateway.rules.imaging_study_keys import Options
 from gateway.rules.imaging_study_search import Plan
 from tests.rules.test_fhir_search import NOW, criterion
 
@@ -51,6 +52,20 @@ def asked(found: Plan) -> list[dict[str, str]]:
         ("status", "cancelled", []),
         ("basedon:identifier", "s|A-1", [{"AccessionNumber": "A-1"}]),
         ("referrer", "Practitioner/1", []),
+        ("patient.name", "Curie Marie", [{"PatientName": "curie marie", "fuzzymatching": "true"}]),
+        (
+            "subject:Patient.family",
+            "M\u00fcller",
+            [{"PatientName": "muller", "fuzzymatching": "true"}],
+        ),
+        ("patient.family", "\u5c71\u7530", [{"PatientName": "*\u5c71\u7530*"}]),
+        ("patient.birthdate", "1970-01", [{"PatientBirthDate": "19700101-19700131"}]),
+        ("patient.gender", "male,other", [{"PatientSex": "M,O"}]),
+        ("patient.gender", "http://other|male", []),
+        ("referrer.name", "Cur*", [{"ReferringPhysicianName": "cur", "fuzzymatching": "true"}]),
+        ("_tag", "x|y", []),
+        ("_profile", "http://example.org/p", []),
+        ("body-structure", "BodyStructure/1", []),
     ],
 )
 def test_archives_are_asked_for_a_superset(
@@ -70,7 +85,6 @@ def test_archives_are_asked_for_a_superset(
         ("series", "1.2,1.3", Level.SERIES, {"SeriesInstanceUID": "1.2,1.3"}),
         ("instance", "urn:oid:1.2", Level.INSTANCE, {"SOPInstanceUID": "1.2"}),
         ("dicom-class", "urn:oid:1.2", Level.INSTANCE, {"SOPClassUID": "1.2"}),
-        ("bodysite", "72696002", Level.SERIES, {"BodyPartExamined": "KNEE"}),
     ],
 )
 def test_what_studies_do_not_tell_is_probed_below(
@@ -90,12 +104,51 @@ def test_what_studies_do_not_tell_is_probed_below(
         (("started:missing", "true"),),
         (("started", "ne2020"),),
         (("endpoint", "Endpoint/x"),),
+        (("body-site", "72696002"),),
+        (("encounter:identifier", "V-9"),),
+        (("referrer:identifier", "4711"),),
+        (("performer.name", "Curie"),),
+        (("patient.name:contains", "urie"),),
+        (("patient.name", "\u0416\u0443\u043a\u043e\u0432"),),
         (("patient.identifier", ",".join(map(str, range(17)))),),
     ],
-    ids=["nothing", "status", "not", "missing", "ne", "endpoint", "too many values"],
+    ids=[
+        "nothing",
+        "status",
+        "not",
+        "missing",
+        "ne",
+        "endpoint",
+        *map(str, range(6)),
+        "too many values",
+    ],
 )
 def test_search_that_archives_cannot_narrow_is_told(pairs: tuple[tuple[str, str], ...]) -> None:
-    assert not plan(*pairs).is_narrow
+    found = plan(*pairs)
+    assert not found.probes
+    assert [query.keys for query in found.queries] == [()]
+
+
+def test_accession_of_a_series_is_found_beside_its_patient() -> None:
+    found = plan(("patient.identifier", "P1"), ("based-on:identifier", "A-1"))
+    assert asked(found) == [{"PatientID": "P1"}]
+
+
+def test_archives_that_match_inside_sequences_are_asked_there() -> None:
+    options = Options(nested_keys=True)
+    criteria = [criterion("based-on:identifier", "A-1"), criterion("body-site", "72696002")]
+    found = imaging_study_search.plan(criteria, NOW, options)
+    assert [[dict(qido.parameters(q)) for q in probe] for probe in found.probes] == [
+        [{"AccessionNumber": "A-1"}, {"RequestAttributesSequence.AccessionNumber": "A-1"}],
+        [{"BodyPartExamined": "KNEE"}, {"AnatomicRegionSequence.CodeValue": "72696002"}],
+    ]
+
+
+def test_endpoint_that_no_study_carries_finds_nothing() -> None:
+    options = Options(endpoints=frozenset({"gateway-dicom-wado-rs"}))
+    for name, queries in (("gateway-dicom-wado-rs", 1), ("other", 0)):
+        found = imaging_study_search.plan([criterion("endpoint", name)], NOW, options)
+        assert len(found.queries) == queries
 
 
 def test_criteria_are_asked_together() -> None:

@@ -1,0 +1,195 @@
+"""Candidates of a FHIR search for studies: asked for at the archives, loaded, and looked at.
+
+The archives give candidates, a superset in a stable order; each is loaded as deep as the criteria
+look, and its resource decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from gateway.catalog import Catalog
+from gateway.config import Fhir
+from gateway.errors import ArchiveError, NotFound, TooCostly, Unavailable
+from gateway.model import Consumer, Found, Level, Study
+from gateway.rules import attributes, fhir_dates, fhir_search, imaging_study_search
+from gateway.rules import dicom_json as dj
+from gateway.rules.fhir_dates import Moment
+from gateway.rules.fhir_elements import Resource
+from gateway.rules.fhir_pages import Position
+from gateway.rules.fhir_requests import Search
+from gateway.rules.imaging_study_chains import searchable
+from gateway.rules.imaging_study_search import Plan
+from gateway.rules.qido import Query
+
+LARGEST_SLICE = 200
+_LOADS_AT_ONCE = 8
+
+Take = Callable[[Position], Awaitable[Found[Study]]]
+"""The slice of the candidates that starts at a position's offset; `skip` is left to the caller."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What went missing while a search was answered: archives, and what was too much to look at."""
+
+    silent: set[str] = field(default_factory=set)
+    is_cut_short: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """The matches that a scan of candidates found, and where it would go on; None: nowhere."""
+
+    matches: Sequence[Study]
+    resume: Position | None = None
+
+
+class Scanner:
+    """Finds the studies that meet a search's criteria; `resource` writes one as it is served."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        limits: Fhir,
+        consumer: Consumer,
+        search: Search,
+        now: Moment,
+        resource: Callable[[Study], Resource],
+    ) -> None:
+        self._catalog = catalog
+        self._limits = limits
+        self._consumer = consumer
+        self._search = search
+        self._now = now
+        self._resource = resource
+        self._gate = asyncio.Semaphore(_LOADS_AT_ONCE)
+        self.progress = Progress()
+
+    async def candidates(self, plan: Plan) -> Take:
+        """Where candidates come from: one query slice by slice, or several as one list.
+
+        TooCostly where archives would list all they have and the configuration forbids that.
+        """
+        found = [uids for probe in plan.probes if (uids := await self._probed(probe)) is not None]
+        if not (found or all(q.keys for q in plan.queries) or self._limits.allow_broad_searches):
+            raise TooCostly("at least one criterion must be one that archives can look for")
+        queries: Sequence[Query] = plan.queries
+        if found:
+            common = [uid for uid in found[0] if all(uid in uids for uids in found[1:])]
+            queries = imaging_study_search.bound(queries, common)
+        if len(queries) == 1 and not self._search.wanted.sort:
+            return lambda at: self._studies(queries[0], at.offset, at.limit)
+        candidates = await self._united(queries)
+
+        async def take(at: Position) -> Found[Study]:
+            end = at.offset + at.limit
+            return Found(items=candidates[at.offset : end], has_more=end < len(candidates))
+
+        return take
+
+    async def scan(self, take: Take, start: Position, wanted: int | None) -> Scan:
+        """The first `wanted` matches from `start` on; None: all, up to the configured number."""
+        matches: list[Study] = []
+        looked_at, at = 0, start
+        while True:
+            found = await take(at)
+            items = found.items[at.skip :]
+            for number, study in enumerate(await self._matching(items), start=1):
+                if study is not None:
+                    matches.append(study)
+                if study is not None and len(matches) == wanted:
+                    is_end = number == len(items)
+                    follows = at.following(wanted) if found.has_more else None
+                    return Scan(matches=matches, resume=follows if is_end else at.after(number))
+            looked_at += len(items)
+            if not found.has_more:
+                return Scan(matches=matches)
+            at = at.following(min(2 * at.limit, LARGEST_SLICE))
+            if looked_at >= self._limits.max_candidates:
+                self._cut_short()
+                return Scan(matches=matches, resume=at)
+
+    async def loaded(self, studies: Sequence[Study], level: Level) -> list[Study | None]:
+        """The studies down to `level`; None for those that are gone, or whose archive is silent."""
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self._loaded(study, level)) for study in studies]
+        return [task.result() for task in running]
+
+    async def _studies(self, query: Query, offset: int, limit: int) -> Found[Study]:
+        asked = replace(query, include=attributes.STUDY_FIELDS, offset=offset, limit=limit)
+        found = await self._catalog.studies(self._consumer, asked)
+        self.progress.silent.update(found.silent)
+        return found
+
+    async def _united(self, queries: Sequence[Query]) -> tuple[Study, ...]:
+        """The candidates of several queries, each once, up to the configured number."""
+        most = self._limits.max_candidates
+        by_uid: dict[str, Study] = {}
+        for query in queries:
+            found = await self._studies(query, 0, most)
+            for study in found.items:
+                by_uid.setdefault(study.uid, study)
+            if found.has_more:
+                self._cut_short()
+        if len(by_uid) > most:
+            self._cut_short()
+        return tuple(by_uid.values())[:most]
+
+    async def _probed(self, probe: Sequence[Query]) -> list[str] | None:
+        """The studies that hold what any query of a probe looks for, at its level.
+
+        None where those are too many to tell: then every study has to be looked at.
+        """
+        uids: dict[str, None] = {}
+        for query in probe:
+            asked = replace(query, limit=self._limits.max_candidates)
+            found = await self._catalog.search(self._consumer, asked)
+            self.progress.silent.update(found.silent)
+            if found.has_more:
+                return None
+            uids |= {u: None for r in found.items if (u := dj.text(r, dj.STUDY_INSTANCE_UID))}
+        return list(uids)
+
+    def _cut_short(self) -> None:
+        """Notes that there is more than may be looked at; TooCostly when handling is strict."""
+        if self._search.is_strict:
+            raise TooCostly("too many studies would have to be looked at: narrow the search")
+        self.progress.is_cut_short = True
+
+    async def _matching(self, candidates: Sequence[Study]) -> list[Study | None]:
+        """The candidates in their order, None for those that do not match after all."""
+        level = fhir_search.level(self._search.criteria)
+        if level is Level.STUDY:
+            return [s if self._matches(s) else None for s in candidates]
+        loaded = await self.loaded(candidates, level)
+        pairs = zip(candidates, loaded, strict=True)
+        return [c if one is not None and self._matches(one) else None for c, one in pairs]
+
+    def _matches(self, study: Study) -> bool:
+        zone = fhir_dates.offset_minutes(study.utc_offset) or 0
+        resource = searchable(self._resource(study), study.patient)
+        return fhir_search.meets(resource, self._search.criteria, zone, self._now)
+
+    async def _loaded(self, study: Study, level: Level) -> Study | None:
+        async with self._gate:
+            try:
+                loaded = await self._catalog.study(self._consumer, study.uid, level)
+            except NotFound:
+                return None
+            except ArchiveError as error:
+                self.progress.silent.add(error.archive)
+                return None
+            except Unavailable as error:
+                self.progress.silent.update(error.archives or study.archives)
+                return None
+        self.progress.silent.update(loaded.silent)
+        return loaded.study
+
+
+def beginning() -> Position:
+    """The start of all candidates, in slices as large as they may be."""
+    return Position(offset=0, limit=LARGEST_SLICE)

@@ -1,0 +1,527 @@
+"""Searches against an oracle: for any studies and any query, the answer is the obvious one.
+
+The oracle builds the resource of every study and keeps those of which each criterion is true, in
+words of its own. The studies are spread over two archives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.adapters.cache import Lives, MemoryCache
+from gateway.adapters.telemetry import Telemetry
+from gateway.archives import Archives
+from gateway.catalog import Catalog
+from gateway.config import Fhir, Settings
+from gateway.errors import TooCostly
+from gateway.model import Consumer, Level
+from gateway.routes.fhir_search import ImagingStudySearch
+from gateway.rules import endpoints, fhir_requests, fhir_results, fhir_search
+from gateway.rules.endpoints import Carried
+from gateway.rules.fhir_patient import patient
+from gateway.rules.fhir_requests import Sizes
+from gateway.rules.fhir_search import Reading
+from gateway.rules.fhir_versions import VERSIONS, Version
+from gateway.rules.imaging_study import imaging_study
+from gateway.rules.imaging_study_chains import CHAINS
+from gateway.rules.imaging_study_parameters import PARAMETERS
+from tests.rules.test_fhir_search import NOW
+from tests.study_archive import SeriesFacts, StudyArchive, StudyFacts
+
+ROOT = "1.2.826.9"
+CT, SR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.11"
+BASE = "https://gateway.example.org/fhir"
+CONSUMER = Consumer(id="anybody")
+NESTED = Settings(fhir=Fhir(nested_keys=True, max_candidates=1000))
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One study as the oracle sees it: the whole resource, and its patient."""
+
+    study: dict[str, Any]
+    patient: dict[str, Any]
+
+    def of_series(self, *path: str) -> list[Any]:
+        return [v for s in self.study.get("series", ()) for v in walked(s, path)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A criterion as a client writes it, and what it means."""
+
+    name: str
+    text: str
+    is_true: Callable[[Subject], bool]
+
+
+def walked(element: Any, path: Sequence[str]) -> list[Any]:
+    """What stands at the end of a path, lists opened on the way."""
+    found = element if isinstance(element, list) else [element]
+    for step in path:
+        values = [one[step] for one in found if isinstance(one, dict) and step in one]
+        found = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    return found
+
+
+def codes(elements: Sequence[Any]) -> list[str]:
+    """All codes of Codings, CodeableConcepts and CodeableReferences."""
+    return [
+        *walked(list(elements), ["code"]),
+        *walked(list(elements), ["coding", "code"]),
+        *walked(list(elements), ["concept", "coding", "code"]),
+    ]
+
+
+def plain(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in apart if not unicodedata.combining(c)).casefold()
+
+
+def begins(value: str, strings: Sequence[str]) -> bool:
+    return any(plain(s).startswith(plain(value)) for s in strings)
+
+
+def contained(subject: Subject, references: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    named = {r.get("reference", "")[1:] for r in references}
+    return [c for c in subject.study.get("contained", ()) if c["id"] in named]
+
+
+def any_of(values: list[str], test: Callable[[Subject, str], bool]) -> Callable[[Subject], bool]:
+    return lambda subject: any(test(subject, v) for v in values)
+
+
+def lists(*values: str) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True)
+
+
+def criteria(
+    names: Sequence[str], values: st.SearchStrategy[list[str]], test: Callable[[Subject, str], bool]
+) -> st.SearchStrategy[Asked]:
+    """Criteria of one parameter by any of its names; several values mean any of them."""
+    return st.builds(
+        lambda name, vs: Asked(name, ",".join(vs), any_of(vs, test)),
+        st.sampled_from(names),
+        values,
+    )
+
+
+def missing(name: str, has: Callable[[Subject], bool]) -> st.SearchStrategy[Asked]:
+    return st.sampled_from(["true", "false"]).map(
+        lambda text: Asked(f"{name}:missing", text, lambda s: has(s) is (text == "false"))
+    )
+
+
+def has_modality(subject: Subject, value: str) -> bool:
+    system, bar, code = value.rpartition("|")
+    if bar and system != "http://dicom.nema.org/resources/ontology/DCM":
+        return False
+    found = codes(subject.of_series("modality"))
+    return any(code in {one, one.lower()} for one in found)
+
+
+def without(asked: Asked) -> Asked:
+    return Asked(f"{asked.name}:not", asked.text, lambda subject: not asked.is_true(subject))
+
+
+LENGTHS = {4: ("-01-01", "-12-31"), 7: ("-01", "-31"), 10: ("", "")}
+
+
+def compares(prefix: str, value: str, day: str) -> bool:
+    """A date alone against a year, month or day, as text."""
+    first, last = (value + end for end in LENGTHS[len(value)])
+    is_in = first <= day <= last
+    return {
+        "": is_in,
+        "eq": is_in,
+        "ne": not is_in,
+        "gt": day > last,
+        "sa": day > last,
+        "ge": day >= first,
+        "lt": day < first,
+        "eb": day < first,
+        "le": day <= last,
+    }[prefix]
+
+
+def dates(name: str, of: Callable[[Subject], str | None], *values: str) -> st.SearchStrategy[Asked]:
+    def made(prefix: str, value: str) -> Asked:
+        def is_true(subject: Subject) -> bool:
+            found = of(subject)
+            return found is not None and compares(prefix, value, found[:10])
+
+        return Asked(name, prefix + value, is_true)
+
+    prefixes = st.sampled_from(["", "eq", "ne", "gt", "ge", "lt", "le", "sa", "eb"])
+    return st.builds(made, prefixes, st.sampled_from(values))
+
+
+def identified(found: Sequence[dict[str, Any]], value: str) -> bool:
+    system, bar, code = value.rpartition("|")
+    return any(
+        (not code or code == one["value"]) and (not bar or system == one.get("system", ""))
+        for one in found
+    )
+
+
+def names_of(people: Sequence[dict[str, Any]], *parts: str) -> list[str]:
+    written = [n for p in people for n in walked(p, ["name"])]
+    found = [v for n in written for v in ([n] if isinstance(n, str) else walked(n, parts[:1]))]
+    for part in parts[1:]:
+        found += walked([n for n in written if isinstance(n, dict)], [part])
+    return [str(v) for v in found]
+
+
+WHOLE_NAME = ("family", "given", "prefix", "suffix", "text")
+NAMES = lists("Curie", "cur", "müll", "Mull", "Marie", "山田", "yama", "urie", "x*", "Metro")
+
+
+def found_by_uid(subject: Subject, value: str) -> bool:
+    system, _, uid = value.rpartition("|")
+    return system in {"", "urn:dicom:uid"} and uid.removeprefix("urn:oid:") == subject.study["id"]
+
+
+ANY_CRITERION = st.one_of(
+    criteria(
+        ["modality"],
+        lists(
+            "CT",
+            "MR",
+            "ct",
+            "SR",
+            "C*",
+            "http://x|CT",
+            "http://dicom.nema.org/resources/ontology/DCM|MR",
+        ),
+        has_modality,
+    ),
+    criteria(["modality"], lists("CT", "MR", "sr"), has_modality).map(without),
+    missing("modality", lambda s: bool(codes(s.of_series("modality")))),
+    dates("started", lambda s: s.study.get("started"), "2020", "2020-05", "2020-05-14", "2021-12"),
+    missing("started", lambda s: "started" in s.study),
+    dates("patient.birthdate", lambda s: s.patient.get("birthDate"), "1970", "1970-01-31"),
+    criteria(
+        ["patient.identifier", "patient:identifier", "subject:Patient.identifier"],
+        lists(
+            "P1", "P?", "p1", "urn:oid:2.999.1|P1", "urn:oid:2.999.3|P1", "|P2", "urn:oid:2.999.3|"
+        ),
+        lambda s, v: identified(walked(s.study["subject"], ["identifier"]), v),
+    ),
+    missing("patient", lambda s: bool({"identifier", "display"} & s.study["subject"].keys())),
+    criteria(
+        ["patient.name", "subject.name", "patient:Patient.name"],
+        NAMES,
+        lambda s, v: begins(v, names_of([s.patient], *WHOLE_NAME)),
+    ),
+    criteria(["patient.family"], NAMES, lambda s, v: begins(v, names_of([s.patient], "family"))),
+    criteria(["patient.given"], NAMES, lambda s, v: begins(v, names_of([s.patient], "given"))),
+    criteria(
+        ["patient.family:exact"],
+        lists("Curie", "curie", "Müller"),
+        lambda s, v: v in names_of([s.patient], "family"),
+    ),
+    criteria(
+        ["patient.name:contains"],
+        lists("uri", "ull"),
+        lambda s, v: any(plain(v) in plain(n) for n in names_of([s.patient], *WHOLE_NAME)),
+    ),
+    criteria(
+        ["patient.gender", "subject.gender"],
+        lists("male", "female", "other", "http://x|male"),
+        lambda s, v: s.patient.get("gender") == v,
+    ),
+    criteria(
+        ["referrer.name"],
+        NAMES,
+        lambda s, v: begins(v, names_of(contained(s, walked(s.study, ["referrer"])), *WHOLE_NAME)),
+    ),
+    missing("referrer", lambda s: "referrer" in s.study),
+    criteria(
+        ["performer.name", "performer:Practitioner.name"],
+        NAMES,
+        lambda s, v: begins(
+            v, names_of(contained(s, s.of_series("performer", "actor")), *WHOLE_NAME)
+        ),
+    ),
+    criteria(
+        ["identifier"],
+        lists(
+            "S1", "|S1", "S?", f"urn:dicom:uid|urn:oid:{ROOT}.1", f"urn:oid:{ROOT}.2", "http://x|S1"
+        ),
+        lambda s, v: (
+            found_by_uid(s, v)
+            or identified([i for i in s.study["identifier"] if "system" not in i], v)
+        ),
+    ),
+    criteria(["_id"], lists(f"{ROOT}.1", f"{ROOT}.2", "no", "*"), lambda s, v: s.study["id"] == v),
+    criteria(
+        ["based-on:identifier", "basedon:identifier", "based-on.identifier"],
+        lists("A1", "A2", "urn:oid:2.999.2|A1", "http://x|A1", "A*"),
+        lambda s, v: identified(walked(s.study, ["basedOn", "identifier"]), v),
+    ),
+    missing("based-on", lambda s: "basedOn" in s.study),
+    criteria(
+        ["encounter:identifier"],
+        lists("V1", "V*"),
+        lambda s, v: identified(walked(s.study, ["encounter", "identifier"]), v),
+    ),
+    criteria(
+        ["status"],
+        lists("available", "registered", "cancelled"),
+        lambda s, v: s.study["status"] == v,
+    ),
+    criteria(
+        ["series"],
+        lists(f"{ROOT}.1.1", f"urn:oid:{ROOT}.2.2", "1.2.3"),
+        lambda s, v: v.removeprefix("urn:oid:") in s.of_series("uid"),
+    ),
+    criteria(
+        ["instance"],
+        lists(f"{ROOT}.1.1.1", f"urn:oid:{ROOT}.2.1.2", "no"),
+        lambda s, v: v.removeprefix("urn:oid:") in s.of_series("instance", "uid"),
+    ),
+    criteria(
+        ["dicom-class"],
+        lists(f"urn:oid:{CT}", SR, f"urn:ietf:rfc:3986|urn:oid:{SR}"),
+        lambda s, v: f"urn:oid:{v.rpartition('urn:oid:')[2]}" in sop_classes(s),
+    ),
+    criteria(
+        ["body-site", "bodysite"],
+        lists("72696002", "http://snomed.info/sct|69536005", "http://x|69536005", "KNEE"),
+        lambda s, v: (
+            not v.startswith("http://x") and v.rpartition("|")[2] in codes(s.of_series("bodySite"))
+        ),
+    ),
+    criteria(
+        ["reason", "reason-concept"],
+        lists("21522001", "x"),
+        lambda s, v: v in codes([*walked(s.study, ["reason"]), *walked(s.study, ["reasonCode"])]),
+    ),
+    criteria(
+        ["endpoint"],
+        lists("Endpoint/gateway-dicom-wado-rs", "gateway-dicom-qido-rs", "Endpoint/none"),
+        lambda s, v: "gateway-" in v,
+    ),
+    criteria(["_tag:not", "_security:not"], lists("x"), lambda s, v: True),
+    criteria(["_tag", "patient", "referrer"], lists("Patient/P1", "x"), lambda s, v: False),
+)
+
+
+def sop_classes(subject: Subject) -> list[str]:
+    found = subject.of_series("instance", "sopClass")
+    return [one if isinstance(one, str) else one["code"] for one in found]
+
+
+any_series = st.builds(
+    SeriesFacts,
+    number=st.just(0),
+    archives=st.sampled_from([("north",), ("south",), ("north", "south")]),
+    modality=st.sampled_from([None, "CT", "MR", "SR"]),
+    body_part=st.sampled_from([None, "KNEE", " head", "TOE"]),
+    region=st.sampled_from([None, None, "72696002"]),
+    accession=st.sampled_from([None, None, "A2"]),
+    reason=st.sampled_from([None, None, "21522001"]),
+    performer=st.sampled_from([None, "Curie^Marie", "Müller"]),
+    sop_classes=st.lists(st.sampled_from([CT, SR]), max_size=2).map(tuple),
+)
+any_study = st.builds(
+    StudyFacts,
+    uid=st.just(""),
+    series=st.lists(any_series, min_size=1, max_size=3).map(tuple),
+    study_id=st.sampled_from([None, "S1", "S2"]),
+    accession=st.sampled_from([None, None, "A1"]),
+    date=st.sampled_from([None, "20200514", "20200101", "20211231"]),
+    time=st.sampled_from([None, "1030", "235900"]),
+    offset=st.sampled_from([None, "+0900"]),
+    patient_id=st.sampled_from([None, "P1", "P2"]),
+    issuer=st.sampled_from([None, None, "WARD", "ELSEWHERE"]),
+    patient_name=st.sampled_from(
+        [
+            None,
+            {"Alphabetic": "Curie^Marie"},
+            {"Alphabetic": "Müller^Anna"},
+            {"Alphabetic": "Yamada^Tarou", "Ideographic": "山田^太郎"},
+        ]
+    ),
+    birth_date=st.sampled_from([None, "19700131", "19700201"]),
+    sex=st.sampled_from([None, "M", "F", "X"]),
+    referrer=st.sampled_from([None, "Curie^Marie", "Metro^Max"]),
+    admission=st.sampled_from([None, "V1"]),
+)
+
+
+def numbered(studies: list[StudyFacts]) -> tuple[StudyFacts, ...]:
+    """The studies with UIDs of their own, and their series with numbers."""
+    return tuple(
+        StudyFacts(
+            **vars(study)
+            | {
+                "uid": f"{ROOT}.{at}",
+                "series": tuple(
+                    SeriesFacts(**vars(s) | {"number": n})
+                    for n, s in enumerate(study.series, start=1)
+                ),
+            }
+        )
+        for at, study in enumerate(studies, start=1)
+    )
+
+
+studies = st.lists(any_study, min_size=1, max_size=8).map(numbered)
+versions = st.sampled_from(sorted(VERSIONS))
+
+
+class Gateway:
+    """A catalog over two archives, searched as the facade does."""
+
+    def __init__(
+        self, held: Sequence[StudyFacts], version: str = "r5", settings: Settings = NESTED
+    ) -> None:
+        self.archives = [StudyArchive(name, held) for name in ("north", "south")]
+        self.held = held
+        self.settings = settings
+        self.version: Version = VERSIONS[version]
+        lives = Lives(fresh_seconds=60, stale_seconds=60, absent_seconds=60)
+        cache = MemoryCache(lives=lives, max_bytes=1 << 24, telemetry=Telemetry())
+        self.catalog = Catalog(Archives(self.archives, cache))
+
+    async def search(self, pairs: Pairs, *, strict: bool = False) -> dict[str, Any]:
+        named = fhir_search.by_name((*PARAMETERS, *CHAINS), self.version.absent)
+        search = fhir_requests.read(
+            pairs,
+            named,
+            fhir_results.IMAGING_STUDIES,
+            Reading(base="^x/", now=NOW, strict=strict),
+            Sizes(usual=100, largest=100),
+        )
+        found = ImagingStudySearch(
+            catalog=self.catalog,
+            settings=self.settings,
+            consumer=CONSUMER,
+            version=self.version,
+            base=BASE,
+            search=search,
+            now=NOW,
+        )
+        return await found.bundle()
+
+    async def pages(self, pairs: Pairs) -> list[list[str]]:
+        """The ids on each page, by following the links."""
+        found: list[list[str]] = []
+        following: Pairs | None = pairs
+        while following is not None:
+            bundle = await self.search(following)
+            found.append(ids(bundle))
+            urls = [one["url"] for one in bundle["link"] if one["relation"] == "next"]
+            following = tuple(parse_qsl(urlsplit(urls[0]).query)) if urls else None
+        return found
+
+    async def everything(self) -> list[Subject]:
+        """Each study's whole resource with its patient: what the oracle looks at."""
+        found = []
+        for facts in self.held:
+            study = (await self.catalog.study(CONSUMER, facts.uid, Level.INSTANCE)).study
+            of_study, of_series = endpoints.of_gateway(self.settings, study, consumer=CONSUMER)
+            carried = Carried(study=of_study, series=of_series)
+            resource = imaging_study(study, self.version.shape, carried)
+            found.append(Subject(resource, patient(study.patient, "p")))
+        return found
+
+
+def ids(bundle: dict[str, Any]) -> list[str]:
+    entries = [e for e in bundle.get("entry", ()) if e["search"]["mode"] == "match"]
+    return [entry["resource"]["id"] for entry in entries]
+
+
+@given(held=studies, asked=st.lists(ANY_CRITERION, max_size=3), version=versions)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+def test_search_finds_what_an_obvious_filter_over_all_resources_finds(
+    held: tuple[StudyFacts, ...], asked: list[Asked], version: str
+) -> None:
+    async def compare() -> None:
+        gateway = Gateway(held, version)
+        subjects = await gateway.everything()
+        expected = {s.study["id"] for s in subjects if all(one.is_true(s) for one in asked)}
+        bundle = await gateway.search(tuple((one.name, one.text) for one in asked))
+        assert set(ids(bundle)) == expected
+        assert bundle["total"] == len(expected)
+        whole = {s.study["id"]: s.study for s in subjects}
+        for entry in bundle.get("entry", ()):
+            if entry["search"]["mode"] == "match":
+                resource = {k: v for k, v in entry["resource"].items() if k != "meta"}
+                assert resource == whole[resource["id"]]
+
+    asyncio.run(compare())
+
+
+@given(
+    held=studies,
+    asked=st.lists(ANY_CRITERION, max_size=2),
+    count=st.integers(1, 4),
+    sort=st.sampled_from([None, "started", "-started", "_id", "-modality,started", "identifier"]),
+    most=st.sampled_from([1, 2, 5, 1000]),
+)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+def test_pages_hold_every_match_exactly_once(
+    held: tuple[StudyFacts, ...], asked: list[Asked], count: int, sort: str | None, most: int
+) -> None:
+    async def compare() -> None:
+        whole = Gateway(held)
+        pairs = tuple((one.name, one.text) for one in asked)
+        order = (("_sort", sort),) if sort else ()
+        expected = ids(await whole.search((*pairs, *order)))
+        limited = Settings(fhir=Fhir(nested_keys=True, max_candidates=1000 if sort else most))
+        pages = await Gateway(held, settings=limited).pages(
+            (*pairs, *order, ("_count", str(count)))
+        )
+        found = [uid for page in pages for uid in page]
+        assert len(found) == len(set(found))
+        assert all(len(page) <= count for page in pages)
+        if most == 1000 or sort:
+            assert found == expected
+            assert all(len(page) == count for page in pages[:-1])
+        elif is_one_query(asked):
+            assert set(found) == set(expected)
+
+    asyncio.run(compare())
+
+
+def is_one_query(asked: list[Asked]) -> bool:
+    """Whether archives are asked for all candidates as one list, which pages lead through."""
+    listed = {"modality", "started", "status"}
+    return all(a.name.partition(":")[0] in listed and "," not in a.text for a in asked)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_too_many_candidates_are_a_partial_page_or_refused(*, strict: bool) -> None:
+    series = (SeriesFacts(number=1, archives=("north",), modality="CT", sop_classes=(CT,)),)
+    held = tuple(StudyFacts(uid=f"{ROOT}.{n}", series=series) for n in range(9))
+    limited = Settings(fhir=Fhir(max_candidates=3))
+    gateway = Gateway(held, settings=limited)
+    query = (("status", "registered"), ("_count", "2"))
+    if strict:
+        with pytest.raises(TooCostly):
+            await gateway.search(query, strict=True)
+        return
+    bundle = await gateway.search(query)
+    (outcome,) = bundle["entry"]
+    assert [i["code"] for i in outcome["resource"]["issue"]] == ["too-costly"]
+    assert "total" not in bundle
+
+
+async def test_classes_that_are_everywhere_are_looked_for_study_by_study() -> None:
+    series = (SeriesFacts(number=1, archives=("north",), modality="CT", sop_classes=(CT,) * 5),)
+    held = tuple(StudyFacts(uid=f"{ROOT}.{n}", series=series) for n in range(4))
+    gateway = Gateway(held, settings=Settings(fhir=Fhir(max_candidates=10)))
+    bundle = await gateway.search((("dicom-class", CT),))
+    assert len(ids(bundle)) == bundle["total"] == 4

@@ -1,0 +1,165 @@
+"""Records merged over archives and remembered, no deeper and no oftener than needed."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from gateway.errors import NoAnswerInTime, NotFound, Unavailable
+from gateway.model import Level, Target
+from tests.assembled import Assembled, over
+from tests.doubles import Held
+from tests.fault_archive import Answer, json_answer
+
+A = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
+B = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.2")
+C = Held(study="1.2.3", series="1.2.3.2", instance="1.2.3.2.1", modality="SR")
+
+
+def target(held: Held) -> Target:
+    return Target(study_uid=held.study, series_uid=held.series, instance_uid=held.instance)
+
+
+def routes(assembled: Assembled) -> list[str]:
+    return [r.route for d in assembled.doubles for r in d.server.requests]
+
+
+async def test_a_study_is_loaded_in_two_requests_an_archive_and_remembered() -> None:
+    async with over([A, B], [C]) as assembled:
+        for _ in range(3):
+            loaded = await assembled.archives.record("1.2.3", Level.SERIES)
+            assert [s.uid for s in loaded.study.series or ()] == ["1.2.3.1", "1.2.3.2"]
+            assert loaded.study.archives == ("north", "south")
+        assert sorted(routes(assembled)) == ["/studies", "/studies"] + ["/studies/1.2.3/series"] * 2
+
+
+async def test_instances_cost_one_request_more_an_archive() -> None:
+    async with over([A, B], [C]) as assembled:
+        for _ in range(2):
+            loaded = await assembled.archives.record("1.2.3", Level.INSTANCE)
+            instances = [i.uid for s in loaded.study.series or () for i in s.instances or ()]
+            assert instances == [A.instance, B.instance, C.instance]
+        assert assembled.asked == 6
+
+
+async def test_an_instance_is_located_by_one_small_search() -> None:
+    async with over([A, B], [C]) as assembled:
+        loaded = await assembled.archives.located(target(B))
+        [series] = [s for s in loaded.study.series or () if s.uid == B.series]
+        assert [i.uid for i in series.instances or ()] == [B.instance]
+        assert assembled.asked == 5
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Target(study_uid="1.2.9"),
+        Target(study_uid="1.2.3", series_uid="1.2.3.9"),
+        Target(study_uid="1.2.3", series_uid="1.2.3.2", instance_uid=A.instance),
+        Target(study_uid="1.2.3", series_uid="1.2.3.1", instance_uid="1.2.3.1.9"),
+    ],
+)
+async def test_what_no_archive_holds_there_is_not_found(wanted: Target) -> None:
+    async with over([A, B], [C]) as assembled:
+        with pytest.raises(NotFound):
+            await assembled.archives.located(wanted)
+        assembled.doubles[1].server.on("*", Answer(status=500))
+        assembled.clock.now += 100_000
+        with pytest.raises(Unavailable, match="south"):
+            await assembled.archives.located(wanted)
+
+
+async def test_only_late_archives_mean_late() -> None:
+    async with over([A], timeout_seconds=0.2) as assembled:
+        assembled.doubles[0].server.on("*", Answer(stall=True))
+        with pytest.raises(NoAnswerInTime):
+            await assembled.archives.record("1.2.3", Level.SERIES)
+
+
+async def test_many_who_ask_at_once_share_one_load() -> None:
+    async with over([A, B], [C]) as assembled:
+        loaded = await asyncio.gather(
+            *(assembled.archives.record("1.2.3", Level.INSTANCE) for _ in range(50))
+        )
+        assert len({len(one.study.series or ()) for one in loaded}) == 1
+        assert assembled.asked == 6
+
+
+async def test_silence_is_not_remembered() -> None:
+    async with over([A], [C]) as assembled:
+        assembled.doubles[1].server.on("/studies", Answer(status=500))
+        partial = await assembled.archives.record("1.2.3", Level.SERIES)
+        assert partial.silent == ("south",)
+        assert len(partial.study.series or ()) == 1
+        assembled.doubles[1].server.on(
+            "/studies", json_answer([assembled.doubles[1].study_row("1.2.3")])
+        )
+        whole = await assembled.archives.record("1.2.3", Level.SERIES)
+        assert whole.silent == ()
+        assert len(whole.study.series or ()) == 2
+
+
+async def test_a_stale_record_is_served_and_renewed_by_one_search() -> None:
+    async with over([A]) as assembled:
+        double = assembled.doubles[0]
+        await assembled.archives.record("1.2.3", Level.SERIES)
+        assembled.clock.now += 100
+        await assembled.archives.record("1.2.3", Level.SERIES)
+        await double.server.wait_for(3)
+        assert double.server.requests[2].route == "/studies"
+
+
+async def test_a_stale_record_with_other_counts_is_made_anew() -> None:
+    async with over([A]) as assembled:
+        double = assembled.doubles[0]
+        await assembled.archives.record("1.2.3", Level.INSTANCE)
+        double.held.append(B)
+        assembled.clock.now += 100
+        await assembled.archives.record("1.2.3", Level.SERIES)
+        await double.server.wait_for(6)  # 3 before, the look at the counts, and both levels
+        await asyncio.wait_for(until_there_are(assembled, 2), 5)
+
+
+async def until_there_are(assembled: Assembled, count: int) -> None:
+    while True:
+        loaded = await assembled.archives.record("1.2.3", Level.INSTANCE)
+        if sum(len(s.instances or ()) for s in loaded.study.series or ()) == count:
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_a_remembered_value_that_cannot_be_read_is_loaded_anew() -> None:
+    async with over([A]) as assembled:
+        cache = assembled.archives.cache
+        await assembled.archives.record("1.2.3", Level.INSTANCE)
+        entries = cache._entries  # type: ignore[attr-defined] # corrupted as Redis might
+        assert entries
+        for key, entry in list(entries.items()):
+            fresh = dataclasses.replace(entry.fresh, value=b"\xc1 garbage")
+            entries[key] = dataclasses.replace(entry, fresh=fresh)
+        loaded = await assembled.archives.record("1.2.3", Level.INSTANCE)
+        assert [s.uid for s in loaded.study.series or ()] == [A.series]
+
+
+async def test_the_instances_of_a_series_come_from_whoever_answers() -> None:
+    async with over([A, B], [A, B]) as assembled:
+        loaded = await assembled.archives.record("1.2.3", Level.SERIES)
+        [series] = loaded.study.series or ()
+        assembled.doubles[0].server.on("*/instances", Answer(status=500))
+        found = await assembled.archives.series_instances(loaded.study, series)
+        assert [i.uid for i in found] == [A.instance, B.instance]
+
+
+async def test_nothing_is_asked_of_archives_that_are_closed() -> None:
+    """Loads in the background end before the connections that they use."""
+    async with over([A]) as assembled:
+        await assembled.archives.record("1.2.3", Level.SERIES)
+        assembled.clock.now += 100
+        assembled.doubles[0].server.on("*", Answer(stall=True))
+        await assembled.archives.record("1.2.3", Level.SERIES)
+        await assembled.doubles[0].server.wait_for(3)
+        await assembled.archives.close()
+        with pytest.raises(Unavailable, match="stopping"):
+            await assembled.archives.record("1.9", Level.SERIES)

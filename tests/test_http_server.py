@@ -1,0 +1,273 @@
+"""What every request has in common: ids, errors in the right words, who may read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from pytest_aiohttp import AiohttpClient
+
+from gateway.app import build_app
+from gateway.config import Settings
+from gateway.errors import ArchiveBusy, BadRequest, GatewayError, NotFound, Unauthorized
+from gateway.http_server import not_modified, warnings_of
+from tests import wire
+
+ORIGIN = "https://viewer.example.org"
+Client = TestClient[Any, Any]
+
+
+def settings(folder: Path, **more: Any) -> Settings:
+    archives = {"samples": {"type": "folder", "path": str(folder)}}
+    server = {"cors_origins": [ORIGIN]}
+    return Settings.model_validate({"archives": archives, "server": server, **more})
+
+
+async def fails(request: web.Request) -> web.Response:
+    """Raises what the test asks for by name."""
+    errors: dict[str, Exception] = {
+        "bad": BadRequest("that is no good", parameter="limit"),
+        "absent": NotFound("no such study"),
+        "unknown": Unauthorized("the caller is not known"),
+        "busy": ArchiveBusy("too many requests under way", archive="north"),
+        "markup": NotFound("<script>alert(1)</script>"),
+        "bug": KeyError("PatientName=DOE^JANE in /etc/secret"),
+        "late": TimeoutError("in /etc/secret"),
+        "group": ExceptionGroup("DOE^JANE", [KeyError("secret")]),
+    }
+    raise errors[request.query["how"]]
+
+
+async def fails_halfway(request: web.Request) -> web.StreamResponse:
+    """Breaks after the head, or after some of the body, with gzip or without."""
+    response = web.StreamResponse()
+    if "gzip" in request.query:
+        response.enable_compression(web.ContentCoding.gzip)
+    if "length" in request.query:
+        response.content_length = 1000
+    await response.prepare(request)
+    if "body" in request.query:
+        await response.write(b"x" * 500)
+    raise {"foreseen": NotFound("gone"), "not": KeyError("x"), "late": TimeoutError()}[
+        request.query["how"]
+    ]
+
+
+@pytest.fixture
+async def gateway(aiohttp_client: AiohttpClient, sample_folder: Path) -> Client:
+    app = build_app(settings(sample_folder))
+    for prefix in ("/fails", "/fhir/fails"):
+        app.router.add_get(prefix, fails)
+    app.router.add_get("/halfway", fails_halfway)
+    return await aiohttp_client(app)
+
+
+async def test_errors_are_problems_outside_fhir(gateway: Client) -> None:
+    answer = await gateway.get("/fails?how=bad")
+    assert answer.status == 400
+    assert answer.content_type == "application/problem+json"
+    assert await answer.json(content_type=None) == {
+        "type": "about:blank",
+        "title": "Bad request",
+        "status": 400,
+        "detail": "that is no good",
+        "code": "invalid",
+        "parameter": "limit",
+        "request_id": answer.headers["X-Request-Id"],
+    }
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_errors_are_operation_outcomes_below_fhir(gateway: Client) -> None:
+    answer = await gateway.get("/fhir/fails?how=busy")
+    assert answer.status == 503
+    assert answer.content_type == "application/fhir+json"
+    outcome = await answer.json(content_type=None)
+    assert outcome["resourceType"] == "OperationOutcome"
+    assert outcome["issue"][0]["code"] == "throttled"
+    assert answer.headers["Retry-After"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/nothing", "application/problem+json"),
+        ("/dicom-web/nothing", "application/problem+json"),
+        ("/fhir/r4/Nothing/1/2/3", "application/fhir+json"),
+        ("/fhirx", "application/problem+json"),
+        ("/iid?nonsense=1", "text/html"),
+    ],
+)
+async def test_unknown_paths_are_refused_in_the_dialect_of_the_surface(
+    gateway: Client, path: str, kind: str
+) -> None:
+    answer = await gateway.get(path)
+    assert answer.status in {400, 404}
+    assert answer.content_type == kind
+
+
+async def test_unknown_methods_say_which_are_known(gateway: Client) -> None:
+    answer = await gateway.delete("/dicom-web/studies")
+    assert answer.status == 405
+    assert set(answer.headers["Allow"].split(",")) == {"GET", "HEAD"}
+    assert (await gateway.options("/dicom-web/studies")).status == 204
+    assert (await gateway.options("/nothing")).status == 404
+
+
+@pytest.mark.parametrize("how", ["bug", "late", "group"])
+async def test_what_nobody_foresaw_is_told_without_a_word_of_it(gateway: Client, how: str) -> None:
+    answer = await gateway.get(f"/fails?how={how}")
+    assert answer.status == 500
+    text = await answer.text()
+    assert "DOE" not in text
+    assert "secret" not in text
+    assert "Traceback" not in text
+
+
+async def test_pages_show_what_was_asked_as_text(gateway: Client) -> None:
+    answer = await gateway.get("/iid?%3Cscript%3E=1")
+    text = await answer.text()
+    assert "<script>" not in text
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("how", ["foreseen", "not", "late"])
+@pytest.mark.parametrize("body", ["", "&body"])
+@pytest.mark.parametrize("framing", ["", "&gzip", "&length"])
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+async def test_an_answer_that_fails_halfway_is_reset_and_no_second_one_follows(
+    gateway: Client, how: str, body: str, framing: str, version: bytes
+) -> None:
+    target = f"/halfway?how={how}{body}{framing}".encode()
+    reply = await wire.get(gateway.make_url("/"), target, version=version)
+    assert reply.is_reset
+    assert reply.raw.count(b"HTTP/1.") <= 1
+    assert b"problem" not in reply.raw
+    assert not reply.raw.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "is_kept"),
+    [
+        ("abcdefgh", True),
+        ("A1._-" * 12, True),
+        ("short", False),
+        ("x" * 65, False),
+        ("with space", False),
+        ("<script>", False),
+        ("ümläut-id", False),
+        ("", False),
+    ],
+)
+async def test_a_request_id_is_kept_if_it_is_harmless(
+    gateway: Client,
+    given: str,
+    is_kept: bool,  # noqa: FBT001
+) -> None:
+    answer = await gateway.get("/health/live", headers={"X-Request-Id": given})
+    assert (answer.headers["X-Request-Id"] == given) is is_kept
+    assert len(answer.headers.getall("X-Request-Id")) == 1
+    assert len(answer.headers["X-Request-Id"]) >= 8
+
+
+async def test_each_request_has_an_id_of_its_own(gateway: Client) -> None:
+    ids = {(await gateway.get("/health/live")).headers["X-Request-Id"] for _ in range(5)}
+    assert len(ids) == 5
+
+
+async def test_every_answer_carries_the_common_headers(gateway: Client) -> None:
+    for path in ("/health/live", "/dicom-web/studies", "/nothing", "/fails?how=bug", "/"):
+        answer = await gateway.get(path)
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert "Cache-Control" in answer.headers
+        assert "Server" not in answer.headers
+
+
+async def test_preflight_tells_strangers_nothing(gateway: Client) -> None:
+    asked = {"Access-Control-Request-Method": "GET"}
+    known = await gateway.options("/dicom-web/studies", headers={"Origin": ORIGIN, **asked})
+    assert known.status == 204
+    assert known.headers["Access-Control-Allow-Origin"] == ORIGIN
+    for origin in ("https://evil.example.org", "null", f"{ORIGIN}.evil.example.org", ""):
+        answer = await gateway.options("/dicom-web/studies", headers={"Origin": origin, **asked})
+        assert not [n for n in answer.headers if n.lower().startswith("access-control")]
+
+
+async def test_where_callers_must_be_known_nobody_is_let_in_by_mistake(
+    aiohttp_client: AiohttpClient, sample_folder: Path
+) -> None:
+    closed = await aiohttp_client(build_app(settings(sample_folder, auth={"mode": "required"})))
+    for path in ("/dicom-web/studies", "/wado", "/fhir/r4/ImagingStudy", "/dicom-web/nothing"):
+        answer = await closed.get(path, headers={"Authorization": "Bearer x", "X-API-Key": "y"})
+        assert answer.status == 401, path
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET http://evil.example.org/dicom-web/studies HTTP/1.1",
+        b"GET dicom-web/studies HTTP/1.1",
+        b"GET * HTTP/1.1",
+        b"OPTIONS * HTTP/1.1",
+        b"CONNECT evil.example.org:443 HTTP/1.1",
+        b"GET /dicom-web/\x00studies HTTP/1.1",
+        b"GET",
+        b"\x16\x03\x01\x02\x00",
+    ],
+)
+async def test_request_lines_for_others_are_refused(gateway: Client, request_line: bytes) -> None:
+    raw = request_line + b"\r\nHost: gateway\r\nConnection: close\r\n\r\n"
+    reply = await wire.send(gateway.make_url("/"), raw)
+    assert reply.status in {400, 404, 405}
+    assert b"Traceback" not in reply.raw
+
+
+async def test_metrics_name_routes_and_not_what_was_asked(gateway: Client) -> None:
+    await gateway.get("/dicom-web/studies/1.2.840.99.1?x=DOE")
+    await gateway.get("/secret/path/DOE")
+    text = await (await gateway.get("/metrics")).text()
+    assert "1.2.840.99.1" not in text
+    assert "DOE" not in text
+    assert 'route="/dicom-web/studies/{study}"' in text
+    assert 'route="unmatched"' in text
+
+
+@pytest.mark.parametrize(
+    ("given", "is_same"),
+    [
+        ('"a"', True),
+        ('W/"a"', True),
+        ('"b", "a"', True),
+        ("*", True),
+        ('"b"', False),
+        ("a", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_entity_tags_are_compared_weakly(given: str | None, is_same: bool) -> None:  # noqa: FBT001
+    from aiohttp.test_utils import make_mocked_request
+
+    headers = {} if given is None else {"If-None-Match": given}
+    assert not_modified(make_mocked_request("GET", "/", headers=headers), '"a"') is is_same
+
+
+def test_silence_is_told_in_warnings() -> None:
+    assert warnings_of(("north",), "there is more") == [
+        '299 gateway "archive north did not answer; the result may be incomplete"',
+        '299 gateway "there is more"',
+    ]
+
+
+def test_an_error_is_a_status_and_a_code() -> None:
+    kinds = [GatewayError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    assert len(kinds) > 10
+    assert json.dumps([[k.status, k.code, k.title] for k in kinds])
+    assert all(400 <= k.status < 600 for k in kinds)
