@@ -247,11 +247,11 @@ class Fhir(Section):
     """Studies that one search may look at; beyond: a partial page, or 403 in strict handling."""
     allow_broad_searches: bool = True
     """Lets searches through that archives cannot narrow, within `max_candidates`; else 403."""
-    nested_keys: bool = False
-    """The archives match keys inside sequences: Accession Numbers and body sites of series.
+    series_accessions: bool = False
+    """The archives match RequestAttributesSequence.AccessionNumber in searches for series.
 
-    Without it, an Accession Number that only a series' request tells is found beside a patient or
-    a study alone, and body sites are looked for study by study.
+    Without it, a number that only the request of a series tells is found beside a patient alone:
+    archives that cannot match it there would list all the series that they have.
     """
     accession_as_identifier: bool = False
     """Writes Accession Numbers among `ImagingStudy.identifier`, besides `basedOn`."""

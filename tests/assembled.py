@@ -64,6 +64,7 @@ async def over(
     fresh_seconds: float = 60,
     stale_seconds: float = 3600,
     timeout_seconds: float = 5,
+    max_concurrency: int = 8,
 ) -> AsyncIterator[Assembled]:
     """One archive for each of the holdings; records are remembered by `clock`."""
     clock = Clock()
@@ -71,7 +72,8 @@ async def over(
         servers = [await stack.enter_async_context(FaultArchive()) for _ in holdings]
         doubles = tuple(Double(s, h) for s, h in zip(servers, holdings, strict=True))
         sources = tuple(
-            _source(name, s.url, timeout_seconds) for name, s in zip(NAMES, servers, strict=False)
+            _source(name, s.url, timeout_seconds, max_concurrency)
+            for name, s in zip(NAMES, servers, strict=False)
         )
         lives = Lives(fresh_seconds=fresh_seconds, stale_seconds=stale_seconds, absent_seconds=0)
         cache = MemoryCache(lives=lives, max_bytes=1 << 24, telemetry=Telemetry(), clock=clock)
@@ -90,9 +92,9 @@ async def over(
         await archives.close()
 
 
-def _source(name: str, base: str, timeout_seconds: float) -> DicomwebArchive:
+def _source(name: str, base: str, timeout_seconds: float, max_concurrency: int) -> DicomwebArchive:
     limits: dict[str, Any] = {
-        "max_concurrency": 8,
+        "max_concurrency": max_concurrency,
         "queue_seconds": 5,
         "connect_timeout_seconds": 1,
         "timeout_seconds": timeout_seconds,

@@ -62,16 +62,14 @@ class StudyArchive:
             issuer_systems=(("WARD", "urn:oid:2.999.3"),),
         )
         self._studies = {s.uid: s for s in studies if any(id in one.archives for one in s.series)}
-        self.asked = 0
+        self.asked_for_instances = 0
 
     async def search(self, query: Query, wanted: int | None = None) -> Found[Dataset]:
-        self.asked += 1
         rows = [r for r in self._rows(query) if matching.matches(query, r)]
         has_more = wanted is not None and len(rows) > wanted
         return Found(items=tuple(rows[:wanted] if has_more else rows), has_more=has_more)
 
     async def study(self, study_uid: str) -> Study | None:
-        self.asked += 1
         facts = self._studies.get(study_uid)
         if facts is None:
             return None
@@ -79,6 +77,7 @@ class StudyArchive:
         return records.study(self.origin, self._study_row(facts), series)
 
     async def instances(self, study: Study) -> dict[str, tuple[Instance, ...]]:
+        self.asked_for_instances += 1
         facts = self._studies[study.uid]
         held = self._held(facts)
         return records.instances(r for s in held for r in _instance_rows(facts, s))

@@ -14,6 +14,7 @@ from gateway.model import (
     Person,
     PersonName,
     Series,
+    Specimen,
     Study,
 )
 
@@ -233,6 +234,10 @@ all_series = st.builds(
     station_name=maybe(words),
     institution_name=maybe(words),
     department_name=maybe(words),
+    department_type=st.one_of(st.none(), codes),
+    specimens=st.lists(
+        st.builds(Specimen, id=st.one_of(st.none(), identifiers), uid=maybe(uids)), max_size=2
+    ).map(tuple),
     accessions=st.lists(identifiers, max_size=2).map(tuple),
     reason_codes=st.lists(codes, max_size=2).map(tuple),
     reason_texts=st.lists(words, max_size=2).map(tuple),

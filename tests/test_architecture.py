@@ -19,7 +19,7 @@ OTHER_CLIENTS = {"requests", "urllib3", "httpx", "http.client", "urllib.request"
 CONCRETE = ("archive_", "cache", "flights", "redis_")
 """Adapters that `app` alone names; the catalog and the facades know them by protocol."""
 CLOCK = {"now", "utcnow", "today"}
-TESTED_ELSEWHERE = {"demo_objects": "demo", "demo_studies": "demo"}
+TESTED_ELSEWHERE = {"demo_objects": "demo", "demo_studies": "demo", "model": "catalog"}
 """Modules whose behaviour only shows through another: the test that covers them."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -183,3 +184,21 @@ async def test_a_picture_shows_the_middle_image_of_the_first_series_with_images(
         assert (await assembled.catalog.shown(ANYONE, target(A, 3))).target == target(A, 3)
         with pytest.raises(NotFound):
             await assembled.catalog.shown(ANYONE, Target(study_uid="1.2.9"))
+
+
+async def test_archives_that_take_one_request_at_a_time_hold_up_nobody_for_ever() -> None:
+    async with over([A, B, D], [B, C], max_concurrency=1) as assembled:
+
+        async def everything() -> int:
+            bodies, _ = await retrieved(assembled, STUDY)
+            async with assembled.catalog.metadata(ANYONE, STUDY) as metadata:
+                objects = [o async for b in metadata.batches for o in b]
+            async with assembled.catalog.bulk_data(ANYONE, target(A), ("7FE00010",)) as part:
+                bulk = b"".join([c async for c in part.chunks])
+            await assembled.pictures.thumbnail(ANYONE, target(A), 9, 9, "image/png")
+            rows = await assembled.catalog.search(ANYONE, Query(level=Level.STUDY))
+            return len(bodies) + len(objects) + len(bulk) + len(rows.items)
+
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(everything()) for _ in range(12)]
+        assert {task.result() for task in running} == {4 + 4 + len(b"bulk") + 1}

@@ -80,7 +80,7 @@ class ImagingStudySearch:
         """What the configuration says of archives and resources, as far as searches use it."""
         fhir = self._settings.fhir
         return Options(
-            nested_keys=fhir.nested_keys,
+            series_accessions=fhir.series_accessions,
             accession_as_identifier=fhir.accession_as_identifier,
             endpoints=frozenset(e.id for e in endpoints.published(self._settings)),
         )

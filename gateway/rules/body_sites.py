@@ -1,4 +1,4 @@
-"""Body Part Examined to SNOMED CT and back (PS3.16 Annex L), and laterality (CID 244)."""
+"""Body Part Examined to SNOMED CT (PS3.16 Annex L), and laterality (CID 244)."""
 
 from __future__ import annotations
 
@@ -194,8 +194,3 @@ def body_site(body_part: str | None) -> Code | None:
     if known is None:
         return Code(meaning=" ".join(words))
     return Code(value=known[0], scheme="SCT", meaning=known[1])
-
-
-def body_parts(value: str) -> tuple[str, ...]:
-    """The defined terms that mean a SNOMED CT code, for a query by Body Part Examined."""
-    return tuple(term for term, (sct, _) in BODY_PARTS.items() if sct == value)

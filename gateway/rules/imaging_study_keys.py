@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.model import Level
-from gateway.rules import body_sites, fhir_dates, qido
 from gateway.rules import dicom_json as dj
+from gateway.rules import fhir_dates, qido
 from gateway.rules.fhir_dates import DateValue, Moment
 from gateway.rules.fhir_elements import DCM, DICOM_UID, OID_PREFIX
 from gateway.rules.fhir_patient import ADMINISTRATIVE_GENDER, GENDERS
@@ -33,7 +33,7 @@ _UNSEARCHABLE = re.compile(r"[\x00-\x1f\x7f\\]")
 class Options:
     """What the configuration says of the archives, and of what resources tell."""
 
-    nested_keys: bool = False
+    series_accessions: bool = False
     accession_as_identifier: bool = False
     endpoints: frozenset[str] | None = None
     """Ids of the Endpoints that a study can carry; None: not known here."""
@@ -69,8 +69,6 @@ def choice(wanted: Criterion, now: Moment, options: Options) -> Choice | None:
     if name in _DATE_TAGS:
         keys = _date_keys(_DATE_TAGS[name], wanted.values, now)
         return _of_keys(Level.STUDY, _DATE_TAGS[name], keys)
-    if name == "body-site":
-        return _by_body_site(tokens) if options.nested_keys else None
     if name == "endpoint":
         return _by_endpoint(wanted.values, options)
     if wanted.parameter.kind is Kind.REFERENCE:
@@ -118,12 +116,11 @@ _NAME_TAGS = {
 
 _DATE_TAGS = {
     "started": dj.STUDY_DATE,
-    "patient.birthdate": dj.STUDY_DATE,
+    "patient.birthdate": dj.PATIENT_BIRTH_DATE,
     "subject.birthdate": dj.PATIENT_BIRTH_DATE,
 }
 
 _ACCESSION_OF_SERIES = f"{dj.REQUEST_ATTRIBUTES_SEQUENCE}.{dj.ACCESSION_NUMBER}"
-_REGION_CODE = f"{dj.ANATOMIC_REGION_SEQUENCE}.{dj.CODE_VALUE}"
 
 
 def _by_identifier(name: str, tokens: Sequence[Token], options: Options) -> Choice | None:
@@ -138,21 +135,11 @@ def _by_identifier(name: str, tokens: Sequence[Token], options: Options) -> Choi
     keys = _literals(tag, tokens)
     if tag != dj.ACCESSION_NUMBER:
         return Choice(studies=tuple(keys))
-    if not options.nested_keys:
+    if not options.series_accessions:
         return Choice(studies=tuple(keys), weak=True)
     nested = (qido.key(_ACCESSION_OF_SERIES, key.value) for key in keys)
     below = (Query(level=Level.SERIES, keys=(key,)) for key in nested)
     return Choice(studies=tuple(keys), below=tuple(below))
-
-
-def _by_body_site(tokens: Sequence[Token]) -> Choice | None:
-    """By the body parts that mean the codes (PS3.16 Annex L), and by the codes themselves."""
-    if any(t.code is None for t in tokens):
-        return None
-    codes = _literals(_REGION_CODE, tokens)
-    parts = dict.fromkeys(p for t in tokens for p in body_sites.body_parts(t.code or ""))
-    keys = [*([qido.key(dj.BODY_PART_EXAMINED, ",".join(parts))] if parts else []), *codes]
-    return _of_keys(Level.SERIES, dj.BODY_PART_EXAMINED, keys)
 
 
 def _by_endpoint(values: Sequence[object], options: Options) -> Choice | None:

@@ -416,3 +416,28 @@ async def test_outcomes_are_counted_by_archive(client: Client, fault_archive: Fa
         re.findall(r'gateway_archive_requests_total\{archive="north",outcome="(\w+)"\} (\S+)', text)
     )
     assert counted == {"ok": "2.0", "exception": "1.0"}
+
+
+@pytest.mark.parametrize(
+    "base", ["http://no-such-host.invalid", "http://[::1]:{port}"], ids=["name", "address"]
+)
+async def test_where_nobody_is_there_is_no_connection(
+    client: Client, fault_archive: FaultArchive, base: str
+) -> None:
+    port = fault_archive.url.rpartition(":")[2]
+    with pytest.raises(ArchiveUnreachable, match="archive north: no connection"):
+        await body_of(client(), base.replace("{port}", port), "studies")
+    assert fault_archive.requests == []
+
+
+async def test_a_handshake_that_fails_is_an_archive_error(
+    client: Client, fault_archive: FaultArchive
+) -> None:
+    """An archive that speaks plain HTTP where TLS is configured."""
+    with pytest.raises(ArchiveError, match="archive north"):
+        await body_of(
+            client(connect_timeout_seconds=0.3),
+            fault_archive.url.replace("http:", "https:"),
+            "studies",
+        )
+    assert fault_archive.requests == []

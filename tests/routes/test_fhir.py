@@ -14,7 +14,7 @@ from pytest_aiohttp import AiohttpClient
 from gateway import demo
 from gateway.app import build_app
 from gateway.rules.fhir_versions import VERSIONS
-from tests import fhir_oracles
+from tests import fhir_oracles, fhir_structures
 
 STUDY = f"{demo.UID_ROOT}.1"
 Client = TestClient[Request, Application]
@@ -142,22 +142,109 @@ async def test_format_beats_accept_and_pretty_is_indented(client: Client) -> Non
     assert (await answer.text()).startswith('{\n  "resourceType"')
 
 
+IDS = {"ImagingStudy": STUDY, "Endpoint": "gateway-dicom-wado-rs"}
+STRICT = {"Prefer": "handling=strict"}
+
+
 @each_version
-async def test_capabilities_are_valid_and_each_parameter_works(
+async def test_every_promise_of_the_capability_statement_is_kept(
     client: Client, version: str
 ) -> None:
     statement = await json(await client.get(f"/fhir/{version}/metadata"))
     fhir_oracles.validate(statement, version)
+    assert statement["implementation"]["url"].endswith(f"/fhir/{version}")
+    for media_type in statement["format"]:
+        asked = {"_format": media_type}
+        await json(await client.get(f"/fhir/{version}/metadata", params=asked))
     for resource in statement["rest"][0]["resource"]:
-        for parameter in resource["searchParam"]:
-            beside = {"_id": STUDY} if resource["type"] == "ImagingStudy" else {}
-            value = "2024-01-01" if parameter["type"] == "date" else "x"
-            answer = await client.get(
-                f"/fhir/{version}/{resource['type']}",
-                params=beside | {parameter["name"]: value},
-                headers={"Prefer": "handling=strict"},
-            )
+        await keeps_its_interactions(client, f"/fhir/{version}/{resource['type']}", resource)
+        await keeps_its_parameters(client, f"/fhir/{version}/{resource['type']}", resource)
+
+
+async def keeps_its_interactions(client: Client, url: str, promised: dict[str, Any]) -> None:
+    assert [one["code"] for one in promised["interaction"]] == ["read", "search-type"]
+    read = await client.get(f"{url}/{IDS[promised['type']]}")
+    resource = await json(read)
+    assert (promised["versioning"], promised["conditionalRead"]) == ("versioned", "not-match")
+    assert read.headers["ETag"] == f'W/"{resource["meta"]["versionId"]}"'
+    again = await client.get(f"{url}/{resource['id']}", headers={"If-None-Match": read.headers["ETag"]})
+    assert again.status == 304
+    found = await json(await client.post(f"{url}/_search", data={"_id": resource["id"]}))
+    assert [entry["resource"] for entry in found["entry"]] == [resource]
+
+
+async def keeps_its_parameters(client: Client, url: str, promised: dict[str, Any]) -> None:
+    beside = {"_id": IDS[promised["type"]]}
+    for parameter in promised["searchParam"]:
+        value = "2024-01-01" if parameter["type"] == "date" else "x"
+        for modifier in ("", ":missing"):
+            asked = {parameter["name"] + modifier: "true" if modifier else value}
+            answer = await client.get(url, params=beside | asked, headers=STRICT)
             assert answer.status == 200, parameter
+            assert answer.headers["Preference-Applied"] == "handling=strict"
+        refused = await client.get(url, params=beside | {f"{parameter['name']}:x": value})
+        assert refused.status == 400
+    for include in promised.get("searchInclude", ()):
+        answer = await client.get(url, params=beside | {"_include": include}, headers=STRICT)
+        modes = [entry["search"]["mode"] for entry in (await json(answer))["entry"]]
+        assert "include" in modes
+
+
+@each_version
+async def test_answers_fit_the_structure_definitions(client: Client, version: str) -> None:
+    if not fhir_oracles.has_official_schema():
+        return
+    base = f"/fhir/{version}"
+    for url in (
+        f"{base}/metadata",
+        f"{base}/ImagingStudy/{STUDY}",
+        f"{base}/Endpoint",
+        f"{base}/ImagingStudy?_include=*&colour=red&_count=3",
+    ):
+        assert not fhir_structures.errors(await json(await client.get(url)), version), url
+    for url in (f"{base}/ImagingStudy/1.2.3", f"{base}/Endpoint/none"):
+        outcome = await json(await client.get(url), 404)
+        assert not fhir_structures.errors(outcome, version)
+
+
+@each_version
+async def test_names_of_other_versions_are_understood_and_their_own_parameters_are_not(
+    client: Client, version: str
+) -> None:
+    url = f"/fhir/{version}/ImagingStudy"
+    for name in ("basedon", "based-on", "bodysite", "body-site", "reason", "reason-concept"):
+        answer = await client.get(url, params={"_id": STUDY, name: "x"}, headers=STRICT)
+        assert answer.status == 200, name
+    for name in VERSIONS[version].absent:
+        answer = await client.get(url, params={"_id": STUDY, name: "x"}, headers=STRICT)
+        assert (await json(answer, 400))["issue"][0]["code"] == "not-supported"
+
+
+async def test_large_answers_are_compressed_for_whoever_takes_it(client: Client) -> None:
+    url = f"/fhir/r5/ImagingStudy/{STUDY}"
+    packed = await client.get(url, headers={"Accept-Encoding": "gzip"})
+    bare = await client.get(url, headers={"Accept-Encoding": "identity"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in bare.headers
+    assert packed.headers["ETag"] == bare.headers["ETag"]
+    assert await packed.read() == await bare.read()
+    head = await client.head(url, headers={"Accept-Encoding": "gzip"})
+    assert (head.status, await head.read()) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("prefer", "applied"),
+    [
+        ("handling=strict", "handling=strict"),
+        ('return=minimal, handling="lenient"', "handling=lenient"),
+        ("return=minimal", None),
+    ],
+)
+async def test_preference_that_is_honoured_is_said(
+    client: Client, prefer: str, applied: str | None
+) -> None:
+    answer = await client.get(f"/fhir/r4/ImagingStudy?_id={STUDY}", headers={"Prefer": prefer})
+    assert answer.headers.get("Preference-Applied") == applied
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ words of its own. The studies are spread over two archives.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ from gateway.adapters.telemetry import Telemetry
 from gateway.archives import Archives
 from gateway.catalog import Catalog
 from gateway.config import Fhir, Settings
-from gateway.errors import TooCostly
-from gateway.model import Consumer, Level
+from gateway.errors import ArchiveTimeout, TooCostly, Unavailable
+from gateway.model import Consumer, Level, Study
 from gateway.routes.fhir_search import ImagingStudySearch
 from gateway.rules import endpoints, fhir_requests, fhir_results, fhir_search
 from gateway.rules.endpoints import Carried
@@ -41,7 +42,7 @@ ROOT = "1.2.826.9"
 CT, SR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.11"
 BASE = "https://gateway.example.org/fhir"
 CONSUMER = Consumer(id="anybody")
-NESTED = Settings(fhir=Fhir(nested_keys=True, max_candidates=1000))
+SETTINGS = Settings(fhir=Fhir(series_accessions=True, max_candidates=1000))
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -102,7 +103,7 @@ def any_of(values: list[str], test: Callable[[Subject, str], bool]) -> Callable[
 
 
 def lists(*values: str) -> st.SearchStrategy[list[str]]:
-    return st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True)
+    return st.lists(st.sampled_from(values), min_size=1, max_size=2, unique=True)
 
 
 def criteria(
@@ -385,9 +386,13 @@ class Gateway:
     """A catalog over two archives, searched as the facade does."""
 
     def __init__(
-        self, held: Sequence[StudyFacts], version: str = "r5", settings: Settings = NESTED
+        self,
+        held: Sequence[StudyFacts],
+        version: str = "r5",
+        settings: Settings = SETTINGS,
+        south: type[StudyArchive] = StudyArchive,
     ) -> None:
-        self.archives = [StudyArchive(name, held) for name in ("north", "south")]
+        self.archives = [StudyArchive("north", held), south("south", held)]
         self.held = held
         self.settings = settings
         self.version: Version = VERSIONS[version]
@@ -438,28 +443,39 @@ class Gateway:
         return found
 
 
-def ids(bundle: dict[str, Any]) -> list[str]:
+def matches(bundle: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The resources that were found by id, without their version."""
     entries = [e for e in bundle.get("entry", ()) if e["search"]["mode"] == "match"]
-    return [entry["resource"]["id"] for entry in entries]
+    return {
+        e["resource"]["id"]: {k: v for k, v in e["resource"].items() if k != "meta"}
+        for e in entries
+    }
 
 
-@given(held=studies, asked=st.lists(ANY_CRITERION, max_size=3), version=versions)
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+def ids(bundle: dict[str, Any]) -> list[str]:
+    return list(matches(bundle))
+
+
+@given(held=studies, asked=st.lists(ANY_CRITERION, max_size=10), version=versions)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 def test_search_finds_what_an_obvious_filter_over_all_resources_finds(
     held: tuple[StudyFacts, ...], asked: list[Asked], version: str
 ) -> None:
+    """Each criterion alone, and neighbours together."""
+
     async def compare() -> None:
         gateway = Gateway(held, version)
         subjects = await gateway.everything()
-        expected = {s.study["id"] for s in subjects if all(one.is_true(s) for one in asked)}
-        bundle = await gateway.search(tuple((one.name, one.text) for one in asked))
-        assert set(ids(bundle)) == expected
-        assert bundle["total"] == len(expected)
         whole = {s.study["id"]: s.study for s in subjects}
-        for entry in bundle.get("entry", ()):
-            if entry["search"]["mode"] == "match":
-                resource = {k: v for k, v in entry["resource"].items() if k != "meta"}
-                assert resource == whole[resource["id"]]
+        together = [*([one] for one in asked), *map(list, itertools.pairwise(asked)), asked[:3]]
+        for some in together:
+            expected = {s.study["id"] for s in subjects if all(one.is_true(s) for one in some)}
+            query = tuple((one.name, one.text) for one in some)
+            bundle = await gateway.search(query)
+            assert set(ids(bundle)) == expected, query
+            assert bundle["total"] == len(expected)
+            for uid, resource in matches(bundle).items():
+                assert resource == whole[uid]
 
     asyncio.run(compare())
 
@@ -480,7 +496,7 @@ def test_pages_hold_every_match_exactly_once(
         pairs = tuple((one.name, one.text) for one in asked)
         order = (("_sort", sort),) if sort else ()
         expected = ids(await whole.search((*pairs, *order)))
-        limited = Settings(fhir=Fhir(nested_keys=True, max_candidates=1000 if sort else most))
+        limited = Settings(fhir=Fhir(series_accessions=True, max_candidates=1000 if sort else most))
         pages = await Gateway(held, settings=limited).pages(
             (*pairs, *order, ("_count", str(count)))
         )
@@ -525,3 +541,53 @@ async def test_classes_that_are_everywhere_are_looked_for_study_by_study() -> No
     gateway = Gateway(held, settings=Settings(fhir=Fhir(max_candidates=10)))
     bundle = await gateway.search((("dicom-class", CT),))
     assert len(ids(bundle)) == bundle["total"] == 4
+
+
+@pytest.mark.parametrize(
+    ("query", "is_shown"),
+    [
+        ((("modality", "CT"), ("_summary", "true")), False),
+        ((("modality", "CT"), ("_elements", "started")), False),
+        ((("modality", "CT"), ("_summary", "count")), False),
+        ((("modality:not", "MR"), ("_count", "0")), False),
+        ((("modality", "CT"),), True),
+        ((("dicom-class", CT), ("_summary", "true")), True),
+    ],
+)
+async def test_instances_are_asked_for_only_where_they_are_shown_or_looked_at(
+    query: Pairs, is_shown: object
+) -> None:
+    gateway = Gateway((SHARED,))
+    await gateway.search(query)
+    assert any(one.asked_for_instances for one in gateway.archives) is is_shown
+
+
+class Deaf(StudyArchive):
+    """An archive that lists studies, and fails when it is asked for one."""
+
+    async def study(self, study_uid: str) -> Study | None:
+        raise ArchiveTimeout("no answer in time", archive=self.id)
+
+
+SHARED = StudyFacts(
+    uid=f"{ROOT}.1",
+    series=(
+        SeriesFacts(number=1, archives=("north",), modality="CT", sop_classes=(CT,)),
+        SeriesFacts(number=2, archives=("south",), modality="SR", sop_classes=(SR,)),
+    ),
+)
+ELSEWHERE = StudyFacts(uid=f"{ROOT}.2", series=SHARED.series[1:])
+
+
+async def test_archive_that_fails_over_a_study_is_named() -> None:
+    gateway = Gateway((SHARED, ELSEWHERE), south=Deaf)
+    bundle = await gateway.search(())
+    assert ids(bundle) == [SHARED.uid]
+    assert "total" not in bundle
+    (outcome,) = (e["resource"] for e in bundle["entry"] if e["search"]["mode"] == "outcome")
+    (issue,) = outcome["issue"]
+    assert issue["code"] == "incomplete"
+    assert issue["diagnostics"] == "archive south did not answer"
+    with pytest.raises(Unavailable) as raised:
+        await gateway.search((), strict=True)
+    assert raised.value.archives == ("south",)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.rules import fhir_capabilities
-from gateway.rules.fhir_versions import VERSIONS
-from tests import fhir_oracles
+from gateway.rules.fhir_results import IMAGING_STUDIES
+from gateway.rules.fhir_versions import VERSIONS, Version
+from gateway.rules.imaging_study_chains import CHAINS
+from gateway.rules.imaging_study_parameters import PARAMETERS
+from tests import fhir_oracles, fhir_structures
 
 each_version = pytest.mark.parametrize("version", VERSIONS)
 
@@ -30,6 +36,7 @@ if fhir_oracles.has_official_schema():
     @each_version
     def test_statement_fits_the_official_schema(version: str) -> None:
         assert not fhir_oracles.schema_errors(statement(version), version)
+        assert not fhir_structures.errors(statement(version), version)
 
     @each_version
     def test_parameters_are_the_version_s_own(version: str) -> None:
@@ -51,3 +58,57 @@ def test_statement_names_its_version_and_includes(version: str) -> None:
     assert found["fhirVersion"].startswith(VERSIONS[version].number)
     assert studies["searchInclude"] == ["ImagingStudy:endpoint"]
     assert "searchInclude" not in endpoints
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "fhir.md"
+
+
+def table(*rows: Sequence[str]) -> str:
+    head, *others = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join(["", head, "|---" * len(rows[0]) + "|", *others, ""])
+
+
+def called(version: Version, name: str) -> str:
+    (parameter,) = (p for p in PARAMETERS if p.name == name)
+    if name in version.absent:
+        return "-"
+    return f"`{version.name(parameter)}` {version.kind(parameter).value}"
+
+
+def parameter_table() -> str:
+    shown = [VERSIONS[v] for v in ("r4", "r5", "r6")]
+    rows = [
+        (
+            *(called(v, p.name) for v in shown),
+            p.documentation.format(name=p.name).replace("|", "\\|"),
+        )
+        for p in PARAMETERS
+    ]
+    return table(("R4, R4B", "R5", "R6", "Notes"), *rows)
+
+
+def chain_table() -> str:
+    rows = [(f"`{c.name}`", c.kind.value) for c in CHAINS]
+    return table(("Chain", "Type"), *rows)
+
+
+@pytest.mark.parametrize(
+    ("mark", "expected"), [("parameters", parameter_table()), ("chains", chain_table())]
+)
+def test_page_for_people_has_the_tables_of_the_code(mark: str, expected: str) -> None:
+    """WRITE_DOCS=1 writes them into it."""
+    text = PAGE.read_text()
+    before, _, rest = text.partition(f"<!-- {mark} -->")
+    written, _, after = rest.partition(f"<!-- /{mark} -->")
+    if "WRITE_DOCS" in os.environ:
+        PAGE.write_text(f"{before}<!-- {mark} -->{expected}<!-- /{mark} -->{after}")
+        return
+    assert written == expected
+
+
+def test_page_for_people_names_every_include_and_sort() -> None:
+    text = PAGE.read_text()
+    for name in (*IMAGING_STUDIES.includes, *IMAGING_STUDIES.reverse_includes):
+        assert f"`{name}`" in text
+    (sorts,) = (line for line in text.splitlines() if line.startswith("| `_sort`"))
+    assert {word.strip("`,;") for word in sorts.split()} >= IMAGING_STUDIES.sorts

@@ -17,7 +17,7 @@ from gateway.rules.endpoints import Carried
 from gateway.rules.fhir_versions import VERSIONS
 from gateway.rules.imaging_study import imaging_study
 from gateway.rules.imaging_study import oddities as imaging_study_oddities
-from tests import fhir_oracles, study_records
+from tests import fhir_oracles, fhir_structures, study_records
 from tests.study_records import ODD, SERIES_LEVEL, SIDED, STUDY_LEVEL, TELLING, WHOLE
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -65,6 +65,17 @@ if fhir_oracles.has_official_schema():
         if version == "r6":  # ballot2's procedure is a CodeableReference, the project's is not
             resource.pop("procedure", None)
         assert not fhir_oracles.schema_errors(resource, version)
+
+    @each_version
+    @pytest.mark.parametrize("name", TELLING)
+    def test_telling_studies_fit_the_structure_definitions(name: str, version: str) -> None:
+        assert not fhir_structures.errors(written(TELLING[name], version), version)
+
+    @each_version
+    @given(study=study_records.studies)
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+    def test_any_record_fits_the_structure_definitions(study: Study, version: str) -> None:
+        assert not fhir_structures.errors(written(study, version), version)
 
 
 @each_version

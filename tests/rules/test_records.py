@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Code, Identifier, Instance, Origin, Patient, PersonName, Series, Study
+from gateway.model import (
+    Code,
+    Identifier,
+    Instance,
+    Origin,
+    Patient,
+    PersonName,
+    Series,
+    Specimen,
+    Study,
+)
 from gateway.rules import dicom_json as dj
 from gateway.rules import records
 from gateway.rules.dicom_json import Dataset
@@ -36,6 +46,24 @@ def one_series(dataset: Dataset, origin: Origin = NORTH) -> Series:
     found = study({}, [row(SERIES_INSTANCE_UID="1.2.1") | dataset], origin)
     assert found.series is not None
     return found.series[0]
+
+
+def test_specimens_and_the_kind_of_department_are_read() -> None:
+    issuer = row(UNIVERSAL_ENTITY_ID="1.2.9", UNIVERSAL_ENTITY_ID_TYPE="ISO")
+    items = [
+        row(
+            SPECIMEN_IDENTIFIER="S20-1-A",
+            SPECIMEN_UID="1.2.3.9",
+            ISSUER_OF_SPECIMEN_IDENTIFIER=issuer,
+        ),
+        row(SPECIMEN_UID="no uid"),
+        {},
+    ]
+    kind = row(CODE_VALUE="225728007", CODING_SCHEME_DESIGNATOR="SCT")
+    series = one_series(row(SPECIMEN_DESCRIPTION_SEQUENCE=items, DEPARTMENT_TYPE_SEQUENCE=kind))
+    known = Identifier(value="S20-1-A", system="urn:oid:1.2.9")
+    assert series.specimens == (Specimen(id=known, uid="1.2.3.9"),)
+    assert series.department_type == Code(value="225728007", scheme="SCT")
 
 
 def test_study_row_becomes_a_record() -> None:

@@ -1,0 +1,334 @@
+"""Bodies on their way out: whole or broken, in constant memory, no faster than they are read."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from pytest_aiohttp import AiohttpClient
+
+from gateway import http_streams
+from gateway.app import build_app
+from gateway.config import Settings
+from gateway.errors import ArchiveUnreachable
+from gateway.model import Part
+from gateway.rules.media import Form
+from tests import wire
+from tests.doubles import Double, Held
+from tests.fault_archive import Answer, FaultArchive
+from tests.gateways import Gateway, archive
+
+MIB = 1 << 20
+ONE = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
+ONE_PATH = f"/dicom-web{ONE.path}"
+MULTIPART = Form(is_multipart=True, types=("application/dicom",))
+SINGLE = Form(is_multipart=False, types=("application/dicom",))
+Client = TestClient[Any, Any]
+Handler = Callable[[web.Request], Any]
+
+
+async def chunks(*items: bytes | Exception) -> AsyncIterator[bytes]:
+    for item in items:
+        if isinstance(item, Exception):
+            raise item
+        yield item
+
+
+async def parts(*items: Part | Exception) -> AsyncIterator[Part]:
+    for item in items:
+        if isinstance(item, Exception):
+            raise item
+        yield item
+
+
+def part(*items: bytes | Exception, length: int | None = None) -> Part:
+    return Part(content_type="application/dicom", chunks=chunks(*items), length=length)
+
+
+BROKEN = ArchiveUnreachable("its answer broke off", archive="north")
+
+
+@pytest.fixture
+def serve(aiohttp_client: AiohttpClient) -> Callable[[Handler], Any]:
+    """A client of the gateway's server whose only path of interest is `/x`."""
+
+    async def one(handler: Handler) -> Client:
+        app = build_app(Settings())
+        app.router.add_get("/x", handler)
+        return await aiohttp_client(app)
+
+    return one
+
+
+async def test_parts_are_framed_with_what_is_known_of_them(serve: Any) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        both = parts(part(b"ab", b"c", length=3), part())
+        return await http_streams.stream_parts(request, both, MULTIPART)
+
+    answer = await (await serve(handler)).get("/x")
+    kind, boundary = answer.headers["Content-Type"].rsplit("; boundary=", 1)
+    assert kind == 'multipart/related; type="application/dicom"'
+    assert re.fullmatch(r"[0-9a-f]{32}", boundary)
+    assert (
+        await answer.read()
+        == (
+            f"--{boundary}\r\nContent-Type: application/dicom\r\nContent-Length: 3\r\n\r\nabc\r\n"
+            f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n\r\n--{boundary}--\r\n"
+        ).encode()
+    )
+
+
+async def test_silence_is_a_206_that_names_it(serve: Any) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        silent = ("north", "south")
+        return await http_streams.stream_parts(request, parts(part(b"x")), SINGLE, silent=silent)
+
+    answer = await (await serve(handler)).get("/x")
+    assert answer.status == 206
+    assert [w.split('"')[1].split(" did")[0] for w in answer.headers.getall("Warning")] == [
+        "archive north",
+        "archive south",
+    ]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: parts(part(b"x" * 100, BROKEN)),
+        lambda: parts(part(b"x" * 100), BROKEN),
+        lambda: parts(part(b"x" * 100), part(BROKEN)),
+        lambda: parts(part(b"x" * 100, length=101)),
+        lambda: parts(part(b"x" * 100, length=99)),
+        lambda: parts(part(b"x" * 100), part(b"y", KeyError("a bug"))),
+    ],
+    ids=["in a part", "between parts", "at a part's head", "too short", "too long", "a bug"],
+)
+async def test_a_broken_body_has_no_clean_end(serve: Any, make: Any) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await http_streams.stream_parts(request, make(), MULTIPART)
+
+    client = await serve(handler)
+    for version in (b"1.1", b"1.0"):
+        reply = await wire.get(client.make_url("/"), b"/x", version=version)
+        assert reply.is_reset
+        assert not re.search(rb"--[0-9a-f]{32}--", reply.raw)
+
+
+@pytest.mark.parametrize("length", [99, 101])
+async def test_a_single_part_of_another_length_never_shares_its_connection(
+    serve: Any, length: int
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        wrong = parts(part(b"x" * 100, length=length))
+        return await http_streams.stream_parts(request, wrong, SINGLE)
+
+    client = await serve(handler)
+    request = b"GET /x HTTP/1.1\r\nHost: gateway\r\n\r\n"
+    reply = await wire.send(client.make_url("/"), request * 2)
+    assert reply.is_reset
+    assert reply.raw.count(b"HTTP/1.1") <= 1
+
+
+async def test_what_fails_at_the_first_byte_is_told_by_a_status(serve: Any) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await http_streams.stream_parts(request, parts(part(BROKEN)), MULTIPART)
+
+    answer = await (await serve(handler)).get("/x")
+    assert answer.status == 502
+    assert answer.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_gzip"),
+    [
+        ("gzip", True),
+        ("deflate, gzip;q=0.5, *;q=0", True),
+        ("GZIP", True),
+        ("*", True),
+        ("gzip;q=0", False),
+        ("identity", False),
+        ("br", False),
+        ("", False),
+    ],
+)
+@pytest.mark.parametrize("batches", [[], [[]], [[b'{"a":1}', b"{}"], [b"{}"]]])
+async def test_json_is_one_array_however_it_is_batched(
+    serve: Any,
+    accepted: str,
+    is_gzip: bool,  # noqa: FBT001
+    batches: list[list[bytes]],
+) -> None:
+    async def all_batches() -> AsyncIterator[list[bytes]]:
+        for batch in batches:
+            yield batch
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await http_streams.stream_json_array(request, all_batches(), "application/json")
+
+    client = await serve(handler)
+    raw = await wire.get(
+        client.make_url("/"), b"/x", b"Accept-Encoding: " + accepted.encode(), version=b"1.0"
+    )
+    body = gzip.decompress(raw.body) if is_gzip else raw.body
+    assert (b"Content-Encoding: gzip" in raw.head) is is_gzip
+    assert b"Accept-Encoding" in raw.head
+    assert orjson.loads(body) == [orjson.loads(o) for b in batches for o in b]
+
+
+async def test_a_long_array_leaves_time_for_others(serve: Any) -> None:
+    async def endless() -> AsyncIterator[list[bytes]]:
+        while True:
+            yield [b"{}"] * 1000
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await http_streams.stream_json_array(request, endless(), "application/json")
+
+    client = await serve(handler)
+    answer = await client.get("/x", headers={"Accept-Encoding": "identity"})
+    for _ in range(5):
+        await answer.content.readany()
+        async with asyncio.timeout(1):
+            assert (await client.get("/health/live")).status == 200
+    answer.close()
+
+
+async def test_a_caller_who_does_not_read_is_let_go(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_streams, "WRITE_STALL_SECONDS", 0.3)
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(65536)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        one = Part(content_type="application/dicom", chunks=endless())
+        try:
+            return await http_streams.stream_parts(request, parts(one), MULTIPART)
+        finally:
+            ended.set()
+
+    client = await serve(handler)
+    reader, writer = await asyncio.open_connection(client.host, client.port, limit=1024)
+    writer.write(b"GET /x HTTP/1.1\r\nHost: gateway\r\n\r\n")
+    await asyncio.wait_for(ended.wait(), 10)
+    with pytest.raises(ConnectionResetError):
+        await reader.read()
+    writer.close()
+
+
+def memory_of(pid: int) -> int:
+    """The largest resident size so far, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def large(size: int) -> Answer:
+    """A DICOM file of that size in multipart, as an archive streams it."""
+    body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + ONE.file + bytes(size) + b"\r\n--b--"
+    return Answer(body=body, content_type="multipart/related; boundary=b", framing="close")
+
+
+async def started(gateway: Gateway) -> Gateway:
+    await asyncio.get_running_loop().run_in_executor(None, gateway.start)
+    return gateway
+
+
+@pytest.fixture
+async def gateway(fault_archive: FaultArchive, tmp_path: Path) -> AsyncIterator[Gateway]:
+    """The real program over a double, which answers in this process."""
+    Double(fault_archive, [ONE])
+    one = Gateway(tmp_path, {"north": archive(fault_archive.url)})
+    await started(one)
+    yield one
+    one.kill()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+async def test_200_mib_pass_in_constant_memory(
+    gateway: Gateway, fault_archive: FaultArchive
+) -> None:
+    async with aiohttp.ClientSession() as session:
+
+        async def size() -> int:
+            async with session.get(f"{gateway.url}{ONE_PATH}") as answer:
+                return sum([len(c) async for c in answer.content.iter_any()])
+
+        fault_archive.on(ONE.path, large(MIB))
+        assert await size() > MIB
+        before = memory_of(gateway.pid)
+        fault_archive.on(ONE.path, large(200 * MIB))
+        assert await size() > 200 * MIB
+    assert memory_of(gateway.pid) - before < 32 * MIB
+
+
+async def test_a_caller_who_waits_makes_the_archive_wait(
+    gateway: Gateway, fault_archive: FaultArchive
+) -> None:
+    stream = large(MIB)
+    fault_archive.on(
+        ONE.path,
+        Answer(
+            body=stream.body[: len(ONE.file) + MIB],
+            content_type=stream.content_type,
+            framing="chunked",
+            endless=True,
+        ),
+    )
+    async with aiohttp.ClientSession() as session, session.get(f"{gateway.url}{ONE_PATH}") as got:
+        await got.content.readany()
+        [seen] = [s for s in fault_archive.requests if s.route == ONE.path]
+        taken = -1
+        while taken != seen.sent:  # until nothing moves any more
+            taken = seen.sent
+            await asyncio.sleep(0.3)
+        assert taken < 48 * MIB
+        before = memory_of(gateway.pid)
+        assert before < 400 * MIB
+        got.close()
+        await asyncio.wait_for(seen.ended.wait(), 1)
+    assert seen.ending == "left"
+
+
+async def test_callers_who_do_not_read_keep_nobody_from_searching(
+    fault_archive: FaultArchive, tmp_path: Path
+) -> None:
+    Double(fault_archive, [ONE])
+    head = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + ONE.file
+    fault_archive.on(
+        ONE.path,
+        Answer(
+            body=head + bytes(MIB),
+            content_type="multipart/related; boundary=b",
+            framing="chunked",
+            endless=True,
+        ),
+    )
+    limits = {"max_concurrency": 4, "queue_seconds": 0.5}
+    one = Gateway(tmp_path, {"north": archive(fault_archive.url, **limits)})
+    await started(one)
+    try:
+        async with aiohttp.ClientSession() as session:
+            stalled = [await session.get(f"{one.url}{ONE_PATH}") for _ in range(3)]
+            assert {answer.status for answer in stalled} == {200}
+            async with session.get(f"{one.url}{ONE_PATH}") as full:
+                assert full.status == 503
+                assert int(full.headers["Retry-After"]) > 0
+            async with session.get(f"{one.dicom_web}/studies") as rows:
+                assert rows.status == 200
+            for answer in stalled:
+                answer.close()
+    finally:
+        one.kill()
