@@ -212,5 +212,7 @@ def _missing(loaded: Loaded, message: str, failures: Sequence[ArchiveError] = ()
     """NotFound, unless an archive that is silent may hold what is missing."""
     if failures and not loaded.silent:
         return unavailable(failures)
-    silent = ", ".join(dict.fromkeys((*loaded.silent, *ids(failures))))
-    return Unavailable(f"no answer from archive {silent}") if silent else NotFound(message)
+    silent = tuple(dict.fromkeys((*loaded.silent, *ids(failures))))
+    if not silent:
+        return NotFound(message)
+    return Unavailable(f"no answer from archive {', '.join(silent)}", archives=silent)

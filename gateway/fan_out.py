@@ -196,7 +196,8 @@ def unavailable(failures: Sequence[ArchiveError]) -> Unavailable:
     """What is said when only archives that failed could know: NoAnswerInTime if all were late."""
     late = all(isinstance(f, ArchiveTimeout) for f in failures)
     kind = NoAnswerInTime if late else Unavailable
-    return kind(f"no answer from archive {', '.join(ids(failures))}")
+    silent = ids(failures)
+    return kind(f"no answer from archive {', '.join(silent)}", archives=silent)
 
 
 def ids(failures: Sequence[ArchiveError]) -> tuple[str, ...]:

@@ -86,7 +86,6 @@ def _target(
     if element["path"].endswith("[x]"):
         suffix = named[len(element["path"].rpartition(".")[2]) - 3 :]
         codes = [c for c in codes if c[0].upper() + c[1:] == suffix]
-    if codes[0] in {"BackboneElement", "Element"} and element["path"] in _elements(version, kind):
-        if any(p.startswith(element["path"] + ".") for p in _elements(version, kind)):
-            return kind, element["path"]
+    if codes[0] in {"BackboneElement", "Element"} and _children(version, kind, element["path"]):
+        return kind, element["path"]
     return codes[0], codes[0]

@@ -47,6 +47,8 @@ class StudyFacts:
     sex: str | None = None
     referrer: str | None = None
     admission: str | None = None
+    patient_id_in_south: str | None = None
+    """Another Patient ID, which the archive `south` has by mistake."""
 
 
 class StudyArchive:
@@ -120,6 +122,7 @@ class StudyArchive:
 
     def _study_row(self, facts: StudyFacts) -> Dataset:
         held = self._held(facts)
+        is_mistaken = self.id == "south" and facts.patient_id_in_south
         return _row(
             STUDY_INSTANCE_UID=facts.uid,
             STUDY_ID=facts.study_id,
@@ -127,7 +130,7 @@ class StudyArchive:
             STUDY_DATE=facts.date,
             STUDY_TIME=facts.time,
             TIMEZONE_OFFSET=facts.offset,
-            PATIENT_ID=facts.patient_id,
+            PATIENT_ID=facts.patient_id_in_south if is_mistaken else facts.patient_id,
             ISSUER_OF_PATIENT_ID=facts.issuer,
             PATIENT_NAME=facts.patient_name,
             PATIENT_BIRTH_DATE=facts.birth_date,

@@ -20,6 +20,7 @@ from gateway.rules.fhir_dates import Moment
 from gateway.rules.fhir_elements import Resource
 from gateway.rules.fhir_pages import Position
 from gateway.rules.fhir_requests import Search
+from gateway.rules.fhir_search import Criterion
 from gateway.rules.imaging_study_chains import searchable
 from gateway.rules.imaging_study_search import Plan
 from gateway.rules.qido import Query
@@ -113,6 +114,20 @@ class Scanner:
                 self._cut_short()
                 return Scan(matches=matches, resume=at)
 
+    def still_matches(self, study: Study, level: Level) -> bool:
+        """Whether a study that is loaded down to `level` meets the criteria that look no deeper.
+
+        A candidate is what the archives that found it say; where others hold the study as well,
+        the whole record may know better.
+        """
+        is_shared = len(study.archives) > 1
+        return not is_shared or self._meets(study, fhir_search.up_to(self._search.criteria, level))
+
+    def _meets(self, study: Study, criteria: Sequence[Criterion]) -> bool:
+        zone = fhir_dates.offset_minutes(study.utc_offset) or 0
+        resource = searchable(self._resource(study), study.patient)
+        return fhir_search.meets(resource, criteria, zone, self._now)
+
     async def loaded(self, studies: Sequence[Study], level: Level) -> list[Study | None]:
         """The studies down to `level`; None for those that are gone, or whose archive is silent."""
         async with asyncio.TaskGroup() as tasks:
@@ -162,17 +177,13 @@ class Scanner:
 
     async def _matching(self, candidates: Sequence[Study]) -> list[Study | None]:
         """The candidates in their order, None for those that do not match after all."""
-        level = fhir_search.level(self._search.criteria)
+        criteria = self._search.criteria
+        level = fhir_search.level(criteria)
         if level is Level.STUDY:
-            return [s if self._matches(s) else None for s in candidates]
+            return [s if self._meets(s, criteria) else None for s in candidates]
         loaded = await self.loaded(candidates, level)
         pairs = zip(candidates, loaded, strict=True)
-        return [c if one is not None and self._matches(one) else None for c, one in pairs]
-
-    def _matches(self, study: Study) -> bool:
-        zone = fhir_dates.offset_minutes(study.utc_offset) or 0
-        resource = searchable(self._resource(study), study.patient)
-        return fhir_search.meets(resource, self._search.criteria, zone, self._now)
+        return [c if one is not None and self._meets(one, criteria) else None for c, one in pairs]
 
     async def _loaded(self, study: Study, level: Level) -> Study | None:
         async with self._gate:

@@ -73,8 +73,11 @@ class ImagingStudySearch:
             count = len((await self._scanner.scan(take, beginning(), None)).matches)
             return self._written(Scan(matches=()), [], page, seal, count)
         found, total = await self._page(take, page)
-        studies = await self._scanner.loaded(found.matches, self._wanted.level)
-        return self._written(found, [s for s in studies if s is not None], page, seal, total)
+        level = self._wanted.level
+        loaded = await self._scanner.loaded(found.matches, level)
+        studies = [s for s in loaded if s is not None and self._scanner.still_matches(s, level)]
+        is_counted = len(studies) == len(found.matches)
+        return self._written(found, studies, page, seal, total if is_counted else None)
 
     def _options(self) -> Options:
         """What the configuration says of archives and resources, as far as searches use it."""

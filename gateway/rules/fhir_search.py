@@ -242,11 +242,20 @@ def _folded(text: str) -> str:
 
 def level(criteria: Iterable[Criterion]) -> Level:
     """How deep a record must be loaded before the criteria can be decided."""
-    order = (Level.STUDY, Level.SERIES, Level.INSTANCE)
-    needed = [one.parameter.level for one in criteria]
-    timed = any(
-        isinstance(v, DateValue) and v.moment.has_time for one in criteria for v in one.values
-    )
-    if timed:  # the series may know the UTC offset that the study's date lacks
-        needed.append(Level.SERIES)
-    return max(needed, key=order.index, default=Level.STUDY)
+    return max((_level(one) for one in criteria), key=_DEPTH.index, default=Level.STUDY)
+
+
+def up_to(criteria: Iterable[Criterion], deepest: Level) -> list[Criterion]:
+    """The criteria that a record loaded down to `deepest` decides."""
+    return [one for one in criteria if _DEPTH.index(_level(one)) <= _DEPTH.index(deepest)]
+
+
+_DEPTH = (Level.STUDY, Level.SERIES, Level.INSTANCE)
+
+
+def _level(wanted: Criterion) -> Level:
+    """SERIES at the least for moments: series may know the UTC offset that the study lacks."""
+    is_timed = any(isinstance(v, DateValue) and v.moment.has_time for v in wanted.values)
+    if is_timed and wanted.parameter.level is Level.STUDY:
+        return Level.SERIES
+    return wanted.parameter.level

@@ -54,6 +54,11 @@ class Choice:
     below: tuple[Query, ...] = ()
     weak: bool = False
 
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """All keys, of whatever level."""
+        return (*self.studies, *(key for query in self.below for key in query.keys))
+
 
 def choice(wanted: Criterion, now: Moment, options: Options) -> Choice | None:
     """How what a criterion asks for can be found; None: archives cannot help."""

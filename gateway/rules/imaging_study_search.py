@@ -41,16 +41,21 @@ def plan(criteria: Iterable[Criterion], now: Moment, options: Options = BY_DEFAU
         return Plan(queries=())
     probes = [_probe(one) for one in narrowing if one.below]
     choices = [one for one in narrowing if not one.below]
-    if probes or any(key.tag in _TELLING for one in choices for key in one.studies):
+    if any(key.tag in _TELLING for one in narrowing for key in one.keys):
         choices = [one for one in choices if not one.weak]
     combined = _combined([list(one.studies) for one in choices])
-    return Plan(
-        queries=tuple(_query(keys) for keys in combined),
-        probes=tuple(probes),
-    )
+    return Plan(queries=tuple(_query(keys) for keys in combined), probes=tuple(probes))
 
 
-_TELLING = frozenset({dj.STUDY_INSTANCE_UID, dj.PATIENT_ID, dj.STUDY_ID})
+_TELLING = frozenset(
+    {
+        dj.STUDY_INSTANCE_UID,
+        dj.PATIENT_ID,
+        dj.STUDY_ID,
+        dj.SERIES_INSTANCE_UID,
+        dj.SOP_INSTANCE_UID,
+    }
+)
 """Keys that few studies match, so that each can be looked at."""
 
 

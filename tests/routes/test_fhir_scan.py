@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -550,6 +550,7 @@ async def test_classes_that_are_everywhere_are_looked_for_study_by_study() -> No
         ((("modality", "CT"), ("_elements", "started")), False),
         ((("modality", "CT"), ("_summary", "count")), False),
         ((("modality:not", "MR"), ("_count", "0")), False),
+        ((("_elements", "started"),), False),
         ((("modality", "CT"),), True),
         ((("dicom-class", CT), ("_summary", "true")), True),
     ],
@@ -558,7 +559,7 @@ async def test_instances_are_asked_for_only_where_they_are_shown_or_looked_at(
     query: Pairs, is_shown: object
 ) -> None:
     gateway = Gateway((SHARED,))
-    await gateway.search(query)
+    assert (await gateway.search(query))["total"] == 1
     assert any(one.asked_for_instances for one in gateway.archives) is is_shown
 
 
@@ -591,3 +592,11 @@ async def test_archive_that_fails_over_a_study_is_named() -> None:
     with pytest.raises(Unavailable) as raised:
         await gateway.search((), strict=True)
     assert raised.value.archives == ("south",)
+
+
+async def test_study_is_not_shown_for_a_patient_that_only_one_archive_takes_it_for() -> None:
+    gateway = Gateway((replace(SHARED, patient_id="P1", patient_id_in_south="P2"),))
+    assert ids(await gateway.search((("patient.identifier", "P1"),))) == [SHARED.uid]
+    bundle = await gateway.search((("patient.identifier", "P2"),))
+    assert ids(bundle) == []
+    assert "total" not in bundle

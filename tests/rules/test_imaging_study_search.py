@@ -132,6 +132,9 @@ def test_search_that_archives_cannot_narrow_is_told(pairs: tuple[tuple[str, str]
 def test_accession_of_a_series_is_found_beside_its_patient() -> None:
     found = plan(("patient.identifier", "P1"), ("based-on:identifier", "A-1"))
     assert asked(found) == [{"PatientID": "P1"}]
+    assert asked(plan(("series", "1.2"), ("based-on:identifier", "A-1"))) == [{}]
+    everywhere = plan(("dicom-class", "1.2"), ("based-on:identifier", "A-1"))
+    assert asked(everywhere) == [{"AccessionNumber": "A-1"}]
 
 
 def test_archives_that_match_inside_sequences_are_asked_there() -> None:
