@@ -46,6 +46,7 @@ from gateway.pictures import Pictures
 from gateway.routes import console, dicomweb, fhir, launch, resolve, status, wado_uri
 
 _KEEP_ALIVE_SECONDS = 30
+_FIRST_LOOK_SECONDS = 15
 _MIB = 1 << 20
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -220,11 +221,21 @@ async def _serve(
         stop = _stop_signal(signals)
         _log.info("serving", host=settings.server.host, port=bound.getsockname()[1])
         started()
-        await stop.wait()
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(_tell_of_archives(app[CATALOG]))
+            await stop.wait()
+            looking.cancel()
         app[DRAINING].set()
         _log.info("stopping")
     finally:
         await runner.cleanup()
+
+
+async def _tell_of_archives(catalog: Catalog) -> None:
+    """Logs which archives cannot be used, so that a wrong address shows before anyone misses it."""
+    for one in await catalog.health(_FIRST_LOOK_SECONDS):
+        if one.problem:
+            _log.warning("archive cannot be used", archive=one.archive, reason=one.problem)
 
 
 def _stop_signal(signals: Sequence[signal.Signals]) -> asyncio.Event:

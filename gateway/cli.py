@@ -103,12 +103,15 @@ def demo(
     """Serve invented patients made of real DICOM files: no archive, no Redis, no internet."""
     console = Console(stderr=True)
     built = folder / f"built-{__version__}"
-    if not built.exists():
-        with console.status("Making the sample files"):
-            demonstration.build(folder / "dicom")
-        built.touch()
     settings = demonstration.settings((folder / "dicom").absolute(), port or 8080)
-    (folder / "gateway.yaml").write_text(_as_yaml(settings))
+    try:
+        if not built.exists():
+            with console.status("Making the sample files"):
+                demonstration.build(folder / "dicom")
+            built.touch()
+        (folder / "gateway.yaml").write_text(_as_yaml(settings))
+    except OSError as error:
+        _fail(f"cannot make the sample files in {folder}: {os.strerror(error.errno or 0)}", FAILED)
 
     def tell() -> None:
         _print_urls("The demonstration is ready; Ctrl-C ends it.", demonstration.urls(settings))
@@ -131,7 +134,8 @@ def check_config(
         typer.echo(_mistakes_as_json(file, found))
     else:
         _print_mistakes(Console(), file, found)
-        _print_line(Console(), f"{errors} errors, {len(found) - errors} warnings")
+        warnings = len(found) - errors
+        _print_line(Console(), f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}")
     raise typer.Exit(MISTAKEN if errors else 0)
 
 
@@ -224,7 +228,11 @@ def _tell_what_is_served(settings: Settings) -> None:
     base = settings.server.public_url
     shown = [("Console", f"{base}/"), ("DICOMweb", f"{base}/dicom-web"), ("FHIR", f"{base}/fhir")]
     shown += [(f"Archive {key}", archive.type) for key, archive in settings.archives.items()]
-    _print_urls(f"Serving {len(settings.archives)} archives.", shown)
+    _print_urls(f"Serving {_counted(len(settings.archives), 'archive')}.", shown)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _print_urls(title: str, shown: Sequence[tuple[str, str]]) -> None:

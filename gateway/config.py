@@ -18,11 +18,13 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    model_validator,
 )
+from uritemplate import URITemplate
 
 ARCHIVE_ID = re.compile(r"[a-z0-9-]{1,40}")
 GATEWAY_ID = "gateway"
+VIEWER_VARIABLES = ("study_uid", "study_uids", "accession", "patient_id", "dicom_web")
+"""What a viewer's template may be filled in with."""
 
 
 def _web_url(value: str) -> str:
@@ -49,6 +51,10 @@ def _viewer_url(value: str) -> str:
     is_web = scheme in {"http", "https"}
     if "{" in value.split(":", 1)[0] or (is_web and "{" in urlsplit(value).netloc):
         raise ValueError("the scheme and the host cannot be filled in from a request")
+    unknown = set(URITemplate(value).variable_names) - set(VIEWER_VARIABLES)
+    if unknown:
+        known = ", ".join(VIEWER_VARIABLES)
+        raise ValueError(f"unknown variable {', '.join(sorted(unknown))}; there are {known}")
     return value
 
 
@@ -76,10 +82,10 @@ def _archive_id(value: str) -> str:
     return value
 
 
-def _redis_url(value: str) -> str:
+def _redis_url(value: SecretStr) -> SecretStr:
     """`value`; ValueError unless its scheme is one that the cache can speak."""
     schemes = {"redis", "rediss", "redis+sentinel", "redis+cluster"}
-    if urlsplit(value).scheme not in schemes:
+    if urlsplit(value.get_secret_value()).scheme not in schemes:
         raise ValueError(f"scheme must be one of {', '.join(sorted(schemes))}")
     return value
 
@@ -87,6 +93,7 @@ def _redis_url(value: str) -> str:
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 Seconds = Annotated[float, Field(gt=0, le=86400 * 365)]
 Name = Annotated[str, Field(min_length=1)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
 class Section(BaseModel):
@@ -128,7 +135,7 @@ class BasicAuth(Section):
     """Kind of credentials."""
     username: Name
     """User name at the archive."""
-    password: SecretStr
+    password: Secret
     """Password at the archive: `${NAME}` or `{file: path}` keep it out of the file."""
 
 
@@ -137,7 +144,7 @@ class BearerAuth(Section):
 
     type: Literal["bearer"]
     """Kind of credentials."""
-    token: SecretStr
+    token: Secret
     """The token: `${NAME}` or `{file: path}` keep it out of the file."""
 
 
@@ -150,7 +157,7 @@ class OAuth2Auth(Section):
     """Where the gateway gets its token."""
     client_id: Name
     """The gateway's name at the token server."""
-    client_secret: SecretStr
+    client_secret: Secret
     """The gateway's secret at the token server."""
     scope: str | None = None
     """Scopes to ask for, separated by spaces."""
@@ -297,7 +304,7 @@ class Iid(Section):
 class Cache(Section):
     """What is remembered so that archives are spared."""
 
-    redis_url: Annotated[SecretStr, AfterValidator(lambda v: v)] | None = None
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """Shared cache: redis, rediss, redis+sentinel or redis+cluster; null: in process only."""
     memory_mb: Annotated[int, Field(ge=1, le=1048576)] = 256
     """Size of the in-process cache, in MiB."""
@@ -307,12 +314,6 @@ class Cache(Section):
     """Older than fresh and younger than this: served while one request revalidates it."""
     absent_seconds: Annotated[float, Field(ge=0)] = 15
     """How long "the archive does not have it" is believed."""
-
-    @model_validator(mode="after")
-    def _known_scheme(self) -> Cache:
-        if self.redis_url is not None:
-            _redis_url(self.redis_url.get_secret_value())
-        return self
 
 
 class Issuer(Section):
@@ -339,14 +340,14 @@ class Issuer(Section):
 class ApiKey(Section):
     """A consumer known by a fixed key."""
 
-    key: SecretStr
+    key: Secret
     """The key, sent as `X-API-Key` or as bearer token."""
     policy: str | None = None
     """Policy of this consumer."""
 
 
 class Access(Section):
-    """Who is let in. The section is called `auth`."""
+    """Who is let in. The section is called `auth`; this version knows only `mode: open`."""
 
     mode: Literal["open", "required"] = "open"
     """`open`: everybody on loopback sees everything; `required`: callers must be known."""
@@ -361,7 +362,7 @@ class Access(Section):
 
 
 class Policy(Section):
-    """What exists for a consumer."""
+    """What exists for a consumer. Checked, but without effect in `auth.mode: open`."""
 
     partial: Literal["filter", "deny"] = "filter"
     """A partly hidden study: `filter` omits and marks; `deny` refuses to retrieve it whole."""
@@ -370,7 +371,7 @@ class Policy(Section):
 
 
 class ConsumerSettings(Section):
-    """A caller known by token."""
+    """A caller known by token. Checked, but without effect in `auth.mode: open`."""
 
     policy: Name
     """Key of its policy."""

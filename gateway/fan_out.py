@@ -71,11 +71,11 @@ class Archive(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """Whether an archive answers; `seconds` is how long that took."""
+    """Whether an archive answers, and after how long; `problem` says why it does not."""
 
     archive: str
-    is_reachable: bool
     seconds: float
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,10 +156,13 @@ class FanOut:
             started = time.monotonic()
             try:
                 async with asyncio.timeout(timeout_seconds):
-                    await archive.search(Query(level=Level.STUDY), 1)
-            except (ArchiveError, TimeoutError):
-                return Health(archive=archive.id, is_reachable=False, seconds=timeout_seconds)
-            return Health(archive=archive.id, is_reachable=True, seconds=time.monotonic() - started)
+                    found = await archive.search(Query(level=Level.STUDY), 1)
+            except ArchiveError as error:
+                return Health(archive=archive.id, seconds=timeout_seconds, problem=str(error))
+            except TimeoutError:
+                return Health(archive=archive.id, seconds=timeout_seconds, problem="no answer yet")
+            problem = "404 at its address: is it right?" if found.silent else None
+            return Health(archive=archive.id, seconds=time.monotonic() - started, problem=problem)
 
         return tuple(await asyncio.gather(*(one(a) for a in self._by_id.values())))
 
@@ -174,7 +177,12 @@ class FanOut:
         try:
             return await question(archive)
         except ArchiveError as error:
-            _log.warning("archive silent", archive=archive.id, cause=error.code)
+            _log.warning(
+                "archive silent",
+                archive=archive.id,
+                cause=error.code,
+                reason=f"{error} ({type(error.__cause__).__name__})",
+            )
             return error
         except GatewayError:
             raise

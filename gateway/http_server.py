@@ -126,7 +126,9 @@ def error_response(request: web.Request, error: GatewayError) -> web.Response:
 def _refused(request: web.Request, raised: web.HTTPException) -> web.Response:
     """What aiohttp itself refuses (404, 405 and the like), in our words and with its headers."""
     if raised.status == HTTPStatus.NOT_FOUND:
-        return error_response(request, NotFound("no such resource"))
+        return error_response(
+            request, NotFound("no such resource; try /dicom-web/studies or /fhir/r4/metadata")
+        )
     if raised.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return error_response(request, PayloadTooLarge("the body is too large"))
     allowed = {"Allow": raised.headers["Allow"]} if "Allow" in raised.headers else {}
@@ -181,7 +183,8 @@ def _page(request: web.Request, error: GatewayError) -> tuple[bytes, str]:
     text = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width"><meta name="color-scheme" '
-        f'content="light dark"><body><main><h1>{title}</h1><p>{detail}.</p>'
+        'content="light dark"><style>main{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;'
+        f"margin:3rem auto;padding:0 1rem}}</style><body><main><h1>{title}</h1><p>{detail}.</p>"
         f"<p><small>Request {html.escape(request[REQUEST_ID])}</small></p>"
         '<p><a href="/">All studies</a></p></main></body></html>'
     )

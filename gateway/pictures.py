@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from gateway.adapters.cache import Fresh
 from gateway.adapters.icons import icon, kind_of
-from gateway.adapters.thumbnail import CannotDraw, PictureRequest, PictureWorker
+from gateway.adapters.thumbnail import NO_SUCH_FRAME, CannotDraw, PictureRequest, PictureWorker
 from gateway.archives import Archives
 from gateway.catalog import Catalog, Shown
 from gateway.errors import ArchiveError, BadRequest, NotAcceptable, NotFound
@@ -129,6 +129,7 @@ class Pictures:
         try:
             drawn = await self._worker.draw(await self._object(shown.fetch), request)
         except CannotDraw as error:
+            _check_frame(error)
             raise NotAcceptable(f"it cannot be rendered as an image: {error}") from error
         return Picture(body=drawn.content, media_type=rendering.media_type)
 
@@ -151,7 +152,10 @@ class Pictures:
         try:
             dicom = await self._object(shown.fetch)
             return (await self._worker.draw(dicom, wanted)).content
-        except (CannotDraw, ArchiveError, NotFound, NotAcceptable):
+        except CannotDraw as error:
+            _check_frame(error)
+            return None
+        except (ArchiveError, NotFound, NotAcceptable):
             return None
 
     async def _object(self, fetch: Fetch) -> bytes:
@@ -174,6 +178,12 @@ class Pictures:
         sop_class = instances[0].sop_class_uid if instances else None
         kind = kind_of(sop_class, shown.series.modality)
         return icon(kind, wanted.width, wanted.height, wanted.media_type)
+
+
+def _check_frame(error: CannotDraw) -> None:
+    """NotFound where the object was read, and has no such frame."""
+    if str(error) == NO_SUCH_FRAME:
+        raise NotFound("no such frame") from error
 
 
 def _no_larger_than_source(shown: Shown, wanted: PictureRequest) -> tuple[int, int]:

@@ -53,7 +53,9 @@ async def searched(fan_out: FanOut, query: Query) -> Searched:
             uids = list(order)[: wanted if has_more else None]
             found, more = await _complemented(fan_out, found, query, uids)
             failures += more
-    return Searched(answers=tuple(found), silent=ids(failures), has_more=has_more, order=order)
+    doubtful = (name for _, f in answers for name in f.silent)
+    silent = tuple(dict.fromkeys((*ids(failures), *doubtful)))
+    return Searched(answers=tuple(found), silent=silent, has_more=has_more, order=order)
 
 
 def page_rows(query: Query) -> int | None:

@@ -30,8 +30,14 @@ def test_viewer_templates_of_real_viewers_are_accepted(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["javascript:alert({study_uid})", "//viewer/{study_uid}", "https://{study_uid}/", "{x}://a"],
-    ids=["script", "no scheme", "host filled in", "scheme filled in"],
+    [
+        "javascript:alert({study_uid})",
+        "//viewer/{study_uid}",
+        "https://{study_uid}/",
+        "{x}://a",
+        "https://viewer.example.org/?study={studyuid}",
+    ],
+    ids=["script", "no scheme", "host filled in", "scheme filled in", "unknown variable"],
 )
 def test_viewer_template_that_a_request_could_bend_is_refused(url: str) -> None:
     with pytest.raises(ValidationError):

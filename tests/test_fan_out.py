@@ -95,7 +95,7 @@ async def test_health_tells_who_answers_within_the_time() -> None:
         assembled.doubles[1].server.on("*", Answer(status=500))
         assembled.doubles[2].server.on("*", Answer(stall=True))
         found = await assembled.archives.health(0.3)
-        assert [(h.archive, h.is_reachable) for h in found] == [
+        assert [(h.archive, h.problem is None) for h in found] == [
             ("north", True),
             ("south", False),
             ("east", False),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import structlog
+
 from gateway.adapters import dicomweb_bodies as bodies
 from gateway.adapters.http_client import ArchiveClient
 from gateway.errors import ArchiveBadAnswer, NotFound
@@ -14,6 +16,7 @@ from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _PAGE_ROWS = 1000
 _MAX_PAGES = 1000
 _RESOURCES = {Level.STUDY: "studies", Level.SERIES: "series", Level.INSTANCE: "instances"}
@@ -27,6 +30,7 @@ class Searches:
         self._archive = archive
         self._base = base
         self._client = client
+        self._is_there = False  # an answer other than 404 has come from here
         self._largest_page = 0  # rows that came in one answer: proof that no cap is lower
         self._decodes_query: bool | None = None
 
@@ -40,7 +44,9 @@ class Searches:
         for variant in qido.upstream(query, decodes=await self._decodes(query)):
             more |= await self._all_pages(variant, query, wanted, rows)
         return Found(
-            items=tuple(rows.values()), has_more=more and (most is None or len(rows) < most)
+            items=tuple(rows.values()),
+            silent=() if self._is_there else (self._archive,),
+            has_more=more and (most is None or len(rows) < most),
         )
 
     async def below(
@@ -76,8 +82,11 @@ class Searches:
             async with self._client.get(
                 self._base, _path(query), pairs, accept=media.DICOM_JSON
             ) as response:
+                self._is_there = True
                 return await self._client.json(response)
-        except NotFound:
+        except NotFound:  # how some say that nothing matches, and how a wrong address answers
+            if not self._is_there:
+                _log.warning("archive knows no such address", archive=self._archive, status=404)
             return b""
 
     async def _all_pages(

@@ -77,7 +77,7 @@ def _frame(dataset: Dataset, wanted: int | None) -> int:
     if wanted is None:
         return count // 2
     if not 1 <= wanted <= count:
-        raise Undrawable("there is no such frame")
+        raise Undrawable("there is no such frame")  # thumbnail.NO_SUCH_FRAME
     return wanted - 1
 
 

@@ -212,7 +212,7 @@ class ArchiveClient:
         if status == 406:
             raise NotAcceptable(f"archive {self._archive} cannot give what Accept asks for")
         if status in {401, 403}:
-            raise ArchiveRefused("it refuses the gateway", archive=self._archive)
+            raise ArchiveRefused(f"it refuses the gateway ({status})", archive=self._archive)
         if status in {429, 503}:
             busy = ArchiveBusy(f"it answered {status}", archive=self._archive)
             busy.retry_after_seconds = _retry_after(response) or busy.retry_after_seconds

@@ -22,6 +22,8 @@ from gateway.adapters.picture_process import LENGTH, message
 __all__ = ("CannotDraw", "Picture", "PictureRequest", "PictureWorker", "icon", "kind_of")
 
 WALL_SECONDS = 15
+NO_SUCH_FRAME = "there is no such frame"
+"""What a CannotDraw says where the object was read, and holds fewer frames."""
 MAX_DICOM_BYTES = 256 * 2**20
 MAX_PICTURE_BYTES = 64 * 2**20
 

@@ -78,7 +78,7 @@ async def _list_page(request: web.Request) -> web.Response:
     return _page(
         "studies.html",
         asked=asked,
-        studies=found.items,
+        studies=sorted(found.items, key=lambda s: (s.date or "", s.time or ""), reverse=True),
         silent=found.silent,
         previous=_link(asked, max(0, query.offset - STUDIES_ON_A_PAGE)) if query.offset else None,
         following=_link(asked, query.offset + STUDIES_ON_A_PAGE) if found.has_more else None,
@@ -108,16 +108,16 @@ async def _study_page(request: web.Request, study_uid: str) -> web.Response:
 
 
 def _pairs(asked: dict[str, str], offset: str) -> list[tuple[str, str]]:
-    """The QIDO-RS query that the form means; a name matches anywhere."""
+    """The QIDO-RS query that the form means; a name is found by the beginnings of its words."""
     name, date = asked["name"], asked["date"].replace("-", "")
     pairs = {
-        "PatientName": f"*{name}*" if name and "*" not in name else name,
+        "PatientName": name,
         "PatientID": asked["id"],
         "StudyDate": date,
         "ModalitiesInStudy": asked["modality"].upper(),
     }
     given = [(keyword, value) for keyword, value in pairs.items() if value]
-    given.append(("includefield", "StudyDescription"))
+    given += [("includefield", "StudyDescription"), ("fuzzymatching", "true")]
     return [*given, ("limit", str(STUDIES_ON_A_PAGE)), ("offset", offset)]
 
 

@@ -40,6 +40,7 @@ from gateway.rules.imaging_study import imaging_study
 
 _BASES = (f"/fhir/{{version:{'|'.join(VERSIONS)}}}", "/fhir")
 _FORM = "application/x-www-form-urlencoded"
+_PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 _STUDY_PARAMETERS = (*imaging_study_parameters.PARAMETERS, *imaging_study_chains.CHAINS)
 _Pairs = Sequence[tuple[str, str]]
 STARTED_AT = datetime.now(UTC).isoformat(timespec="seconds")
@@ -234,7 +235,7 @@ def _answer(
         if fhir_subsets.is_known(tag, request.headers.getall("If-None-Match", [])):
             return web.Response(status=304, headers=_of_unchanged(response))
     is_pretty = ("_pretty", "true") in (*pairs, *request.query.items())
-    response.body = orjson.dumps(resource, option=orjson.OPT_INDENT_2 if is_pretty else 0)
+    response.body = orjson.dumps(resource, option=_PRETTY if is_pretty else 0)
     return response
 
 

@@ -52,8 +52,9 @@ async def archives(request: web.Request) -> web.Response:
                 {
                     "id": one.archive,
                     "type": configured[one.archive].type,
-                    "status": "reachable" if one.is_reachable else "silent",
-                    "latency_seconds": round(one.seconds, 4) if one.is_reachable else None,
+                    "status": "silent" if one.problem else "reachable",
+                    "latency_seconds": None if one.problem else round(one.seconds, 4),
+                    "problem": one.problem,
                 }
                 for one in found
             ]

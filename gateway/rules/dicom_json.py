@@ -188,8 +188,10 @@ def with_own_urls(raw: bytes, base: str) -> bytes:
     """A metadata object whose URLs, whatever they were, lead to the gateway at `base`.
 
     Bulk data is named by the path of its attribute, so nothing of the archive's address is left.
+    The character set is that of JSON, whatever that of the stored object was.
     """
-    if not any(word in raw for word in _MAY_HOLD_URLS):
+    is_marked = SPECIFIC_CHARACTER_SET.encode() not in raw or b"ISO_IR 192" in raw
+    if is_marked and not any(word in raw for word in _MAY_HOLD_URLS):
         return raw
     dataset: Dataset = orjson.loads(raw)
     uids = [text(dataset, t) for t in (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID)]
@@ -198,6 +200,8 @@ def with_own_urls(raw: bytes, base: str) -> bytes:
     if study and series and instance:
         own = f"{base}/studies/{study}/series/{series}/instances/{instance}"
     whole = without_foreign_urls(dataset, own)
+    if SPECIFIC_CHARACTER_SET in dataset:
+        whole[SPECIFIC_CHARACTER_SET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     if own and RETRIEVE_URL in dataset:
         whole[RETRIEVE_URL] = {"vr": "UR", "Value": [own]}
     return orjson.dumps(whole)

@@ -107,7 +107,7 @@ class Splitter:
     def _body(self, events: list[Event]) -> bool:
         at = self._buffer.find(self._delimiter, self._search)
         if at < 0:
-            self._give(events, len(self._buffer) - len(self._delimiter) - 1)
+            self._give(events, self._settled())
             return False
         behind = at + len(self._delimiter)
         after = _AFTER_DELIMITER.match(self._buffer, behind, behind + _MAX_PADDING_BYTES)
@@ -126,6 +126,17 @@ class Splitter:
         self._data = self._search = after.end()
         self._state = "closed" if after[1] else "head"
         return True
+
+    def _settled(self) -> int:
+        """Where the buffer ends that cannot belong to a delimiter, whatever follows.
+
+        Mostly the whole of it: chunks then go through without being copied.
+        """
+        size = len(self._buffer)
+        at = self._buffer.rfind(b"\n", max(self._search, size - len(self._delimiter)))
+        if at < 0 or not self._delimiter.startswith(self._buffer[at:]):
+            at = size
+        return at - 1 if self._buffer[at - 1 : at] == b"\r" else at
 
     def _give(self, events: list[Event], end: int) -> None:
         """Lets go of the buffer up to `end`, as data where it is a part's."""

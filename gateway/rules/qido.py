@@ -259,5 +259,7 @@ def _without_encoding(key: Key) -> Key | None:
     """A key that needs no percent-encoding and finds no less; None where that finds everything."""
     if key.vr in _NO_WILDCARDS:
         return key
-    value = "".join(c if _PLAIN.fullmatch(c) else "?" for c in key.value)
+    value = "".join(
+        c if _PLAIN.fullmatch(c) else "?" if c.isascii() else "*" for c in key.value
+    )  # what is one character in Unicode may be several bytes to the archive
     return replace(key, value=value) if value.strip("*?") else None

@@ -161,7 +161,7 @@ SINGLE_MISTAKES = {
     ),
     "empty hide rule": (SMALL + "policies: {p: {hide: [{}]}}", "policies.p.hide.0", "everything"),
     "folder missing": ("archives: {a: {type: folder, path: no}}", "archives.a.path", "missing"),
-    "redis scheme": (SMALL + "cache: {redis_url: http://x}", "cache", "redis+sentinel"),
+    "redis scheme": (SMALL + "cache: {redis_url: http://x}", "cache.redis_url", "redis+sentinel"),
     "sentinel": (SMALL + "cache: {redis_url: redis+sentinel://x}", "cache.redis_url", "service"),
     "two of a key": (SMALL + "server: {port: 1, port: 2}", "server.port", "written twice"),
     "syntax": ("archives: [", "(file)", "expected"),

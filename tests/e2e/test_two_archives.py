@@ -179,11 +179,12 @@ def test_metadata_is_that_of_the_archives(
             theirs = requests.get(f"{orthanc.dicom_web}/{path}", timeout=30).json()
             ours = client.retrieve_instance_metadata(*uids)
             assert without_uris(ours) == without_uris(theirs[0])
+            assert ours.get("00080005", {"Value": ["ISO_IR 192"]})["Value"] == ["ISO_IR 192"]
 
 
 def without_uris(element: Any) -> Any:
     if isinstance(element, dict):
-        kept = {k: without_uris(v) for k, v in element.items() if k not in {"00081190"}}
+        kept = {k: without_uris(v) for k, v in element.items() if k not in {"00081190", "00080005"}}
         return {k: v for k, v in kept.items() if k != "BulkDataURI"}
     return [without_uris(e) for e in element] if isinstance(element, list) else element
 

@@ -15,6 +15,7 @@ from gateway import demo
 from gateway.app import build_app
 from gateway.config import DicomwebArchive, Settings
 from gateway.http_server import DRAINING
+from tests.fault_archive import FaultArchive
 from tests.servers import free_port
 
 Client = TestClient[web.Request, web.Application]
@@ -78,6 +79,7 @@ async def test_archives_are_told_with_their_state_and_without_their_address(
         "type": "dicomweb",
         "status": "silent",
         "latency_seconds": None,
+        "problem": "archive silent: no connection",
     }
 
 
@@ -110,3 +112,26 @@ async def test_metrics_name_routes_by_template_and_no_study(
     assert answer.content_type == "text/plain"
     assert 'route="/dicom-web/studies/{study}/series"' in text
     assert demo.UID_ROOT not in text
+
+
+async def test_archive_at_a_wrong_address_does_not_look_empty(
+    aiohttp_client: AiohttpClient, sample_folder: Path, fault_archive: FaultArchive
+) -> None:
+    settings = with_silent_archive(sample_folder, f"{fault_archive.url}/wrong")
+    client = await aiohttp_client(build_app(settings))
+    studies = await client.get("/dicom-web/studies?limit=1")
+    assert studies.status == 200
+    assert "archive silent did not answer" in studies.headers["Warning"]
+    told = (await read(client, "/archives"))["archives"][1]
+    assert told["status"] == "silent"
+    assert "404" in told["problem"]
+
+
+async def test_frame_that_does_not_exist_has_no_picture_either(
+    aiohttp_client: AiohttpClient, sample_folder: Path
+) -> None:
+    client = await aiohttp_client(build_app(demo.settings(sample_folder, 1)))
+    study = f"{demo.UID_ROOT}.2"
+    frames = f"/dicom-web/studies/{study}/series/{study}.1/instances/{study}.1.1/frames/7"
+    for resource in ("", "/thumbnail", "/rendered"):
+        assert (await client.get(frames + resource)).status == 404

@@ -271,7 +271,7 @@ def test_archive_that_does_not_decode_gets_no_character_that_needs_it() -> None:
         (dj.PATIENT_NAME, "Müller^A"), (dj.PATIENT_ID, "山"), (dj.STUDY_DATE, "20240101-")
     )
     (variant,) = qido.upstream(given_, decodes=False)
-    assert keys(variant) == {dj.PATIENT_NAME: "*M?ller?A*", dj.STUDY_DATE: "20240101-"}
+    assert keys(variant) == {dj.PATIENT_NAME: "*M*ller?A*", dj.STUDY_DATE: "20240101-"}
 
 
 def test_parameters_are_canonical() -> None:
