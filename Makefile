@@ -17,6 +17,7 @@ demo: ## serve sample studies on loopback and print what to try (ARGS="--port 90
 test: ## all tests, against real archives, Redis and a browser (ARGS="-k thumbnail")
 	@scripts/venv requirements-dev.lock
 	@scripts/system-packages
+	@scripts/browser-clients
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: ## formatting, lint, types, and who may import whom
@@ -43,4 +44,4 @@ image: ## the container image
 	docker build --tag dicomweb-gateway .
 
 clean: ## remove what the other targets made
-	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	rm -rf .venv .cache .demo tests/e2e/javascript/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

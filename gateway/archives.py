@@ -6,6 +6,7 @@ What comes out of here is unfiltered: only `catalog`, which applies the policy, 
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
@@ -19,10 +20,13 @@ from gateway.fan_out import Archive, FanOut, Health, ids, unavailable
 from gateway.model import Instance, Level, Loaded, Series, Study, Target
 from gateway.rules import attributes, merging, qido, records, retrieval, values
 from gateway.rules import dicom_json as dj
+from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 from gateway.searching import Searched, searched
 
 _T = TypeVar("_T")
+_Counts = tuple[int | None, int | None]
+_MOST_KNOWN = 10_000
 _encoded = msgspec.msgpack.Encoder().encode
 _study = msgspec.msgpack.Decoder(Study).decode
 _instances = msgspec.msgpack.Decoder(dict[str, tuple[Instance, ...]]).decode
@@ -49,11 +53,21 @@ class Archives:
     def __init__(self, archives: Sequence[Archive], cache: Cache) -> None:
         self._fan_out = FanOut(archives)
         self.delivery = Delivery(self._fan_out)
+        self._known = Known()
         self.cache = cache
 
     async def search(self, query: Query) -> Searched:
-        """The rows of every archive that answers; Unavailable when none does."""
-        return await searched(self._fan_out, query)
+        """The rows of every archive that answers; Unavailable when none does.
+
+        A row that contradicts what is remembered of its study ends that memory.
+        """
+        found = await searched(self._fan_out, query)
+        for archive, rows in found.answers:
+            for row in rows:
+                uid = dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or ""
+                if self._known.is_contradicted(archive.id, uid, row, query.level):
+                    await self.cache.forget(_key("study", archive.id, uid))
+        return found
 
     async def record(self, study_uid: str, level: Level) -> Loaded:
         """The study merged over archives, loaded down to `level` (STUDY counts as SERIES).
@@ -72,7 +86,10 @@ class Archives:
         NotFound when the series or the instance is not in that study, whatever its own UID says.
         """
         loaded = await self.record(target.study_uid, Level.SERIES)
-        series = next((s for s in loaded.study.series or () if s.uid == target.series_uid), None)
+        series = _series(loaded, target)
+        if target.series_uid is not None and series is None:
+            loaded = await self._looked_again(target)
+            series = _series(loaded, target)
         if target.series_uid is not None and series is None:
             raise _missing(loaded, "no such series")
         if retrieval.needs_instances(loaded.study, target):
@@ -117,6 +134,27 @@ class Archives:
         await self.cache.close()
         await self._fan_out.close()
 
+    async def _looked_again(self, target: Target) -> Loaded:
+        """The record after the archives were asked for a series that it does not hold.
+
+        A study that is still arriving has more series than are remembered. What is not there is
+        believed as long as any absence.
+        """
+
+        async def ask(archive: Archive) -> Study | None:
+            with self._fan_out.heard(archive):
+                return await archive.study(target.study_uid)
+
+        async def load(previous: bytes | None) -> Fresh:
+            answers, _ = await self._fan_out.ask(ask)
+            for archive, study in answers:
+                if any(s.uid == target.series_uid for s in (study and study.series) or ()):
+                    await self.cache.forget(_key("study", archive.id, target.study_uid))
+            return Fresh(value=b"", is_absent=True)
+
+        await self.cache.load(_key("looked", target.study_uid, target.series_uid), load)
+        return await self.record(target.study_uid, Level.SERIES)
+
     async def _part(self, archive: Archive, study_uid: str, level: Level) -> Study | None:
         """What one archive has of a study, from the cache where it is known."""
 
@@ -130,6 +168,7 @@ class Archives:
             return Fresh(value=_encoded(study))
 
         study = await self._remembered(_key("study", archive.id, study_uid), load, _known)
+        self._known.note(archive.id, study_uid, study)
         if study is None or level is not Level.INSTANCE:
             return study
         return merging.with_instances(study, await self._all_instances(archive, study))
@@ -140,12 +179,8 @@ class Archives:
             return False
         query = Query(level=Level.STUDY, keys=(qido.key(dj.STUDY_INSTANCE_UID, known.uid),))
         rows = (await self._fan_out.search(archive, query, 1)).items
-        said = [
-            values.unsigned_int(row, tag)
-            for row in rows[:1]
-            for tag in (dj.NUMBER_OF_STUDY_RELATED_SERIES, dj.NUMBER_OF_STUDY_RELATED_INSTANCES)
-        ]
-        return None not in said and said == [known.number_of_series, known.number_of_instances]
+        said = _said(rows[0]) if rows else (None, None)
+        return None not in said and said == (known.number_of_series, known.number_of_instances)
 
     async def _all_instances(
         self, archive: Archive, study: Study
@@ -197,6 +232,43 @@ class Archives:
         except msgspec.DecodeError:
             await self.cache.forget(key)
             return decode(await self.cache.load(key, load))
+
+
+class Known:
+    """What records said of late, to be held against the rows of searches."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[tuple[str, str], _Counts | None] = OrderedDict()
+
+    def note(self, archive: str, study_uid: str, study: Study | None) -> None:
+        """What the record of a study says; None: that the archive does not have it."""
+        self._counts[archive, study_uid] = (
+            None if study is None else (study.number_of_series, study.number_of_instances)
+        )
+        if len(self._counts) > _MOST_KNOWN:
+            self._counts.popitem(last=False)
+
+    def is_contradicted(self, archive: str, study_uid: str, row: Dataset, level: Level) -> bool:
+        """Whether `row` says otherwise; then nothing is known any more."""
+        if (archive, study_uid) not in self._counts:
+            return False
+        known = self._counts[archive, study_uid]
+        said = _said(row) if level is Level.STUDY else (None, None)
+        is_other = known is None or (None not in said and said != known)
+        if is_other:
+            del self._counts[archive, study_uid]
+        return is_other
+
+
+def _said(row: Dataset) -> _Counts:
+    return (
+        values.unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_SERIES),
+        values.unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_INSTANCES),
+    )
+
+
+def _series(loaded: Loaded, target: Target) -> Series | None:
+    return next((s for s in loaded.study.series or () if s.uid == target.series_uid), None)
 
 
 def _known(value: bytes) -> Study | None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import structlog
@@ -25,6 +25,9 @@ from gateway.model import Found, Instance, Level, Origin, Part, Study, Target
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
+LATE_IN_A_ROW = 3
+PAUSE_SECONDS = 5
+"""An archive that let its time pass this often in a row is asked once in this many seconds."""
 AILING_SECONDS = 30
 """How long an archive that failed is the last one to be asked for what others hold too."""
 
@@ -86,6 +89,14 @@ class _Heard:
     is_failure: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Late:
+    """How often in a row an archive let its time pass, and until when nobody waits for it."""
+
+    count: int = 0
+    until: float = 0.0
+
+
 class FanOut:
     """The archives in the order of the configuration, and how they fared of late."""
 
@@ -95,6 +106,7 @@ class FanOut:
         self._by_id: Mapping[str, Archive] = {a.id: a for a in archives}
         self._clock = clock
         self._heard: dict[str, _Heard] = {}
+        self._late: dict[str, _Late] = {}
 
     def named(self, ids: Sequence[str]) -> list[Archive]:
         """The archives of these ids in the order of preference: those that failed of late last."""
@@ -111,13 +123,35 @@ class FanOut:
 
     @contextmanager
     def heard(self, archive: Archive) -> Iterator[None]:
-        """Around a question to the archive itself: notes whether it answered or failed."""
+        """Around a question to the archive itself: notes whether it answered or failed.
+
+        ArchiveTimeout at once where the archive let its time pass several times in a row just now.
+        """
+        self._check(archive)
         try:
             yield
         except (ArchiveError, NotFound, NotAcceptable) as error:
             self._note(archive, is_failure=isinstance(error, ArchiveError))
+            self._count_late(archive, is_late=isinstance(error, ArchiveTimeout))
             raise
         self._note(archive, is_failure=False)
+        self._count_late(archive, is_late=False)
+
+    def _check(self, archive: Archive) -> None:
+        """One question in a while tells whether it is back; the others do not wait."""
+        late = self._late.get(archive.id)
+        if late is None or late.count < LATE_IN_A_ROW:
+            return
+        if self._clock() < late.until:
+            raise ArchiveTimeout("it let its time pass a moment ago", archive=archive.id)
+        self._late[archive.id] = replace(late, until=self._clock() + PAUSE_SECONDS)
+
+    def _count_late(self, archive: Archive, *, is_late: bool) -> None:
+        late = self._late.pop(archive.id, _Late())
+        if is_late:
+            self._late[archive.id] = _Late(
+                count=late.count + 1, until=self._clock() + PAUSE_SECONDS
+            )
 
     async def ask(
         self, question: Callable[[Archive], Awaitable[_T]], among: Sequence[Archive] | None = None

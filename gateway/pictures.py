@@ -82,7 +82,7 @@ class Pictures:
     async def thumbnail(
         self, consumer: Consumer, target: Target, width: int, height: int, media_type: str
     ) -> Picture:
-        """A picture, at most `width` by `height` pixels, of `target` (PS3.18 §10.4.1.1.3).
+        """A picture, at most `width` by `height` pixels, of `target` (PS3.18 §10.4.1.1.4).
 
         NotFound when it does not exist for `consumer`; everything that exists has a picture.
         """

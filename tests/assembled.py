@@ -63,6 +63,7 @@ async def over(
     *holdings: Sequence[Held],
     fresh_seconds: float = 60,
     stale_seconds: float = 3600,
+    absent_seconds: float = 0,
     timeout_seconds: float = 5,
     max_concurrency: int = 8,
 ) -> AsyncIterator[Assembled]:
@@ -75,7 +76,11 @@ async def over(
             _source(name, s.url, timeout_seconds, max_concurrency)
             for name, s in zip(NAMES, servers, strict=False)
         )
-        lives = Lives(fresh_seconds=fresh_seconds, stale_seconds=stale_seconds, absent_seconds=0)
+        lives = Lives(
+            fresh_seconds=fresh_seconds,
+            stale_seconds=stale_seconds,
+            absent_seconds=absent_seconds,
+        )
         cache = MemoryCache(lives=lives, max_bytes=1 << 24, telemetry=Telemetry(), clock=clock)
         archives = Archives(sources, cache)
         catalog = Catalog(archives)

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.errors import NoAnswerInTime, NotFound, Unavailable
 from gateway.model import Level, Target
+from gateway.rules.qido import Query
 from tests.assembled import Assembled, over
 from tests.doubles import Held
 from tests.fault_archive import Answer, json_answer
@@ -163,3 +164,31 @@ async def test_nothing_is_asked_of_archives_that_are_closed() -> None:
         await assembled.archives.close()
         with pytest.raises(Unavailable, match="stopping"):
             await assembled.archives.record("1.9", Level.SERIES)
+
+
+async def test_series_that_arrives_after_its_study_was_remembered_is_found() -> None:
+    async with over([A]) as assembled:
+        await assembled.archives.record("1.2.3", Level.SERIES)
+        assembled.doubles[0].held = [A, C]
+        loaded = await assembled.archives.located(target(C))
+        assert {s.uid for s in loaded.study.series or ()} == {A.series, C.series}
+
+
+async def test_search_row_with_other_counts_ends_what_is_remembered() -> None:
+    async with over([A]) as assembled:
+        await assembled.archives.record("1.2.3", Level.SERIES)
+        assembled.doubles[0].held = [A, C]
+        await assembled.archives.search(Query(level=Level.STUDY))
+        loaded = await assembled.archives.record("1.2.3", Level.SERIES)
+        assert {s.uid for s in loaded.study.series or ()} == {A.series, C.series}
+
+
+async def test_absence_is_not_believed_once_a_search_has_shown_the_study() -> None:
+    async with over([], absent_seconds=3600) as assembled:
+        with pytest.raises(NotFound):
+            await assembled.archives.record("1.2.3", Level.SERIES)
+        assembled.doubles[0].held = [A]
+        with pytest.raises(NotFound):
+            await assembled.archives.record("1.2.3", Level.SERIES)
+        await assembled.archives.search(Query(level=Level.STUDY))
+        assert (await assembled.archives.record("1.2.3", Level.SERIES)).study.archives == ("north",)

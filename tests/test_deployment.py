@@ -205,7 +205,9 @@ def test_locks_agree_and_every_pin_has_a_hash() -> None:
         assert "--hash=sha256:" in block or not block.strip()
 
 
-@pytest.mark.parametrize("script", [".ci/run", "scripts/venv", "scripts/system-packages"])
+@pytest.mark.parametrize(
+    "script", [".ci/run", "scripts/venv", "scripts/system-packages", "scripts/browser-clients"]
+)
 def test_script_can_be_run(script: str) -> None:
     path = ROOT / script
     assert os.access(path, os.X_OK)

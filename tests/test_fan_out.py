@@ -7,7 +7,14 @@ import asyncio
 import pytest
 
 from gateway.errors import ArchiveTimeout, ArchiveUnreachable, NoAnswerInTime, Unavailable
-from gateway.fan_out import AILING_SECONDS, Archive, FanOut, unavailable
+from gateway.fan_out import (
+    AILING_SECONDS,
+    LATE_IN_A_ROW,
+    PAUSE_SECONDS,
+    Archive,
+    FanOut,
+    unavailable,
+)
 from gateway.model import Level
 from gateway.rules.qido import Query
 from tests.assembled import over
@@ -110,3 +117,17 @@ def test_lateness_of_all_is_told_from_other_silence() -> None:
     assert unavailable([late, gone]).status == 503
     assert "north, south" in str(unavailable([late, gone, late]))
     assert unavailable([late]).retry_after_seconds
+
+
+async def test_archive_that_is_late_again_and_again_is_not_waited_for_by_everyone() -> None:
+    async with over([ONE], timeout_seconds=0.1) as assembled:
+        double, fan_out, clock = assembled.doubles[0], assembled.fan_out, assembled.clock
+        double.server.on("*", Answer(stall=True))
+        for _ in range(5):
+            await ids_of(fan_out)
+        seen = len(double.server.requests)
+        assert seen == LATE_IN_A_ROW
+        clock.now += PAUSE_SECONDS + 1
+        for _ in range(3):
+            await ids_of(fan_out)
+        assert len(double.server.requests) == seen + 1

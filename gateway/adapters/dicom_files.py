@@ -25,6 +25,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from gateway.rules import dicom_json as dj
+from gateway.rules import media
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -185,12 +186,19 @@ def metadata(opened: Opened) -> dj.Dataset:
     """The whole data set as DICOM JSON in UTF-8, a BulkDataURI in place of what is bulky."""
     row = to_json(read(opened), is_little_endian=opened.is_little_endian, with_bulk=True)
     pixels = pixel_element(opened)
-    if pixels is not None:
+    if pixels is not None and not _is_many_streams(opened, pixels, row):
         tag = f"{pixels.tag:08X}"
         row[tag] = {"vr": pixels.vr, "BulkDataURI": f"bulkdata/{tag}"}
     row["00083002"] = {"vr": "UI", "Value": [opened.transfer_syntax]}
     row[dj.SPECIFIC_CHARACTER_SET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     return dict(sorted(row.items()))
+
+
+def _is_many_streams(opened: Opened, pixels: Pixels, row: dj.Dataset) -> bool:
+    """Whether the pixel data are several compressed frames, which are retrieved as frames only."""
+    frames = dj.values(row, dj.NUMBER_OF_FRAMES)
+    is_video = media.FRAME_TYPES.get(opened.transfer_syntax, "").startswith("video/")
+    return pixels.length is None and not is_video and any(f != 1 for f in frames)
 
 
 def to_json(

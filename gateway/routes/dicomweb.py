@@ -103,7 +103,7 @@ async def retrieve_instances(request: web.Request) -> web.StreamResponse:
 
 
 async def retrieve_frames(request: web.Request) -> web.StreamResponse:
-    """GET …/instances/{instance}/frames/{frames} (PS3.18 §10.4.1.1.4), in the order asked.
+    """GET …/instances/{instance}/frames/{frames} (PS3.18 §10.4.1.1.6), in the order asked.
 
     200 multipart/related, or one part for one frame. Statuses as for instances; 404 also where a
     frame does not exist.
@@ -147,7 +147,7 @@ async def retrieve_bulk_data(request: web.Request) -> web.StreamResponse:
 
 
 async def retrieve_thumbnail(request: web.Request) -> web.StreamResponse:
-    """GET studies/{study}[/series…[/instances…[/frames…]]]/thumbnail (PS3.18 §10.4.1.1.3).
+    """GET studies/{study}[/series…[/instances…[/frames…]]]/thumbnail (PS3.18 §10.4.1.1.4).
 
     200 a JPEG or PNG within `viewport` (256,256 unless given); 304. 404 absent or hidden; whatever
     exists has a picture.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import orjson
 from aiohttp import web
 
+from gateway.config import Settings
 from gateway.errors import BadRequest, UnsupportedMediaType
 from gateway.http_server import CATALOG, CONSUMER, SETTINGS, target_in
 from gateway.rules import endpoints, foreign, resolution
+from gateway.rules.resolution import Question
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _JSON_TYPES = frozenset({"application/json", "application/fhir+json"})
 _PATHS = (
     "/resolve/studies/{study}",
@@ -56,6 +60,12 @@ async def resolve_posted(request: web.Request) -> web.Response:
     asked = resolution.question(request.query.items(), is_posted=True)
     document = await _document(request)
     settings = request.app[SETTINGS]
+    answer = await asyncio.to_thread(_resolved, document, asked, settings)
+    return _json(answer)
+
+
+def _resolved(document: object, asked: Question, settings: Settings) -> dict[str, object]:
+    """The answer about a posted body; large ones take their time, so not on the event loop."""
     posted = foreign.read(
         document,
         study=asked.study,
@@ -64,7 +74,7 @@ async def resolve_posted(request: web.Request) -> web.Response:
     )
     resolved = resolution.of_posted(posted, asked, datetime.now(UTC))
     warnings = resolution.posted_warnings(posted, asked)
-    return _json(resolution.answer(posted.study_uid, resolved, warnings))
+    return resolution.answer(posted.study_uid, resolved, warnings)
 
 
 async def _document(request: web.Request) -> object:
@@ -73,7 +83,7 @@ async def _document(request: web.Request) -> object:
         raise UnsupportedMediaType("the body must be application/fhir+json or application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("a compressed body is not read: send it as it is")
-    body = await request.read()
+    body = (await request.read()).removeprefix(_BYTE_ORDER_MARK)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -170,3 +170,12 @@ SERIES_FIELDS = frozenset(
 
 INSTANCE_FIELDS = frozenset({dj.NUMBER_OF_FRAMES, dj.IMAGE_LATERALITY})
 """What an instance-level `includefield` asks for, to fill an Instance."""
+
+COUNTS = frozenset(
+    {
+        dj.NUMBER_OF_STUDY_RELATED_SERIES,
+        dj.NUMBER_OF_STUDY_RELATED_INSTANCES,
+        dj.NUMBER_OF_SERIES_RELATED_INSTANCES,
+    }
+)
+"""What the gateway counts itself, over archives of which each knows its own part only."""

@@ -164,7 +164,7 @@ def person_name_text(value: dict[str, Any]) -> str:
 
 
 def frame_numbers(text: str) -> tuple[int, ...]:
-    """A list of frames (PS3.18 §10.4.1.1.4), 1-based, in the order given; BadRequest otherwise."""
+    """A list of frames (PS3.18 §10.4.1.1.6), 1-based, in the order given; BadRequest otherwise."""
     if not _FRAMES.fullmatch(text) or text.count(",") >= _MAX_FRAMES:
         raise BadRequest(
             f"frames must be at most {_MAX_FRAMES} numbers from 1 on, separated by commas",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, PayloadTooLarge
 from gateway.model import ConnectionType, Endpoint
 from gateway.rules import dicom_json as dj
 from gateway.rules.endpoints import Carried
@@ -30,6 +31,11 @@ ALIAS_SYSTEMS = frozenset(
 )
 """Systems whose connection types have the codes of HL7's."""
 
+MAX_SERIES = 1000
+MAX_REFERENCES = 20
+"""Endpoints of one study or series; more of either than these is no study, but a burden."""
+
+_T = TypeVar("_T")
 _STUDY_UID_SYSTEM = "urn:dicom:uid"
 _OID = "urn:oid:"
 _WEB_VIEWER_PROFILE = "MadoWebViewerEndpoint"
@@ -187,35 +193,49 @@ def _base(url: str | None) -> str | None:
 
 def _posted(resource: Resource, study_uid: str, pool: _Pool, warnings: tuple[str, ...]) -> Posted:
     study, study_warnings = _referenced(resource, pool)
-    series: dict[str, tuple[Endpoint, ...]] = {}
-    series_warnings: dict[str, tuple[str, ...]] = {}
-    instances: dict[str, tuple[str, ...]] = {}
-    for one in _objects(resource.get("series")):
+    series: dict[str, list[Endpoint]] = {}
+    series_warnings: dict[str, list[str]] = {}
+    instances: dict[str, list[str]] = {}
+    said = dict.fromkeys(warnings)
+    listed = _objects(resource.get("series"))
+    if len(listed) > MAX_SERIES:
+        raise PayloadTooLarge(f"more than {MAX_SERIES} series")
+    for one in listed:
         uid = _uid(one.get("uid"))
         if uid is None:
-            warnings += ("a series without a DICOM UID was left out",)
+            said["a series without a DICOM UID was left out"] = None
             continue
         endpoints, complaints = _referenced(one, pool)
-        series[uid] = series.get(uid, ()) + endpoints
-        series_warnings[uid] = series_warnings.get(uid, ()) + complaints
-        listed = (_uid(instance.get("uid")) for instance in _objects(one.get("instance")))
-        instances[uid] = instances.get(uid, ()) + tuple(i for i in listed if i is not None)
+        series.setdefault(uid, []).extend(endpoints)
+        series_warnings.setdefault(uid, []).extend(complaints)
+        found = (_uid(instance.get("uid")) for instance in _objects(one.get("instance")))
+        instances.setdefault(uid, []).extend(i for i in found if i is not None)
     carried = Carried(
-        study=study, series=series, study_warnings=study_warnings, series_warnings=series_warnings
+        study=study,
+        series=_as_tuples(series),
+        study_warnings=study_warnings,
+        series_warnings=_as_tuples(series_warnings),
     )
     return Posted(
         study_uid=study_uid,
         carried=carried,
-        instances=instances,
-        warnings=tuple(dict.fromkeys(warnings)),
+        instances=_as_tuples(instances),
+        warnings=tuple(said),
     )
+
+
+def _as_tuples(lists: Mapping[str, list[_T]]) -> dict[str, tuple[_T, ...]]:
+    return {uid: tuple(items) for uid, items in lists.items()}
 
 
 def _referenced(holder: Resource, pool: _Pool) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
     """The Endpoints that a study or series refers to, and what is said of the other references."""
     value = holder.get("endpoint")
+    references = value if isinstance(value, list) else [] if value is None else [value]
+    if len(references) > MAX_REFERENCES:
+        raise PayloadTooLarge(f"more than {MAX_REFERENCES} endpoints of one study or series")
     endpoints, warnings = [], []
-    for item in value if isinstance(value, list) else [] if value is None else [value]:
+    for item in references:
         reference = _text(item.get("reference")) if isinstance(item, dict) else None
         if reference is None:
             warnings.append("an endpoint without a literal reference was skipped")
@@ -225,7 +245,7 @@ def _referenced(holder: Resource, pool: _Pool) -> tuple[tuple[Endpoint, ...], tu
             warnings.append(f"the reference {_shown(reference)} leads to no Endpoint: skipped")
         else:
             endpoints.append(found)
-    return tuple(endpoints), tuple(warnings)
+    return tuple(endpoints), tuple(dict.fromkeys(warnings))
 
 
 def _shown(reference: str) -> str:

@@ -19,7 +19,7 @@ from gateway.errors import BadRequest
 from gateway.model import Level
 from gateway.rules import dicom_json as dj
 from gateway.rules import qido_values
-from gateway.rules.attributes import BELOW
+from gateway.rules.attributes import BELOW, COUNTS
 
 _OPTIONS = frozenset({"limit", "offset", "fuzzymatching"})
 _IGNORED = frozenset({"accept", "charset"})
@@ -201,6 +201,8 @@ def _key(level: Level, name: str, value: str) -> Key:
         tag = dj.MODALITIES_IN_STUDY
     if tag.split(".")[0] in BELOW[level]:
         raise BadRequest(f"{name} is not an attribute of a {level.value}", parameter=name)
+    if tag in COUNTS:
+        raise BadRequest(f"{name} is counted here and cannot be searched for", parameter=name)
     made = Key(tag=tag, vr=vr_of(tag), value=value.strip())
     qido_values.check(made.vr, made.value, name)
     return made if made.value.strip("*") else replace(made, value="")

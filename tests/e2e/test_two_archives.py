@@ -444,3 +444,13 @@ def test_an_archive_that_died_since_the_study_was_remembered_is_said(
         assert "archive south did not answer" in part.headers["Warning"]
         mine = {s.instance_uid for s in two_archives.in_north if s.study_uid == study}
         assert {uid_of(b) for _, b in parts(part)} == mine
+
+
+@pytest.mark.parametrize("name", ["Müller*", "müller^jürgen"])
+def test_name_beyond_ascii_is_found_in_an_orthanc_that_does_not_decode(
+    gateway: Gateway, name: str
+) -> None:
+    query = {"PatientName": name, "limit": "10"}
+    answer = requests.get(f"{gateway.dicom_web}/studies", params=query, timeout=30)
+    assert answer.status_code == 200
+    assert answer.json()

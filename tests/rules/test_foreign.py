@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, PayloadTooLarge
 from gateway.model import Endpoint
 from gateway.rules import foreign
 from gateway.rules.foreign import CONNECTION_TYPE_SYSTEM as HL7
@@ -354,3 +354,20 @@ def survive(document: object) -> None:
         assert str(refused)  # noqa: PT017 - either outcome is good
     else:
         assert posted.study_uid
+
+
+@pytest.mark.parametrize(
+    ("series", "endpoint"),
+    [([{}] * (foreign.MAX_SERIES + 1), []), ([], [{}] * (foreign.MAX_REFERENCES + 1))],
+    ids=["series", "endpoints"],
+)
+def test_more_than_a_study_can_mean_is_refused(series: list[Any], endpoint: list[Any]) -> None:
+    identifier = [{"system": "urn:dicom:uid", "value": "urn:oid:1.2.3"}]
+    body = {
+        "resourceType": "ImagingStudy",
+        "identifier": identifier,
+        "series": series,
+        "endpoint": endpoint,
+    }
+    with pytest.raises(PayloadTooLarge):
+        foreign.read(body)
