@@ -46,6 +46,8 @@ from gateway.pictures import Pictures
 from gateway.routes import console, dicomweb, fhir, launch, resolve, status, wado_uri
 
 _KEEP_ALIVE_SECONDS = 30
+_MAX_LINE_BYTES = 32768
+"""Room for a query that lists hundreds of UIDs."""
 _FIRST_LOOK_SECONDS = 15
 _MIB = 1 << 20
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -213,6 +215,7 @@ async def _serve(
         access_log=None,
         handler_cancellation=True,
         keepalive_timeout=_KEEP_ALIVE_SECONDS,
+        max_line_size=_MAX_LINE_BYTES,
         shutdown_timeout=settings.server.shutdown_seconds,
     )
     await runner.setup()

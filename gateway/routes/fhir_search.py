@@ -26,6 +26,7 @@ from gateway.rules.fhir_dates import Moment
 from gateway.rules.fhir_elements import Resource
 from gateway.rules.fhir_pages import Page, Position
 from gateway.rules.fhir_requests import Search
+from gateway.rules.fhir_results import Wanted
 from gateway.rules.fhir_versions import Version
 from gateway.rules.imaging_study import imaging_study, oddities
 from gateway.rules.imaging_study_keys import Options
@@ -145,7 +146,7 @@ class ImagingStudySearch:
         resources = (self._served(study) for study in studies)
         entries = [fhir_bundle.entry(one, self._base, "match") for one in resources]
         included = [
-            fhir_bundle.entry(self._version.endpoint(one), self._endpoint_base, "include")
+            fhir_bundle.entry(self._whole(one), self._endpoint_base, "include")
             for one in self._included(studies)
         ]
         issues = [
@@ -163,6 +164,11 @@ class ImagingStudySearch:
 
     def _served(self, study: Study) -> Resource:
         return fhir_subsets.served(self._resource(study), self._wanted, self._version.number)
+
+    def _whole(self, endpoint: Endpoint) -> Resource:
+        """An Endpoint as a read gives it."""
+        resource = self._version.endpoint(endpoint)
+        return fhir_subsets.served(resource, Wanted(), self._version.number)
 
     def _included(self, studies: Sequence[Study]) -> list[Endpoint]:
         """The Endpoints that the page's studies and series refer to, each once."""

@@ -30,11 +30,15 @@ def alternatives(vr: str, value: str) -> list[str]:
     return [value]
 
 
+_NOT_UTF8 = "\ufffd"
+"""What stands in a query for bytes that are not UTF-8."""
+
+
 def check(vr: str, value: str, name: str) -> None:
     """BadRequest naming the parameter `name` unless matching can use `value`; "" matches all."""
     if not value:
         return
-    is_legible = not any(unicodedata.category(c) in {"Cc", "Cs"} for c in value)
+    is_legible = not any(c == _NOT_UTF8 or unicodedata.category(c) in {"Cc", "Cs"} for c in value)
     if len(value) > _MAX_CHARACTERS or not is_legible:
         raise BadRequest(f"{name}: not a value to search for", parameter=name)
     if vr in _NOT_SEARCHED:

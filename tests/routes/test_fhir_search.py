@@ -234,6 +234,10 @@ async def test_endpoints_are_included_once(client: Client, version: str) -> None
     }
     assert {url.partition(f"/fhir/{version}/")[2] for url in included} == references
     fhir_oracles.validate(bundle, version)
+    for one in bundle["entry"]:
+        if one["search"]["mode"] == "include":
+            read = await client.get(f"/fhir/{version}/Endpoint/{one['resource']['id']}")
+            assert await json(read) == one["resource"]
 
 
 async def test_summary_has_no_instances(client: Client) -> None:
