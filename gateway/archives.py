@@ -187,11 +187,13 @@ class Archives:
     ) -> dict[str, tuple[Instance, ...]]:
         async def load(previous: bytes | None) -> Fresh:
             if previous and study.number_of_instances is not None:
-                return Fresh(value=previous)  # the count is in the key: it did not change
+                return Fresh(value=previous)  # the counts are in the key: they did not change
             with self._fan_out.heard(archive):
                 return Fresh(value=_encoded(await archive.instances(study)))
 
-        key = _key("instances", archive.id, study.uid, study.number_of_instances)
+        counts = [(s.uid, s.number_of_instances) for s in study.series or ()]
+        content = hashlib.blake2b(repr(counts).encode(), digest_size=8).hexdigest()
+        key = _key("instances", archive.id, study.uid, study.number_of_instances, content)
         return await self._remembered(key, load, _instances)
 
     async def _with_instance(self, loaded: Loaded, series: Series, target: Target) -> Loaded:

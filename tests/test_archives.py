@@ -192,3 +192,12 @@ async def test_absence_is_not_believed_once_a_search_has_shown_the_study() -> No
             await assembled.archives.record("1.2.3", Level.SERIES)
         await assembled.archives.search(Query(level=Level.STUDY))
         assert (await assembled.archives.record("1.2.3", Level.SERIES)).study.archives == ("north",)
+
+
+async def test_content_that_is_exchanged_for_as_much_other_is_seen_once_it_is_asked_for() -> None:
+    async with over([A]) as assembled:
+        await assembled.archives.record("1.2.3", Level.INSTANCE)
+        assembled.doubles[0].held = [C]
+        await assembled.archives.located(target(C))
+        loaded = await assembled.archives.record("1.2.3", Level.INSTANCE)
+        assert [s.uid for s in loaded.study.series or ()] == [C.series]
