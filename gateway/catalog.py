@@ -100,6 +100,16 @@ class Catalog:
         """
         return _visible(consumer, await self._archives.record(study_uid, level))
 
+    async def located(self, consumer: Consumer, target: Target) -> Loaded:
+        """The record of the study that a target is in, its own instance included; NotFound else.
+
+        An instance costs one small search, however many its study has.
+        """
+        loaded = _visible(consumer, await self._archives.located(target))
+        if not retrieval.plan(loaded.study, target):
+            raise NotFound(f"no such {target.level.value}")
+        return loaded
+
     @asynccontextmanager
     async def retrieve(
         self, consumer: Consumer, target: Target, form: Form
@@ -108,7 +118,7 @@ class Catalog:
 
         What fails before the first part raises; what fails later breaks the stream.
         """
-        loaded = await self._located(consumer, target)
+        loaded = await self.located(consumer, target)
         if target.frames and not retrieval.has_frames(_instance(loaded.study, target)):
             raise NotFound("this instance has no frames")
         fetches, silent = await self._answering(loaded, target)
@@ -124,7 +134,7 @@ class Catalog:
     @asynccontextmanager
     async def metadata(self, consumer: Consumer, target: Target) -> AsyncIterator[Metadata]:
         """The metadata of every instance of `target`, in batches."""
-        loaded = await self._located(consumer, target)
+        loaded = await self.located(consumer, target)
         fetches, silent = await self._answering(loaded, target)
         if (loaded.study.number_of_instances or 0) > _LARGE_STUDY_INSTANCES:
             fetches = retrieval.by_series(loaded.study, fetches)
@@ -140,7 +150,7 @@ class Catalog:
         self, consumer: Consumer, target: Target, path: tuple[str, ...]
     ) -> AsyncIterator[Part]:
         """The value of the attribute at `path` (tag, item, tag, ...) of an instance."""
-        loaded = await self._located(consumer, target)
+        loaded = await self.located(consumer, target)
         async with AsyncExitStack() as stack:
             for fetch in retrieval.plan(loaded.study, target):
                 parts = await self._archives.delivery.bulk_data(stack, fetch, path)
@@ -151,7 +161,7 @@ class Catalog:
 
     async def shown(self, consumer: Consumer, target: Target) -> Shown:
         """What a picture of `target` shows: itself, or the instance that stands for it."""
-        loaded = await self._located(consumer, target)
+        loaded = await self.located(consumer, target)
         study = loaded.study
         inside = [s for s in study.series or () if target.series_uid in {None, s.uid}]
         series = retrieval.representative_series(inside)
@@ -172,13 +182,6 @@ class Catalog:
     async def health(self, timeout_seconds: float) -> tuple[Health, ...]:
         """Whether each archive answers a small search now."""
         return await self._archives.health(timeout_seconds)
-
-    async def _located(self, consumer: Consumer, target: Target) -> Loaded:
-        """The visible record of the target's study; NotFound unless the target is in it."""
-        loaded = _visible(consumer, await self._archives.located(target))
-        if not retrieval.plan(loaded.study, target):
-            raise NotFound(f"no such {target.level.value}")
-        return loaded
 
     async def _answering(
         self, loaded: Loaded, target: Target

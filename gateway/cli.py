@@ -28,7 +28,7 @@ from gateway.adapters.telemetry import configure_log
 from gateway.config import Settings
 from gateway.errors import ConfigurationError, GatewayError, Mistake
 from gateway.http_server import CATALOG
-from gateway.model import Target
+from gateway.model import Level, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules import resolution
 
@@ -183,9 +183,11 @@ async def _resolved(settings: Settings, target: Target, types: Sequence[str]) ->
     runner = web.AppRunner(gateway_app.build_app(settings))
     await runner.setup()
     try:
-        loaded = await runner.app[CATALOG].study(
-            auth.OPEN, target.study_uid, resolution.depth(target)
-        )
+        catalog = runner.app[CATALOG]
+        if target.series_uid is None:
+            loaded = await catalog.study(auth.OPEN, target.study_uid, Level.SERIES)
+        else:
+            loaded = await catalog.located(auth.OPEN, target)
     finally:
         await runner.cleanup()
     found = resolution.of_study(settings, loaded, target, asked, datetime.now(UTC), auth.OPEN)

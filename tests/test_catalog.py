@@ -202,3 +202,12 @@ async def test_archives_that_take_one_request_at_a_time_hold_up_nobody_for_ever(
         async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(everything()) for _ in range(12)]
         assert {task.result() for task in running} == {4 + 4 + len(b"bulk") + 1}
+
+
+async def test_an_instance_is_located_without_the_list_of_its_study() -> None:
+    async with over([A, B], [D]) as assembled:
+        loaded = await assembled.catalog.located(ANYONE, target(B))
+        instances = [i.uid for s in loaded.study.series or () for i in s.instances or ()]
+        assert instances == [B.instance]
+        asked = {r.route for d in assembled.doubles for r in d.server.requests}
+        assert "/studies/1.2.3/instances" not in asked

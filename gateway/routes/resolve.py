@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway.config import Settings
 from gateway.errors import BadRequest, UnsupportedMediaType
 from gateway.http_server import CATALOG, CONSUMER, SETTINGS, target_in
+from gateway.model import Level
 from gateway.rules import endpoints, foreign, resolution
 from gateway.rules.resolution import Question
 
@@ -41,8 +42,11 @@ async def resolve_target(request: web.Request) -> web.Response:
     asked = resolution.question(request.query.items())
     target = target_in(request)
     consumer, settings = request[CONSUMER], request.app[SETTINGS]
-    level = resolution.depth(target)
-    loaded = await request.app[CATALOG].study(consumer, target.study_uid, level)
+    catalog = request.app[CATALOG]
+    if target.series_uid is None:
+        loaded = await catalog.study(consumer, target.study_uid, Level.SERIES)
+    else:
+        loaded = await catalog.located(consumer, target)
     now = datetime.now(UTC)
     resolved = resolution.of_study(settings, loaded, target, asked, now, consumer)
     if asked.is_redirect:

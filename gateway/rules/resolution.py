@@ -12,7 +12,7 @@ from datetime import datetime
 
 from gateway.config import Settings
 from gateway.errors import BadRequest, NotFound, Unavailable
-from gateway.model import ConnectionType, Consumer, Endpoint, Level, Loaded, Study, Target
+from gateway.model import ConnectionType, Consumer, Endpoint, Loaded, Study, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules import endpoints, urls
 from gateway.rules.endpoints import BY_THE_RULE, Carried, Options, Resolution
@@ -316,8 +316,3 @@ def _endpoint(endpoint: Endpoint | None) -> dict[str, object] | None:
         "status": endpoint.status,
         "name": endpoint.name,
     }
-
-
-def depth(target: Target) -> Level:
-    """How deep a study must be loaded to answer for a target."""
-    return Level.SERIES if target.instance_uid is None else Level.INSTANCE

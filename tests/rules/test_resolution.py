@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.config import Settings
 from gateway.errors import BadRequest, NotFound, Unavailable
-from gateway.model import ConnectionType, Endpoint, Instance, Level, Loaded, Series, Study, Target
+from gateway.model import ConnectionType, Endpoint, Instance, Loaded, Series, Study, Target
 from gateway.rules import endpoints as rule
 from gateway.rules import foreign, resolution
 from gateway.rules.endpoints import Carried
@@ -315,13 +315,6 @@ def test_frames_without_an_instance_have_no_url() -> None:
 
     assert found["url"] is None
     assert found["warnings"]
-
-
-@pytest.mark.parametrize(("instance", "level"), [(None, Level.SERIES), ("1", Level.INSTANCE)])
-def test_a_study_is_loaded_only_as_deep_as_the_target(instance: str | None, level: Level) -> None:
-    target = Target(study_uid="1", series_uid="1", instance_uid=instance)
-
-    assert resolution.depth(target) is level
 
 
 addresses = st.sampled_from(
