@@ -29,7 +29,7 @@ from gateway.catalog import Catalog
 from gateway.config import Settings
 from gateway.errors import BadRequest, GatewayError, NotFound, PayloadTooLarge
 from gateway.model import Consumer, Target
-from gateway.pictures import Pictures
+from gateway.pictures import Picture, Pictures
 from gateway.rules import dicom_json as dj
 
 CATALOG = web.AppKey("catalog", Catalog)
@@ -179,7 +179,8 @@ def _problem(request: web.Request, error: GatewayError) -> tuple[bytes, str]:
 
 
 def _page(request: web.Request, error: GatewayError) -> tuple[bytes, str]:
-    title, detail = html.escape(error.title), html.escape(str(error))
+    told = str(error)
+    title, detail = html.escape(error.title), html.escape(told[:1].upper() + told[1:])
     text = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width"><meta name="color-scheme" '
@@ -269,6 +270,14 @@ def not_modified(request: web.Request, etag: str) -> bool:
         t.strip().removeprefix("W/") for t in request.headers.get("If-None-Match", "").split(",")
     ]
     return etag.removeprefix("W/") in given or given == ["*"]
+
+
+def picture_response(request: web.Request, picture: Picture) -> web.Response:
+    """A picture, or 304 where the caller has it already."""
+    headers = {"ETag": picture.etag, "Vary": "Accept", "Cache-Control": "private, max-age=300"}
+    if not_modified(request, picture.etag):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=picture.body, headers=headers | {"Content-Type": picture.media_type})
 
 
 def warnings_of(silent: tuple[str, ...], *more: str) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
@@ -19,14 +18,14 @@ from gateway.adapters.icons import icon, kind_of
 from gateway.adapters.thumbnail import NO_SUCH_FRAME, CannotDraw, PictureRequest, PictureWorker
 from gateway.archives import Archives
 from gateway.catalog import Catalog, Shown
-from gateway.errors import ArchiveError, BadRequest, NotAcceptable, NotFound
+from gateway.errors import ArchiveError, NotAcceptable, NotFound
 from gateway.model import Consumer, Target
 from gateway.rules.media import ANY, Form
+from gateway.rules.rendering import LARGEST_SIDE, Rendering
 from gateway.rules.retrieval import Fetch
 
 MAX_OBJECT_BYTES = 256 << 20
 """The largest object that is fetched to be drawn here."""
-_LARGEST_SIDE = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,35 +39,6 @@ class Picture:
     def etag(self) -> str:
         """A strong ETag (RFC 9110 §8.8.3)."""
         return f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendering:
-    """What a rendered resource is asked for (PS3.18 §8.3.5); None: as large as the source."""
-
-    media_type: str
-    viewport: tuple[int, int] | None = None
-    window: tuple[float, float] | None = None
-    quality: int = 85
-
-    @classmethod
-    def asked(cls, parameters: Mapping[str, str], media_type: str) -> Rendering:
-        """From checked WADO-RS parameters; BadRequest naming what is not offered."""
-        for name in ("annotation", "iccprofile"):
-            if parameters.get(name, "no") != "no":
-                raise BadRequest(f"{name} is not offered", parameter=name)
-        size = parameters["viewport"].split(",") if "viewport" in parameters else []
-        if any(size[2:]):
-            raise BadRequest("viewport: a source region is not offered", parameter="viewport")
-        window = parameters["window"].split(",") if "window" in parameters else []
-        if window and window[2].lower() != "linear":
-            raise BadRequest(f"window: {window[2]} is not offered", parameter="window")
-        return cls(
-            media_type=media_type,
-            viewport=(int(size[0]), int(size[1])) if size else None,
-            window=(float(window[0]), float(window[1])) if window else None,
-            quality=int(parameters.get("quality", "85")),
-        )
 
 
 class Pictures:
@@ -117,7 +87,7 @@ class Pictures:
         shown = await self._catalog.shown(consumer, target)
         if shown.fetch is None:
             raise NotFound("nothing to render")
-        width, height = rendering.viewport or (_LARGEST_SIDE, _LARGEST_SIDE)
+        width, height = rendering.viewport or (LARGEST_SIDE, LARGEST_SIDE)
         request = PictureRequest(
             frame=shown.target.frames[0] if shown.target.frames else None,
             width=width,

@@ -160,7 +160,6 @@ async def test_a_transfer_that_never_ends_is_cut_when_the_time_is_up(
         one.kill()
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="workers are found in /proc")
 async def test_workers_share_the_port_and_finish_what_they_do(
     two_workers: Gateway, fault_archive: FaultArchive
 ) -> None:
@@ -192,7 +191,6 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="workers are found in /proc")
 async def test_a_worker_that_dies_ends_the_gateway_with_an_error(two_workers: Gateway) -> None:
     os.kill(workers_of(two_workers)[0], signal.SIGKILL)
     assert await exit_code(two_workers) == 1

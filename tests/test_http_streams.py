@@ -256,7 +256,6 @@ async def gateway(fault_archive: FaultArchive, tmp_path: Path) -> AsyncIterator[
     one.kill()
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 async def test_200_mib_pass_in_constant_memory(
     gateway: Gateway, fault_archive: FaultArchive
 ) -> None:

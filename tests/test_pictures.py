@@ -8,9 +8,10 @@ import io
 import pytest
 from PIL import Image
 
-from gateway.errors import BadRequest, NotAcceptable, NotFound
+from gateway.errors import NotAcceptable, NotFound
 from gateway.model import Target
-from gateway.pictures import Picture, Rendering
+from gateway.pictures import Picture
+from gateway.rules.rendering import Rendering
 from tests.assembled import ANYONE, Assembled, over
 from tests.doubles import Held
 from tests.fault_archive import Answer, multipart_answer
@@ -159,28 +160,6 @@ async def test_what_is_no_image_is_not_rendered() -> None:
     async with over([ONE]) as assembled:
         with pytest.raises(NotAcceptable):
             await assembled.pictures.rendered(ANYONE, TARGET, Rendering(media_type="image/png"))
-
-
-@pytest.mark.parametrize(
-    ("parameters", "named"),
-    [
-        ({"viewport": "10,10,0,0,5,5"}, "viewport"),
-        ({"window": "10,20,sigmoid"}, "window"),
-        ({"annotation": "patient"}, "annotation"),
-        ({"iccprofile": "yes"}, "iccprofile"),
-    ],
-)
-def test_what_is_not_offered_is_refused_by_name(parameters: dict[str, str], named: str) -> None:
-    with pytest.raises(BadRequest) as raised:
-        Rendering.asked(parameters, "image/png")
-    assert raised.value.parameter == named
-
-
-def test_rendering_parameters_are_understood() -> None:
-    given = {"viewport": "10,20", "window": "-5.5,100,LINEAR", "quality": "60", "iccprofile": "no"}
-    assert Rendering.asked(given, "image/jpeg") == Rendering(
-        media_type="image/jpeg", viewport=(10, 20), window=(-5.5, 100.0), quality=60
-    )
 
 
 def test_the_same_bytes_have_the_same_tag() -> None:

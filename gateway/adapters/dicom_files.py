@@ -93,11 +93,6 @@ class Opened:
         """The byte order of numbers."""
         return self.transfer_syntax != BIG_ENDIAN
 
-    @property
-    def is_native(self) -> bool:
-        """Whether pixel data are not compressed."""
-        return self.transfer_syntax in NATIVE
-
 
 def hush() -> None:
     """Keep pydicom from writing values of patients to the log and to standard error."""

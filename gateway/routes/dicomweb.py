@@ -14,14 +14,13 @@ from gateway.http_server import (
     CONSUMER,
     PICTURES,
     SETTINGS,
-    not_modified,
+    picture_response,
     target_in,
     warnings_of,
 )
 from gateway.http_streams import compress, stream_json_array, stream_parts
 from gateway.model import ConnectionType, Found, Level, Part, Target
-from gateway.pictures import Rendering
-from gateway.rules import attributes, media, qido, qido_rows, urls
+from gateway.rules import attributes, media, qido, qido_rows, rendering, urls
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.media import MediaRange
@@ -157,7 +156,7 @@ async def retrieve_thumbnail(request: web.Request) -> web.StreamResponse:
     width, height = (int(n) for n in pairs.get("viewport", "256,256").split(","))
     kind = media.image_type(_accepted(request))
     picture = await request.app[PICTURES].thumbnail(request[CONSUMER], target, width, height, kind)
-    return _picture(request, picture.body, picture.media_type, picture.etag)
+    return picture_response(request, picture)
 
 
 async def retrieve_rendered(request: web.Request) -> web.StreamResponse:
@@ -168,17 +167,9 @@ async def retrieve_rendered(request: web.Request) -> web.StreamResponse:
     """
     target = target_in(request)
     kind = media.image_type(_accepted(request))
-    rendering = Rendering.asked(dict(_checked(request, Resource.RENDERED)), kind)
-    picture = await request.app[PICTURES].rendered(request[CONSUMER], target, rendering)
-    return _picture(request, picture.body, picture.media_type, picture.etag)
-
-
-def _picture(request: web.Request, body: bytes, media_type: str, etag: str) -> web.Response:
-    """A picture, or 304 where the caller has it already."""
-    headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": "private, max-age=300"}
-    if not_modified(request, etag):
-        return web.Response(status=304, headers=headers)
-    return web.Response(body=body, headers=headers | {"Content-Type": media_type})
+    wanted = rendering.by_wado_rs(dict(_checked(request, Resource.RENDERED)), kind)
+    picture = await request.app[PICTURES].rendered(request[CONSUMER], target, wanted)
+    return picture_response(request, picture)
 
 
 def _accepted(request: web.Request) -> tuple[MediaRange, ...]:

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from aiohttp import web
 
 from gateway.errors import BadRequest
-from gateway.http_server import CATALOG, CONSUMER, PICTURES, not_modified
+from gateway.http_server import CATALOG, CONSUMER, PICTURES, picture_response
 from gateway.http_streams import stream_parts
 from gateway.model import ConnectionType, Target
-from gateway.pictures import Rendering
 from gateway.rules import dicom_json as dj
-from gateway.rules import media
+from gateway.rules import media, rendering
 from gateway.rules.url_parameters import Resource, checked
 
 _NAMED = ("requestType", "studyUID", "seriesUID", "objectUID")
 _AS_STORED = ("transferSyntax", media.ANY)
 """Not in PS3.18, but what viewers send who take any; it says what is the default here."""
-_NOT_OFFERED = (
-    "anonymize",
-    "annotation",
-    "imageAnnotation",
-    "region",
-    "presentationSeriesUID",
-    "presentationUID",
-)
 
 
 def routes() -> list[web.RouteDef]:
@@ -44,13 +33,12 @@ async def retrieve_object(request: web.Request) -> web.StreamResponse:
     kinds = media.accepted((request.query.get("contentType", ""),))
     if any(k.type == media.DICOM for k in kinds):
         checked(ConnectionType.WADO_URI, Resource.DICOM, pairs)
-        _offered(dict(pairs))
+        rendering.check_offered(dict(pairs))
         syntax = request.query.get("transferSyntax", media.ANY)
         form = media.Form(is_multipart=False, types=(media.DICOM,), transfer_syntaxes=(syntax,))
         async with request.app[CATALOG].retrieve(request[CONSUMER], target, form) as retrieved:
             return await stream_parts(request, retrieved.parts, form)
     parameters = dict(checked(ConnectionType.WADO_URI, Resource.RENDERED, pairs))
-    _offered(parameters)
     if "frameNumber" in parameters:
         target = Target(
             study_uid=target.study_uid,
@@ -58,12 +46,9 @@ async def retrieve_object(request: web.Request) -> web.StreamResponse:
             instance_uid=target.instance_uid,
             frames=(int(parameters["frameNumber"]),),
         )
-    rendering = _rendering(parameters, media.image_type(kinds))
-    picture = await request.app[PICTURES].rendered(request[CONSUMER], target, rendering)
-    headers = {"ETag": picture.etag, "Cache-Control": "private, max-age=300"}
-    if not_modified(request, picture.etag):
-        return web.Response(status=304, headers=headers)
-    return web.Response(body=picture.body, headers=headers | {"Content-Type": picture.media_type})
+    wanted = rendering.by_wado_uri(parameters, media.image_type(kinds))
+    picture = await request.app[PICTURES].rendered(request[CONSUMER], target, wanted)
+    return picture_response(request, picture)
 
 
 def _target(request: web.Request) -> Target:
@@ -80,24 +65,4 @@ def _target(request: web.Request) -> Target:
         study_uid=dj.uid(query["studyUID"], "studyUID"),
         series_uid=dj.uid(query["seriesUID"], "seriesUID"),
         instance_uid=dj.uid(query["objectUID"], "objectUID"),
-    )
-
-
-def _offered(parameters: Mapping[str, str]) -> None:
-    """BadRequest naming a parameter that the gateway does not carry out."""
-    for name in _NOT_OFFERED:
-        if name in parameters:
-            raise BadRequest(f"{name} is not offered", parameter=name)
-
-
-def _rendering(parameters: Mapping[str, str], media_type: str) -> Rendering:
-    """The rendering that checked WADO-URI parameters ask for."""
-    center, width = parameters.get("windowCenter"), parameters.get("windowWidth")
-    columns, rows = parameters.get("columns"), parameters.get("rows")
-    largest = "65535"
-    return Rendering(
-        media_type=media_type,
-        viewport=(int(columns or largest), int(rows or largest)) if columns or rows else None,
-        window=(float(center), float(width)) if center and width else None,
-        quality=int(parameters.get("imageQuality", "85")),
     )
