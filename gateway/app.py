@@ -35,6 +35,7 @@ from gateway.http_server import (
     CATALOG,
     DRAINING,
     MAX_BODY_BYTES,
+    PATIENT_IDS,
     PICTURES,
     SETTINGS,
     TELEMETRY,
@@ -43,7 +44,17 @@ from gateway.http_server import (
 )
 from gateway.model import Origin
 from gateway.pictures import Pictures
-from gateway.routes import console, dicomweb, fhir, launch, resolve, status, wado_uri
+from gateway.routes import (
+    console,
+    dicomweb,
+    fhir,
+    fhir_patients,
+    launch,
+    resolve,
+    status,
+    wado_uri,
+)
+from gateway.rules import patient_ids
 
 _KEEP_ALIVE_SECONDS = 30
 _MAX_LINE_BYTES = 32768
@@ -57,11 +68,13 @@ def build_app(settings: Settings) -> web.Application:
     """The gateway for `settings`, ready to be served."""
     app = web.Application(middlewares=[around], client_max_size=MAX_BODY_BYTES)
     app[SETTINGS] = settings
+    app[PATIENT_IDS] = patient_ids.of(settings)
     app[TELEMETRY] = Telemetry()
     app[DRAINING] = asyncio.Event()
     app.cleanup_ctx.append(_opened)
     app.on_response_prepare.append(common_headers)
-    for surface in (dicomweb, wado_uri, fhir, launch, resolve, status, console):
+    surfaces = (dicomweb, wado_uri, fhir, fhir_patients, launch, resolve, status, console)
+    for surface in surfaces:
         app.add_routes(surface.routes())
     return app
 

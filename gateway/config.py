@@ -22,6 +22,7 @@ from pydantic import (
 from uritemplate import URITemplate
 
 ARCHIVE_ID = re.compile(r"[a-z0-9-]{1,40}")
+FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 GATEWAY_ID = "gateway"
 VIEWER_VARIABLES = ("study_uid", "study_uids", "accession", "patient_id", "dicom_web")
 """What a viewer's template may be filled in with."""
@@ -79,6 +80,13 @@ def _archive_id(value: str) -> str:
         raise ValueError("an archive's id is made of a-z, 0-9 and -, at most 40 of them")
     if value == GATEWAY_ID:
         raise ValueError("`gateway` is the id of the gateway's own endpoints")
+    return value
+
+
+def _fhir_id(value: str) -> str:
+    """`value`; ValueError unless it can be the id of a FHIR resource, and stand in a path."""
+    if not FHIR_ID.fullmatch(value) or value in {".", ".."}:
+        raise ValueError("an id is made of A-Z, a-z, 0-9, - and ., at most 64 of them")
     return value
 
 
@@ -239,6 +247,24 @@ class FhirServer(Section):
     """What is read from it."""
 
 
+class ListedPatient(Section):
+    """A patient by identifier, as ImagingStudy.subject writes it."""
+
+    system: Annotated[str, Field(pattern=r"^\S+$")] | None = None
+    """System of the Patient ID; null: it has none, nor an issuer."""
+    value: Annotated[str, Field(pattern=r"^[^\\\x00-\x1f\x7f]{1,256}$")]
+    """The Patient ID."""
+
+
+class FhirPatients(Section):
+    """Which patients are Patient resources, and by which ids."""
+
+    by: Literal["identity", "listed", "none"] = "identity"
+    """`identity`: the Patient ID is the id; `listed`: those of `listed`; `none`: no patients."""
+    listed: dict[Annotated[str, AfterValidator(_fhir_id)], ListedPatient] = {}
+    """The patients by id, with `by: listed`. Others are told by identifier and name alone."""
+
+
 class Fhir(Section):
     """The FHIR facade."""
 
@@ -264,6 +290,8 @@ class Fhir(Section):
     """Writes Accession Numbers among `ImagingStudy.identifier`, besides `basedOn`."""
     patient_identifier_type: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,10}$")] | None = None
     """Code of v2-0203 for the type of Patient IDs, such as MR; null: DICOM does not say it."""
+    patients: FhirPatients = FhirPatients()
+    """Which patients are Patient resources. Ids by identity put Patient IDs into addresses."""
 
 
 class TemplateViewer(Section):

@@ -31,9 +31,11 @@ from gateway.errors import BadRequest, GatewayError, NotFound, PayloadTooLarge
 from gateway.model import Consumer, Target
 from gateway.pictures import Picture, Pictures
 from gateway.rules import dicom_json as dj
+from gateway.rules.patient_ids import PatientIds
 
 CATALOG = web.AppKey("catalog", Catalog)
 SETTINGS = web.AppKey("settings", Settings)
+PATIENT_IDS: web.AppKey[PatientIds] = web.AppKey("patient_ids", PatientIds)
 PICTURES = web.AppKey("pictures", Pictures)
 TELEMETRY = web.AppKey("telemetry", Telemetry)
 DRAINING = web.AppKey("draining", asyncio.Event)

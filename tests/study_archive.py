@@ -65,8 +65,10 @@ class StudyArchive:
         )
         self._studies = {s.uid: s for s in studies if any(id in one.archives for one in s.series)}
         self.asked_for_instances = 0
+        self.searches = 0
 
     async def search(self, query: Query, wanted: int | None = None) -> Found[Dataset]:
+        self.searches += 1
         rows = [r for r in self._rows(query) if matching.matches(query, r)]
         has_more = wanted is not None and len(rows) > wanted
         return Found(items=tuple(rows[:wanted] if has_more else rows), has_more=has_more)

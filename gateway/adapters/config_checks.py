@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from gateway.adapters.config_mistakes import similar
 from gateway.adapters.config_yaml import Path, Tree
-from gateway.config import DicomwebArchive, FolderArchive, Settings, is_loopback
+from gateway.config import DicomwebArchive, FolderArchive, ListedPatient, Settings, is_loopback
 
 Finding = tuple[Path, str, str]
 """Path, message and remedy."""
@@ -106,6 +106,16 @@ def _unknown_hide_keys(settings: Settings) -> Iterator[Finding]:
                 yield path, "an empty rule would hide everything", "Say what it hides."
 
 
+def _patients_listed_twice(settings: Settings) -> Iterator[Finding]:
+    seen: dict[ListedPatient, str] = {}
+    for key, patient in settings.fhir.patients.listed.items():
+        if patient in seen:
+            path: Path = ("fhir", "patients", "listed", key)
+            message = f"the same patient as `{seen[patient]}`"
+            yield path, message, "Give each patient one id."
+        seen.setdefault(patient, key)
+
+
 def _sentinel_service(settings: Settings) -> Iterator[Finding]:
     url = settings.cache.redis_url
     if url is None:
@@ -135,6 +145,10 @@ def _idle_sections(settings: Settings) -> Iterator[Finding]:
             yield path, "has no effect with `auth.mode: open`", remedy
     if settings.fhir.servers:
         yield ("fhir", "servers"), "not used by this version", "Remove it, or leave it for later."
+    patients = settings.fhir.patients
+    if patients.listed and patients.by != "listed":
+        path = ("fhir", "patients", "listed")
+        yield path, f"has no effect with `by: {patients.by}`", "Set `by: listed`, or remove it."
 
 
 def _same_addresses(settings: Settings) -> Iterator[Finding]:
@@ -168,6 +182,7 @@ MISTAKES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _access_control,
     _unknown_policies,
     _unknown_hide_keys,
+    _patients_listed_twice,
     _sentinel_service,
 )
 WARNINGS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (

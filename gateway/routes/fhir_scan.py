@@ -16,12 +16,12 @@ from gateway.errors import ArchiveError, NotFound, TooCostly, Unavailable
 from gateway.model import Consumer, Found, Level, Study
 from gateway.rules import attributes, fhir_dates, fhir_search, imaging_study_search
 from gateway.rules import dicom_json as dj
+from gateway.rules.fhir_bundle import Missing
 from gateway.rules.fhir_dates import Moment
 from gateway.rules.fhir_elements import Resource
-from gateway.rules.fhir_pages import Position
+from gateway.rules.fhir_pages import Page, Position
 from gateway.rules.fhir_requests import Search
 from gateway.rules.fhir_search import Criterion
-from gateway.rules.imaging_study_chains import searchable
 from gateway.rules.imaging_study_search import Plan
 from gateway.rules.qido import Query
 
@@ -39,6 +39,11 @@ class Progress:
     silent: set[str] = field(default_factory=set)
     is_cut_short: bool = False
 
+    @property
+    def missing(self) -> Missing:
+        """The same, as answers tell it."""
+        return Missing(silent=tuple(sorted(self.silent)), is_cut_short=self.is_cut_short)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
@@ -49,7 +54,10 @@ class Scan:
 
 
 class Scanner:
-    """Finds the studies that meet a search's criteria; `resource` writes one as it is served."""
+    """Finds the studies that meet a search's criteria.
+
+    `resource` gives what the criteria look at: a study as it is served, and its patient.
+    """
 
     def __init__(
         self,
@@ -83,7 +91,7 @@ class Scanner:
             common = [uid for uid in found[0] if all(uid in uids for uids in found[1:])]
             queries = imaging_study_search.bound(queries, common)
         if len(queries) == 1 and not self._search.wanted.sort:
-            return lambda at: self._studies(queries[0], at.offset, at.limit)
+            return lambda at: self.studies(queries[0], at.offset, at.limit)
         candidates = await self._united(queries)
 
         async def take(at: Position) -> Found[Study]:
@@ -99,7 +107,7 @@ class Scanner:
         while True:
             found = await take(at)
             items = found.items[at.skip :]
-            for number, study in enumerate(await self._matching(items), start=1):
+            for number, study in enumerate(await self.matching(items), start=1):
                 if study is not None:
                     matches.append(study)
                 if study is not None and len(matches) == wanted:
@@ -111,8 +119,22 @@ class Scanner:
                 return Scan(matches=matches)
             at = at.following(min(2 * at.limit, LARGEST_SLICE))
             if looked_at >= self._limits.max_candidates:
-                self._cut_short()
+                self.cut_short()
                 return Scan(matches=matches, resume=at)
+
+    async def page(self, take: Take, page: Page) -> tuple[Scan, int | None]:
+        """The matches of a page, and how many there are in all; None: not known."""
+        wanted = self._search.wanted
+        count = wanted.count or 0
+        start = page.start or Position(offset=0, limit=count)
+        found = await self.scan(take, start, count)
+        total = page.matched_before + len(found.matches)
+        if found.resume is None:
+            return found, total
+        if wanted.total != "accurate" or self.progress.is_cut_short:
+            return found, None
+        rest = await self.scan(take, found.resume, None)
+        return found, total + len(rest.matches)
 
     def still_matches(self, study: Study, level: Level) -> bool:
         """Whether a study that is loaded down to `level` meets the criteria that look no deeper.
@@ -121,12 +143,12 @@ class Scanner:
         the whole record may know better.
         """
         is_shared = len(study.archives) > 1
-        return not is_shared or self._meets(study, fhir_search.up_to(self._search.criteria, level))
+        return not is_shared or self.meets(study, fhir_search.up_to(self._search.criteria, level))
 
-    def _meets(self, study: Study, criteria: Sequence[Criterion]) -> bool:
+    def meets(self, study: Study, criteria: Sequence[Criterion]) -> bool:
+        """Whether what there is of a study meets criteria."""
         zone = fhir_dates.offset_minutes(study.utc_offset) or 0
-        resource = searchable(self._resource(study), study.patient)
-        return fhir_search.meets(resource, criteria, zone, self._now)
+        return fhir_search.meets(self._resource(study), criteria, zone, self._now)
 
     async def loaded(self, studies: Sequence[Study], level: Level) -> list[Study | None]:
         """The studies down to `level`; None for those that are gone, or whose archive is silent."""
@@ -134,7 +156,8 @@ class Scanner:
             running = [tasks.create_task(self._loaded(study, level)) for study in studies]
         return [task.result() for task in running]
 
-    async def _studies(self, query: Query, offset: int, limit: int) -> Found[Study]:
+    async def studies(self, query: Query, offset: int, limit: int) -> Found[Study]:
+        """A slice of the studies that a query finds."""
         asked = replace(query, include=attributes.STUDY_FIELDS, offset=offset, limit=limit)
         found = await self._catalog.studies(self._consumer, asked)
         self.progress.silent.update(found.silent)
@@ -145,13 +168,13 @@ class Scanner:
         most = self._limits.max_candidates
         by_uid: dict[str, Study] = {}
         for query in queries:
-            found = await self._studies(query, 0, most)
+            found = await self.studies(query, 0, most)
             for study in found.items:
                 by_uid.setdefault(study.uid, study)
             if found.has_more:
-                self._cut_short()
+                self.cut_short()
         if len(by_uid) > most:
-            self._cut_short()
+            self.cut_short()
         return tuple(by_uid.values())[:most]
 
     async def _probed(self, probe: Sequence[Query]) -> list[str] | None:
@@ -169,21 +192,21 @@ class Scanner:
             uids |= {u: None for r in found.items if (u := dj.text(r, dj.STUDY_INSTANCE_UID))}
         return list(uids)
 
-    def _cut_short(self) -> None:
+    def cut_short(self) -> None:
         """Notes that there is more than may be looked at; TooCostly when handling is strict."""
         if self._search.is_strict:
             raise TooCostly("too many studies would have to be looked at: narrow the search")
         self.progress.is_cut_short = True
 
-    async def _matching(self, candidates: Sequence[Study]) -> list[Study | None]:
+    async def matching(self, candidates: Sequence[Study]) -> list[Study | None]:
         """The candidates in their order, None for those that do not match after all."""
         criteria = self._search.criteria
         level = fhir_search.level(criteria)
         if level is Level.STUDY:
-            return [s if self._meets(s, criteria) else None for s in candidates]
+            return [s if self.meets(s, criteria) else None for s in candidates]
         loaded = await self.loaded(candidates, level)
         pairs = zip(candidates, loaded, strict=True)
-        return [c if one is not None and self._meets(one, criteria) else None for c, one in pairs]
+        return [c if one is not None and self.meets(one, criteria) else None for c, one in pairs]
 
     async def _loaded(self, study: Study, level: Level) -> Study | None:
         async with self._gate:

@@ -9,48 +9,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.catalog import Catalog
-from gateway.config import Settings
-from gateway.errors import Unavailable
-from gateway.model import Consumer, Endpoint, Level, Study
+from gateway.model import Endpoint, Level, Study
+from gateway.routes.fhir_resources import Resources
 from gateway.routes.fhir_scan import Scan, Scanner, Take, beginning
+from gateway.routes.fhir_subjects import Subjects
 from gateway.rules import (
     endpoints,
     fhir_bundle,
     fhir_pages,
-    fhir_subsets,
     imaging_study_search,
     imaging_study_sort,
 )
-from gateway.rules.endpoints import Carried
+from gateway.rules.fhir_bundle import Turned
 from gateway.rules.fhir_dates import Moment
 from gateway.rules.fhir_elements import Resource
 from gateway.rules.fhir_pages import Page, Position
 from gateway.rules.fhir_requests import Search
-from gateway.rules.fhir_results import Wanted
-from gateway.rules.fhir_versions import Version
-from gateway.rules.imaging_study import imaging_study, oddities
+from gateway.rules.imaging_study import oddities
+from gateway.rules.imaging_study_chains import searchable
 from gateway.rules.imaging_study_keys import Options
 
 
 class ImagingStudySearch:
-    """One search by one consumer in one version; `base` is that version's base address."""
+    """One search for one consumer in one version; `base` is that version's base address.
+
+    `within`: the path of the compartment that is searched, with a slash at its end.
+    """
 
     def __init__(
         self,
         *,
         catalog: Catalog,
-        settings: Settings,
-        consumer: Consumer,
-        version: Version,
+        resources: Resources,
         base: str,
         search: Search,
         now: Moment,
+        within: str = "",
     ) -> None:
+        settings, consumer = resources.settings, resources.consumer
         self._settings = settings
-        self._consumer = consumer
-        self._version = version
-        self._base = f"{base}/ImagingStudy"
-        self._endpoint_base = f"{base}/Endpoint"
+        self._resources = resources
+        self._base = base
+        self._searched = f"{base}/{within}ImagingStudy"
         self._search = search
         self._wanted = search.wanted
         self._count = search.wanted.count or 0
@@ -61,8 +61,9 @@ class ImagingStudySearch:
             consumer=consumer,
             search=search,
             now=now,
-            resource=self._resource,
+            resource=self._searchable,
         )
+        self._subjects = Subjects(catalog, resources)
 
     async def bundle(self) -> Resource:
         """The searchset that answers the search. TooCostly; Unavailable: all archives silent."""
@@ -72,13 +73,21 @@ class ImagingStudySearch:
         take = await self._scanner.candidates(plan)
         if self._wanted.only_total:
             count = len((await self._scanner.scan(take, beginning(), None)).matches)
-            return self._written(Scan(matches=()), [], page, seal, count)
+            return self._written([], [], Turned(page=page, seal=seal, matched=0, total=count))
         found, total = await self._page(take, page)
         level = self._wanted.level
         loaded = await self._scanner.loaded(found.matches, level)
         studies = [s for s in loaded if s is not None and self._scanner.still_matches(s, level)]
+        included = [*self._endpoints(studies), *await self._patients(studies)]
         is_counted = len(studies) == len(found.matches)
-        return self._written(found, studies, page, seal, total if is_counted else None)
+        turned = Turned(
+            page=page,
+            seal=seal,
+            matched=len(found.matches),
+            resume=found.resume,
+            total=total if is_counted else None,
+        )
+        return self._written(studies, included, turned)
 
     def _options(self) -> Options:
         """What the configuration says of archives and resources, as far as searches use it."""
@@ -87,31 +96,25 @@ class ImagingStudySearch:
             series_accessions=fhir.series_accessions,
             accession_as_identifier=fhir.accession_as_identifier,
             endpoints=frozenset(e.id for e in endpoints.published(self._settings)),
+            patients=self._resources.patients,
         )
 
     def _seal(self) -> str:
         """What a page token belongs to: this search, in this version, by this consumer."""
-        return repr((self._version.id, self._consumer, self._search.used))
+        resources = self._resources
+        return repr((self._searched, resources.version.id, resources.consumer, self._search.used))
 
     async def _page(self, take: Take, page: Page) -> tuple[Scan, int | None]:
         """The matches of a page, and how many there are in all; None: not known."""
         if self._wanted.sort:
             return await self._sorted_page(take, page)
-        start = page.start or Position(offset=0, limit=self._count)
-        found = await self._scanner.scan(take, start, self._count)
-        total = page.matched_before + len(found.matches)
-        if found.resume is None:
-            return found, total
-        if self._wanted.total != "accurate" or self._scanner.progress.is_cut_short:
-            return found, None
-        rest = await self._scanner.scan(take, found.resume, None)
-        return found, total + len(rest.matches)
+        return await self._scanner.page(take, page)
 
     async def _sorted_page(self, take: Take, page: Page) -> tuple[Scan, int]:
         """A page in the order asked for: of all matches, so all candidates are looked at."""
         everything = (await self._scanner.scan(take, beginning(), None)).matches
         matches = await self._scanner.loaded(everything, Level.SERIES)
-        resources = {s.uid: self._resource(s) for s in matches if s is not None}
+        resources = {s.uid: self._resources.imaging_study(s) for s in matches if s is not None}
         ordered = imaging_study_sort.ordered(list(resources.values()), self._wanted.sort)
         start = page.start.offset if page.start else 0
         by_uid = {s.uid: s for s in everything}
@@ -120,63 +123,46 @@ class ImagingStudySearch:
         resume = end if end.offset < len(ordered) else None
         return Scan(matches=shown, resume=resume), len(ordered)
 
-    def _carried(self, study: Study) -> Carried:
-        of_study, of_series = endpoints.of_gateway(self._settings, study, consumer=self._consumer)
-        return Carried(study=of_study, series=of_series)
-
-    def _resource(self, study: Study) -> Resource:
-        fhir = self._settings.fhir
-        return imaging_study(study, self._version.shape, self._carried(study), fhir)
+    def _searchable(self, study: Study) -> Resource:
+        return searchable(self._resources.imaging_study(study), study.patient)
 
     def _written(
-        self,
-        found: Scan,
-        studies: Sequence[Study],
-        page: Page,
-        seal: str,
-        total: int | None,
+        self, studies: Sequence[Study], included: Sequence[Resource], turned: Turned
     ) -> Resource:
         """The Bundle: matches, what they include, what went wrong, and the links to other pages."""
-        silent, is_cut_short = (
-            sorted(self._scanner.progress.silent),
-            self._scanner.progress.is_cut_short,
+        served = (
+            self._resources.served(self._resources.imaging_study(s), self._wanted) for s in studies
         )
-        if silent and self._search.is_strict:
-            raise Unavailable(f"no answer from archive {', '.join(silent)}", archives=tuple(silent))
-        resources = (self._served(study) for study in studies)
-        entries = [fhir_bundle.entry(one, self._base, "match") for one in resources]
-        included = [
-            fhir_bundle.entry(self._whole(one), self._endpoint_base, "include")
-            for one in self._included(studies)
-        ]
-        issues = [
-            *fhir_bundle.ignored(self._search),
-            *fhir_bundle.incomplete(silent, is_cut_short=is_cut_short),
-            *fhir_bundle.oddities((s.uid, oddities(s)) for s in studies),
-        ]
-        is_exact = not silent and not is_cut_short and self._wanted.total != "none"
-        following = page.next(found.resume, len(found.matches)) if found.resume else None
-        return fhir_bundle.searchset(
-            [*entries, *included, *fhir_bundle.outcome(issues)],
-            fhir_bundle.links(self._base, self._search, seal, page, following),
-            total if is_exact else None,
+        entries = [fhir_bundle.entry(r, f"{self._base}/ImagingStudy", "match") for r in served]
+        odd = fhir_bundle.oddities((s.uid, oddities(s)) for s in studies)
+        missing = self._scanner.progress.missing
+        return fhir_bundle.one_page(
+            [*entries, *included], odd, self._search, self._searched, turned, missing
         )
 
-    def _served(self, study: Study) -> Resource:
-        return fhir_subsets.served(self._resource(study), self._wanted, self._version.number)
-
-    def _whole(self, endpoint: Endpoint) -> Resource:
-        """An Endpoint as a read gives it."""
-        resource = self._version.endpoint(endpoint)
-        return fhir_subsets.served(resource, Wanted(), self._version.number)
-
-    def _included(self, studies: Sequence[Study]) -> list[Endpoint]:
-        """The Endpoints that the page's studies and series refer to, each once."""
+    def _endpoints(self, studies: Sequence[Study]) -> list[Resource]:
+        """Entries of the Endpoints that the page's studies and series refer to, each once."""
         if "ImagingStudy:endpoint" not in self._wanted.includes:
             return []
         by_id: dict[str, Endpoint] = {}
-        for carried in map(self._carried, studies):
+        for carried in map(self._resources.carried, studies):
             of_series = (e for found in carried.series.values() for e in found)
             for endpoint in (*carried.study, *of_series):
                 by_id.setdefault(endpoint.id, endpoint)
-        return list(by_id.values())
+        written = map(self._resources.endpoint, by_id.values())
+        return [self._included(one) for one in written]
+
+    async def _patients(self, studies: Sequence[Study]) -> list[Resource]:
+        """Entries of the Patients that the page's studies are about, each once."""
+        if not self._wanted.includes & {"ImagingStudy:patient", "ImagingStudy:subject"}:
+            return []
+        ids = [found for s in studies if (found := self._resources.patient_id(s)) is not None]
+        telling = await self._subjects.all_telling(ids)
+        self._scanner.progress.silent |= self._subjects.silent
+        written = map(self._resources.patient, telling.values())
+        return [self._included(one) for one in written if one is not None]
+
+    def _included(self, resource: Resource) -> Resource:
+        """An entry of a resource that is included, as a read gives it."""
+        base = f"{self._base}/{resource['resourceType']}"
+        return fhir_bundle.entry(self._resources.served(resource), base, "include")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
+from gateway.errors import Unavailable
 from gateway.rules import fhir_pages, fhir_subsets
 from gateway.rules.fhir_elements import Resource, members
-from gateway.rules.fhir_pages import Page
+from gateway.rules.fhir_pages import Page, Position
 from gateway.rules.fhir_requests import Search
 
 
@@ -33,6 +35,58 @@ def whole(resources: Sequence[Resource], search: Search, base: str, fhir_version
     entries = [] if search.wanted.only_total else matches
     relations = {"self": url(base, search.used)}
     return searchset([*entries, *outcome(ignored(search))], relations, len(matches))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turned:
+    """A page that was turned to: which, of the search that `seal` names, with so many matches.
+
+    `resume` is where the next one starts, None: nowhere; `total` None: not known.
+    """
+
+    page: Page
+    seal: str
+    matched: int
+    resume: Position | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """What is missing from a page: what silent archives hold, and what was not looked at."""
+
+    silent: tuple[str, ...] = ()
+    is_cut_short: bool = False
+
+
+def one_page(
+    entries: Sequence[Resource],
+    issues: Iterable[Resource],
+    search: Search,
+    base: str,
+    turned: Turned,
+    missing: Missing,
+) -> Resource:
+    """The searchset of one page, with what went otherwise than asked and links to other pages.
+
+    Unavailable where archives are silent and handling is strict.
+    """
+    if missing.silent and search.is_strict:
+        named = ", ".join(missing.silent)
+        raise Unavailable(f"no answer from archive {named}", archives=missing.silent)
+    said = [
+        *ignored(search),
+        *incomplete(missing.silent, is_cut_short=missing.is_cut_short),
+        *issues,
+    ]
+    is_exact = missing == Missing() and search.wanted.total != "none"
+    resume = turned.resume
+    following = turned.page.next(resume, turned.matched) if resume else None
+    return searchset(
+        [*entries, *outcome(said)],
+        links(base, search, turned.seal, turned.page, following),
+        turned.total if is_exact else None,
+    )
 
 
 def entry(resource: Resource, base: str, mode: str) -> Resource:
@@ -69,6 +123,13 @@ def incomplete(silent: Iterable[str], *, is_cut_short: bool) -> list[Resource]:
         text = "not all studies that might match were looked at: narrow the search"
         issues.append(_issue("warning", "too-costly", text))
     return issues
+
+
+def not_included(left_out: int) -> list[Resource]:
+    """An issue for included resources that are left out; none where there are none."""
+    if not left_out:
+        return []
+    return [_issue("warning", "too-costly", f"{left_out} studies were too many to include")]
 
 
 def oddities(found: Iterable[tuple[str, Iterable[str]]]) -> list[Resource]:

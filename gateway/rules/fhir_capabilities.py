@@ -5,23 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway import __version__
-from gateway.rules import fhir_endpoint, imaging_study_parameters
+from gateway.rules import fhir_endpoint, fhir_patient, imaging_study_parameters
 from gateway.rules.fhir_elements import Resource, members
-from gateway.rules.fhir_results import ENDPOINTS, IMAGING_STUDIES, Offered
+from gateway.rules.fhir_results import (
+    ENDPOINTS,
+    IMAGING_STUDIES,
+    IMAGING_STUDIES_ALONE,
+    PATIENTS,
+    Offered,
+)
 from gateway.rules.fhir_search import Parameter
 from gateway.rules.fhir_versions import MEDIA_TYPE, Version
 
 NAME = "DICOMweb gateway"
 
 
-RESOURCES: tuple[tuple[str, Sequence[Parameter], Offered], ...] = (
-    ("ImagingStudy", imaging_study_parameters.PARAMETERS, IMAGING_STUDIES),
+Served = tuple[str, Sequence[Parameter], Offered]
+"""A type that is served, what it can be searched by, and what of the result."""
+ALONE: tuple[Served, ...] = (
+    ("ImagingStudy", imaging_study_parameters.PARAMETERS, IMAGING_STUDIES_ALONE),
     ("Endpoint", fhir_endpoint.PARAMETERS, ENDPOINTS),
 )
-"""The types that are served, what each can be searched by, and what of the result."""
+"""What is served where no patient is a resource."""
+WITH_PATIENTS: tuple[Served, ...] = (
+    ("ImagingStudy", imaging_study_parameters.PARAMETERS, IMAGING_STUDIES),
+    ("Endpoint", fhir_endpoint.PARAMETERS, ENDPOINTS),
+    ("Patient", fhir_patient.PARAMETERS, PATIENTS),
+)
+_COMPARTMENT = "http://hl7.org/fhir/CompartmentDefinition/patient"
 
 
-def capability_statement(version: Version, base: str, date: str) -> Resource:
+def capability_statement(
+    version: Version, base: str, date: str, *, has_patients: bool = True
+) -> Resource:
     """What is served below `base` in `version`; `date` (FHIR dateTime): when that last changed."""
     return {
         "resourceType": "CapabilityStatement",
@@ -35,13 +51,17 @@ def capability_statement(version: Version, base: str, date: str) -> Resource:
         },
         "fhirVersion": version.release,
         "format": ["json", MEDIA_TYPE],
-        "rest": [
-            {
-                "mode": "server",
-                "resource": [_resource(version, *one) for one in RESOURCES],
-            }
-        ],
+        "rest": [_rest(version, has_patients=has_patients)],
     }
+
+
+def _rest(version: Version, *, has_patients: bool) -> Resource:
+    served = WITH_PATIENTS if has_patients else ALONE
+    return members(
+        mode="server",
+        resource=[_resource(version, *one) for one in served],
+        compartment=[_COMPARTMENT] if has_patients else [],
+    )
 
 
 def _resource(
@@ -54,6 +74,7 @@ def _resource(
         readHistory=False,
         conditionalRead="not-match",
         searchInclude=sorted(offered.includes),
+        searchRevInclude=sorted(offered.reverse_includes),
         searchParam=[
             _parameter(version, one) for one in parameters if one.name not in version.absent
         ],

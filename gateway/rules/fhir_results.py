@@ -20,6 +20,7 @@ MANDATORY = {
     "Endpoint": frozenset(
         {"resourceType", "id", "meta", "status", "connectionType", "payloadType", "address"}
     ),
+    "Patient": frozenset({"resourceType", "id", "meta"}),
 }
 """Elements that every subset of a resource keeps: identity, and what must be there."""
 
@@ -50,6 +51,23 @@ _OF_ANY_RESOURCE = frozenset({"contained", "text", "extension", "implicitRules",
 _NEVER_KNOWN = frozenset(
     {"note", "partOf", "procedureReference", "reasonReference", "modifierExtension"}
 )
+_NEVER_KNOWN_OF_PATIENTS = frozenset(
+    {
+        "active",
+        "telecom",
+        "deceased",
+        "address",
+        "maritalStatus",
+        "multipleBirth",
+        "photo",
+        "contact",
+        "communication",
+        "generalPractitioner",
+        "managingOrganization",
+        "link",
+        "modifierExtension",
+    }
+)
 _NARROWING = frozenset({"_has", "_contained", "_containedType"})
 _UNSUPPORTED = frozenset({"_filter", "_query", "_list", "_lastUpdated"})
 
@@ -70,6 +88,7 @@ class Wanted:
     summary: str = "false"
     elements: frozenset[str] = frozenset()
     includes: frozenset[str] = frozenset()
+    reverse_includes: frozenset[str] = frozenset()
     sort: tuple[Sort, ...] = ()
     total: str | None = None
     page: str | None = None
@@ -94,7 +113,7 @@ class Wanted:
 class Offered:
     """What can be asked of the result of searches for one resource type.
 
-    `includes` bring resources; `empty_includes` and `reverse_includes` are understood and never
+    `includes` and `reverse_includes` bring resources; the `empty_` ones are understood and never
     find one: the references are logical or contained, and nothing here refers to a study.
     """
 
@@ -103,19 +122,34 @@ class Offered:
     elements: frozenset[str]
     empty_includes: frozenset[str] = frozenset()
     reverse_includes: frozenset[str] = frozenset()
+    empty_reverse_includes: frozenset[str] = frozenset()
 
 
 _REFERENCES = ("basedon", "based-on", "encounter", "interpreter", "performer", "referrer")
+_TO_PATIENT = frozenset({"ImagingStudy:patient", "ImagingStudy:subject"})
 IMAGING_STUDIES = Offered(
-    includes=frozenset({"ImagingStudy:endpoint"}),
-    empty_includes=frozenset(
-        f"ImagingStudy:{name}" for name in (*_REFERENCES, "patient", "subject")
-    ),
-    reverse_includes=frozenset(
+    includes=frozenset({"ImagingStudy:endpoint"}) | _TO_PATIENT,
+    empty_includes=frozenset(f"ImagingStudy:{name}" for name in _REFERENCES),
+    empty_reverse_includes=frozenset(
         {"DiagnosticReport:study", "ImagingSelection:derived-from", "Provenance:target"}
     ),
     sorts=frozenset({"_id", "identifier", "modality", "started"}),
     elements=ELEMENTS | MANDATORY["ImagingStudy"] | _OF_ANY_RESOURCE | _NEVER_KNOWN,
+)
+IMAGING_STUDIES_ALONE = replace(
+    IMAGING_STUDIES,
+    includes=IMAGING_STUDIES.includes - _TO_PATIENT,
+    empty_includes=IMAGING_STUDIES.empty_includes | _TO_PATIENT,
+)
+"""The same where no patient is a resource."""
+PATIENTS = Offered(
+    includes=frozenset(),
+    reverse_includes=_TO_PATIENT,
+    sorts=frozenset(),
+    elements=MANDATORY["Patient"]
+    | _OF_ANY_RESOURCE
+    | {"identifier", "name", "gender", "birthDate"}
+    | _NEVER_KNOWN_OF_PATIENTS,
 )
 ENDPOINTS = Offered(
     includes=frozenset(),
@@ -207,14 +241,19 @@ def _include(wanted: Wanted, name: str, text: str, offered: Offered) -> Wanted |
         raise NotSupported(f"{name}: this modifier is not supported", parameter=name)
     named = ":".join(text.split(":")[:2])
     if plain == "_revinclude":
-        return wanted if text == "*" or named in offered.reverse_includes else None
-    if text == "*":
-        return replace(wanted, includes=wanted.includes | offered.includes)
-    if named in offered.empty_includes:
-        return wanted
-    if named not in offered.includes:
-        return None
-    return replace(wanted, includes=wanted.includes | {named})
+        found = _named(named, offered.reverse_includes, offered.empty_reverse_includes)
+        if found is None:
+            return None
+        return replace(wanted, reverse_includes=wanted.reverse_includes | found)
+    found = _named(named, offered.includes, offered.empty_includes)
+    return None if found is None else replace(wanted, includes=wanted.includes | found)
+
+
+def _named(name: str, bringing: frozenset[str], empty: frozenset[str]) -> frozenset[str] | None:
+    """The includes that bring something under this name; None: it is not known."""
+    if name == "*":
+        return bringing
+    return bringing & {name} if name in bringing | empty else None
 
 
 def _elements(wanted: Wanted, text: str, offered: Offered, *, strict: bool) -> Wanted | None:

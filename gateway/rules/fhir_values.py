@@ -80,16 +80,17 @@ def token(text: str) -> Token | None:
     return Token(system=unescaped(system), code=code or None)
 
 
-def reference(text: str, types: tuple[str, ...], base: str) -> ReferenceValue:
+def reference(text: str, types: tuple[str, ...], base: str) -> ReferenceValue | None:
     """A reference value `id`, `Type/id` or URL; one below `base` (a pattern) is of this server.
 
     `types`: what the parameter can refer to; an id alone is of the one type, if there is one.
+    None: it names another type.
     """
     written = unescaped(text)
     local = re.sub(base, "", written)
     parts = _TYPE_AND_ID.fullmatch(local)
     if parts is not None:
-        return ReferenceValue(type=parts[1], id=parts[2])
+        return ReferenceValue(type=parts[1], id=parts[2]) if parts[1] in types else None
     if "/" in local or ":" in local:
         return ReferenceValue(url=local)
     return ReferenceValue(type=types[0] if len(types) == 1 else None, id=local)
@@ -107,3 +108,25 @@ def identified(identifiers: Iterable[Resource]) -> Iterator[Token]:
     for one in identifiers:
         if "value" in one:
             yield Token(system=one.get("system"), code=one["value"])
+
+
+def name_parts(people: Iterable[Resource], *parts: str) -> Iterator[str]:
+    """Strings of the HumanNames of people; an Organization's name is its only part."""
+    for one in people:
+        written = one.get("name", [])
+        if isinstance(written, str):
+            yield written
+            continue
+        for name in written:
+            for part in parts:
+                found = name.get(part, [])
+                yield from [found] if isinstance(found, str) else found
+
+
+def whole_names(people: Iterable[Resource]) -> Iterator[str]:
+    """Every part of a name, and the name as it is spoken: given names, then the family's."""
+    for one in people:
+        yield from name_parts([one], "text", "family", "given", "prefix", "suffix")
+        if isinstance(one.get("name"), list):
+            for name in one["name"]:
+                yield " ".join([*name.get("given", ()), name.get("family", "")])

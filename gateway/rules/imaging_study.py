@@ -35,21 +35,26 @@ from gateway.rules.fhir_elements import (
 )
 from gateway.rules.fhir_shapes import Scope, Shape, words
 from gateway.rules.imaging_series import endpoint, one_series, practitioner, started
+from gateway.rules.patient_ids import NOBODY, PatientIds
 
 BY_DEFAULT = Fhir()
 """Identifiers as DICOM tells them, and Accession Numbers in basedOn alone."""
 
 
 def imaging_study(
-    study: Study, shape: Shape, endpoints: Carried, options: Fhir = BY_DEFAULT
+    study: Study,
+    shape: Shape,
+    endpoints: Carried,
+    options: Fhir = BY_DEFAULT,
+    patients: PatientIds = NOBODY,
 ) -> Resource:
     """The ImagingStudy of a record as deep as it is loaded: series and instances may be missing.
 
     Without `meta`: who serves the resource knows its version. `options` are those of the
-    configuration that say how identifiers are written.
+    configuration that say how identifiers are written; `patients` are those to refer to.
     """
     study = nameable(study)
-    scope = Scope(subject(study.patient, options.patient_identifier_type))
+    scope = Scope(subject(study.patient, options.patient_identifier_type, patients))
     return members(
         resourceType="ImagingStudy",
         id=study.uid,
@@ -144,11 +149,17 @@ def modality(study: Study, shape: Shape) -> list[Resource]:
     return distinct([shape.coded({"coding": [coding(DCM, one)]}) for one in known])
 
 
-def subject(patient: Patient, identifier_type: str | None = None) -> Resource:
-    """The patient by Patient ID (0010,0020) and name; by name alone; or said to be unknown."""
+def subject(
+    patient: Patient, identifier_type: str | None = None, patients: PatientIds = NOBODY
+) -> Resource:
+    """The patient by Patient ID (0010,0020) and name; by name alone; or said to be unknown.
+
+    With a reference where the patient is a resource.
+    """
     found = identifier(patient.id, identifier_type)
-    known = logical_reference("Patient", found, person_name(patient.name))
-    return known or UNKNOWN
+    known = logical_reference("Patient", found, person_name(patient.name)) or UNKNOWN
+    resource_id = patients.id_of(patient)
+    return known if resource_id is None else {"reference": f"Patient/{resource_id}"} | known
 
 
 def accessions(study: Study) -> list[Resource]:

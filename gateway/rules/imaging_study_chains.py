@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from gateway.model import Level, Patient
 from gateway.rules.fhir_elements import Resource
-from gateway.rules.fhir_patient import ADMINISTRATIVE_GENDER, patient
+from gateway.rules.fhir_patient import DEMOGRAPHICS, patient
 from gateway.rules.fhir_search import Kind, Parameter
-from gateway.rules.fhir_values import Token
+from gateway.rules.fhir_values import whole_names
 from gateway.rules.imaging_study_parameters import performers, references
 
 
@@ -25,28 +25,6 @@ def _contained(resource: Resource, references: Iterable[Resource]) -> Iterator[R
 
 def _patients(resource: Resource) -> list[Resource]:
     return [c for c in resource.get("contained", ()) if c["resourceType"] == "Patient"]
-
-
-def _of_names(people: Iterable[Resource], *parts: str) -> Iterator[str]:
-    """Strings of the HumanNames of people; an Organization's name is its only part."""
-    for one in people:
-        written = one.get("name", [])
-        if isinstance(written, str):
-            yield written
-            continue
-        for name in written:
-            for part in parts:
-                found = name.get(part, [])
-                yield from [found] if isinstance(found, str) else found
-
-
-def _whole_names(people: Iterable[Resource]) -> Iterator[str]:
-    """Every part of a name, and the name as it is spoken: given names, then the family's."""
-    for one in people:
-        yield from _of_names([one], "text", "family", "given", "prefix", "suffix")
-        if isinstance(one.get("name"), list):
-            for name in one["name"]:
-                yield " ".join([*name.get("given", ()), name.get("family", "")])
 
 
 def _performing(resource: Resource, *types: str) -> list[Resource]:
@@ -72,23 +50,14 @@ def _chain(
 
 def _of_patient(name: str) -> tuple[Parameter, ...]:
     """The chains that lead to the patient."""
-    one = ("Patient",)
-    return (
-        _chain(f"{name}.name", lambda r: _whole_names(_patients(r)), targets=one),
-        _chain(f"{name}.family", lambda r: _of_names(_patients(r), "family"), targets=one),
-        _chain(f"{name}.given", lambda r: _of_names(_patients(r), "given"), targets=one),
-        _chain(f"{name}.birthdate", _birth_dates, Kind.DATE, one),
-        _chain(f"{name}.gender", _genders, Kind.TOKEN, one),
+    return tuple(
+        _chain(f"{name}.{one.name}", _found_in_patient(one), one.kind, ("Patient",))
+        for one in DEMOGRAPHICS
     )
 
 
-def _birth_dates(resource: Resource) -> list[str]:
-    return [p["birthDate"] for p in _patients(resource) if "birthDate" in p]
-
-
-def _genders(resource: Resource) -> list[Token]:
-    written = (p.get("gender") for p in _patients(resource))
-    return [Token(system=ADMINISTRATIVE_GENDER, code=code) for code in written if code]
+def _found_in_patient(parameter: Parameter) -> Callable[[Resource], Iterable[object]]:
+    return lambda r: (value for p in _patients(r) for value in parameter.found(p))
 
 
 CHAINS = (
@@ -96,27 +65,27 @@ CHAINS = (
     *_of_patient("subject"),
     _chain(
         "referrer.name",
-        lambda r: _whole_names(_contained(r, references(r, "referrer"))),
+        lambda r: whole_names(_contained(r, references(r, "referrer"))),
         targets=("Practitioner",),
     ),
     _chain(
         "interpreter.name",
-        lambda r: _whole_names(_contained(r, references(r, "interpreter"))),
+        lambda r: whole_names(_contained(r, references(r, "interpreter"))),
         targets=("Practitioner",),
     ),
     _chain(
         "performer.name",
-        lambda r: _whole_names(_performing(r, "Practitioner", "Organization")),
+        lambda r: whole_names(_performing(r, "Practitioner", "Organization")),
         level=Level.SERIES,
     ),
     _chain(
         "performer:Practitioner.name",
-        lambda r: _whole_names(_performing(r, "Practitioner")),
+        lambda r: whole_names(_performing(r, "Practitioner")),
         level=Level.SERIES,
     ),
     _chain(
         "performer:Organization.name",
-        lambda r: _whole_names(_performing(r, "Organization")),
+        lambda r: whole_names(_performing(r, "Organization")),
         level=Level.SERIES,
     ),
 )

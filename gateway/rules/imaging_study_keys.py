@@ -7,7 +7,7 @@ value is never forwarded raw: DICOM's wildcards have no escape.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.model import Level
@@ -18,6 +18,7 @@ from gateway.rules.fhir_elements import DCM, DICOM_UID, OID_PREFIX
 from gateway.rules.fhir_patient import ADMINISTRATIVE_GENDER, GENDERS
 from gateway.rules.fhir_search import Criterion, Kind
 from gateway.rules.fhir_values import ReferenceValue, Token
+from gateway.rules.patient_ids import NOBODY, PatientIds
 from gateway.rules.qido import Key, Query
 
 _MAX_VALUE_CHARACTERS = 256
@@ -37,6 +38,8 @@ class Options:
     accession_as_identifier: bool = False
     endpoints: frozenset[str] | None = None
     """Ids of the Endpoints that a study can carry; None: not known here."""
+    patients: PatientIds = NOBODY
+    """Which patients are resources that studies refer to."""
 
 
 BY_DEFAULT = Options()
@@ -76,6 +79,8 @@ def choice(wanted: Criterion, now: Moment, options: Options) -> Choice | None:
         return _of_keys(Level.STUDY, _DATE_TAGS[name], keys)
     if name == "endpoint":
         return _by_endpoint(wanted.values, options)
+    if name in _OF_PATIENT:
+        return Choice(studies=tuple(_keys_of_patients(wanted.values, options)))
     if wanted.parameter.kind is Kind.REFERENCE:
         return Choice()  # only their identifiers are known, so no such reference is held
     if name in _TOKEN_KEYS:
@@ -92,6 +97,8 @@ def _of_keys(level: Level, tag: str, keys: list[Key] | None) -> Choice | None:
         return Choice(studies=tuple(keys))
     return Choice(below=tuple(Query(level=level, keys=(key,)) for key in keys))
 
+
+_OF_PATIENT = frozenset({"patient", "subject"})
 
 _NEVER = frozenset({"_profile", "_security", "_tag"})
 """What no resource here has."""
@@ -145,6 +152,17 @@ def _by_identifier(name: str, tokens: Sequence[Token], options: Options) -> Choi
     nested = (qido.key(_ACCESSION_OF_SERIES, key.value) for key in keys)
     below = (Query(level=Level.SERIES, keys=(key,)) for key in nested)
     return Choice(studies=tuple(keys), below=tuple(below))
+
+
+def _keys_of_patients(values: Sequence[object], options: Options) -> list[Key]:
+    """The Patient IDs that the patients can have; the reference in the resource decides."""
+    ids = (v.id for v in values if isinstance(v, ReferenceValue) and v.id is not None)
+    return patient_keys(one for found in ids for one in options.patients.identifier_of(found))
+
+
+def patient_keys(values: Iterable[str]) -> list[Key]:
+    """A key for each Patient ID."""
+    return _literals(dj.PATIENT_ID, [Token(code=value) for value in values])
 
 
 def _by_endpoint(values: Sequence[object], options: Options) -> Choice | None:

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from gateway.model import Level
 from gateway.rules.fhir_elements import DICOM_UID, OID_PREFIX, URI, Resource
-from gateway.rules.fhir_search import OF_ANY_RESOURCE, Kind, Parameter
-from gateway.rules.fhir_values import Token, coded, identified
+from gateway.rules.fhir_search import OF_ANY_RESOURCE, Criterion, Kind, Parameter
+from gateway.rules.fhir_values import ReferenceValue, Token, coded, identified
 
 _SLOW = "Archives cannot look for it: quicker beside another parameter."
 _BY_IDENTIFIER = f"By {{name}}:identifier=system|value. {_SLOW}"
 _BY_NAME = f"By {{name}}.name, or {{name}}:identifier=system|value. {_SLOW}"
 _BY_PATIENT = (
-    "By {name}.identifier=system|value with the Patient ID, or by the patient's name, family, "
-    "given, birthdate or gender: {name}.family=…"
+    "By Patient, by {name}.identifier=system|value with the Patient ID, or by the patient's name, "
+    "family, given, birthdate or gender: {name}.family=…"
 )
 _NONE_HELD = "No study refers to one: finds none, except by :missing."
 
@@ -225,3 +225,11 @@ PARAMETERS = (
     ),
 )
 """Every parameter of ImagingStudy that works here; their names by version: `fhir_versions`."""
+
+PATIENT = next(one for one in PARAMETERS if one.name == "patient")
+"""The patient that a study is about."""
+
+
+def of_patient(resource_id: str) -> Criterion:
+    """What holds for the studies in the compartment of a Patient (FHIR R5 §2.1.0.11)."""
+    return Criterion(parameter=PATIENT, values=(ReferenceValue(type="Patient", id=resource_id),))

@@ -142,7 +142,7 @@ async def test_format_beats_accept_and_pretty_is_indented(client: Client) -> Non
     assert (await answer.text()).startswith('{\n  "resourceType"')
 
 
-IDS = {"ImagingStudy": STUDY, "Endpoint": "gateway-dicom-wado-rs"}
+IDS = {"ImagingStudy": STUDY, "Endpoint": "gateway-dicom-wado-rs", "Patient": "70011"}
 STRICT = {"Prefer": "handling=strict"}
 
 
@@ -159,6 +159,10 @@ async def test_every_promise_of_the_capability_statement_is_kept(
     for resource in statement["rest"][0]["resource"]:
         await keeps_its_interactions(client, f"/fhir/{version}/{resource['type']}", resource)
         await keeps_its_parameters(client, f"/fhir/{version}/{resource['type']}", resource)
+    compartment = f"/fhir/{version}/Patient/{IDS['Patient']}/ImagingStudy"
+    (patients,) = statement["rest"][0]["compartment"]
+    assert patients == "http://hl7.org/fhir/CompartmentDefinition/patient"
+    assert (await json(await client.get(compartment, headers=STRICT)))["total"] > 0
 
 
 async def keeps_its_interactions(client: Client, url: str, promised: dict[str, Any]) -> None:
@@ -185,8 +189,10 @@ async def keeps_its_parameters(client: Client, url: str, promised: dict[str, Any
             assert answer.headers["Preference-Applied"] == "handling=strict"
         refused = await client.get(url, params=beside | {f"{parameter['name']}:x": value})
         assert refused.status == 400
-    for include in promised.get("searchInclude", ()):
-        answer = await client.get(url, params=beside | {"_include": include}, headers=STRICT)
+    included = [("_include", one) for one in promised.get("searchInclude", ())]
+    included += [("_revinclude", one) for one in promised.get("searchRevInclude", ())]
+    for name, include in included:
+        answer = await client.get(url, params=beside | {name: include}, headers=STRICT)
         modes = [entry["search"]["mode"] for entry in (await json(answer))["entry"]]
         assert "include" in modes
 
@@ -201,6 +207,8 @@ async def test_answers_fit_the_structure_definitions(client: Client, version: st
         f"{base}/ImagingStudy/{STUDY}",
         f"{base}/Endpoint",
         f"{base}/ImagingStudy?_include=*&colour=red&_count=3",
+        f"{base}/Patient/{IDS['Patient']}",
+        f"{base}/Patient?_revinclude=*&_count=3",
     ):
         assert not fhir_structures.errors(await json(await client.get(url)), version), url
     for url in (f"{base}/ImagingStudy/1.2.3", f"{base}/Endpoint/none"):

@@ -22,17 +22,16 @@ from gateway.adapters.cache import Lives, MemoryCache
 from gateway.adapters.telemetry import Telemetry
 from gateway.archives import Archives
 from gateway.catalog import Catalog
-from gateway.config import Fhir, Settings
+from gateway.config import DicomwebArchive, Fhir, Settings
 from gateway.errors import ArchiveTimeout, TooCostly, Unavailable
-from gateway.model import Consumer, Level, Study
+from gateway.model import Consumer, Identifier, Level, Patient, Study
+from gateway.routes.fhir_resources import Resources
 from gateway.routes.fhir_search import ImagingStudySearch
-from gateway.rules import endpoints, fhir_requests, fhir_results, fhir_search
-from gateway.rules.endpoints import Carried
+from gateway.rules import fhir_requests, fhir_results, fhir_search, patient_ids
 from gateway.rules.fhir_patient import patient
 from gateway.rules.fhir_requests import Sizes
 from gateway.rules.fhir_search import Reading
 from gateway.rules.fhir_versions import VERSIONS, Version
-from gateway.rules.imaging_study import imaging_study
 from gateway.rules.imaging_study_chains import CHAINS
 from gateway.rules.imaging_study_parameters import PARAMETERS
 from tests.rules.test_fhir_search import NOW
@@ -42,7 +41,36 @@ ROOT = "1.2.826.9"
 CT, SR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.11"
 BASE = "https://gateway.example.org/fhir"
 CONSUMER = Consumer(id="anybody")
-SETTINGS = Settings(fhir=Fhir(series_accessions=True, max_candidates=1000))
+ARCHIVES = {
+    name: DicomwebArchive(
+        type="dicomweb", qido_rs=f"http://{name}.example.org", patient_system="urn:oid:2.999.1"
+    )
+    for name in ("north", "south")
+}
+
+
+def configured(**fhir: Any) -> Settings:
+    """Settings of two archives that number patients alike."""
+    return Settings(archives=ARCHIVES, fhir=Fhir.model_validate(fhir))
+
+
+SETTINGS = configured(series_accessions=True, max_candidates=1000)
+PATIENTS = patient_ids.of(SETTINGS)
+
+
+def of_ward(value: str) -> str:
+    """The id of a patient whose Patient ID is of the system of the issuer WARD."""
+    found = PATIENTS.id_of(Patient(id=Identifier(value=value, system="urn:oid:2.999.3")))
+    assert found is not None
+    return found
+
+
+IDENTIFIED = {
+    "P1": {"system": "urn:oid:2.999.1", "value": "P1"},
+    "P2": {"system": "urn:oid:2.999.1", "value": "P2"},
+    of_ward("P1"): {"system": "urn:oid:2.999.3", "value": "P1"},
+}
+"""Whose resource each id names, to the oracle."""
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -87,6 +115,12 @@ def codes(elements: Sequence[Any]) -> list[str]:
 def plain(text: str) -> str:
     apart = unicodedata.normalize("NFKD", text)
     return "".join(c for c in apart if not unicodedata.combining(c)).casefold()
+
+
+def is_about(subject: Subject, value: str) -> bool:
+    """Whether a study is about the patient that a reference names."""
+    written = value.removeprefix("x/").removeprefix("Patient/")
+    return subject.study["subject"].get("identifier") == IDENTIFIED.get(written, {})
 
 
 def begins(value: str, strings: Sequence[str]) -> bool:
@@ -314,7 +348,21 @@ ANY_CRITERION = st.one_of(
         lambda s, v: "gateway-" in v,
     ),
     criteria(["_tag:not", "_security:not"], lists("x"), lambda s, v: True),
-    criteria(["_tag", "patient", "referrer"], lists("Patient/P1", "x"), lambda s, v: False),
+    criteria(["_tag", "referrer", "subject:Device"], lists("Patient/P1", "x"), lambda s, v: False),
+    criteria(
+        ["patient", "subject", "patient:Patient", "subject:Patient"],
+        lists(
+            "Patient/P1",
+            "P2",
+            "x/Patient/P1",
+            f"Patient/{of_ward('P1')}",
+            "Patient/none",
+            "Device/P1",
+            "http://y/Patient/P1",
+            "Patient/P1*",
+        ),
+        is_about,
+    ),
 )
 
 
@@ -396,6 +444,12 @@ class Gateway:
         self.held = held
         self.settings = settings
         self.version: Version = VERSIONS[version]
+        self.resources = Resources(
+            settings=settings,
+            patients=patient_ids.of(settings),
+            consumer=CONSUMER,
+            version=self.version,
+        )
         lives = Lives(fresh_seconds=60, stale_seconds=60, absent_seconds=60)
         cache = MemoryCache(lives=lives, max_bytes=1 << 24, telemetry=Telemetry())
         self.catalog = Catalog(Archives(self.archives, cache))
@@ -411,9 +465,7 @@ class Gateway:
         )
         found = ImagingStudySearch(
             catalog=self.catalog,
-            settings=self.settings,
-            consumer=CONSUMER,
-            version=self.version,
+            resources=self.resources,
             base=BASE,
             search=search,
             now=NOW,
@@ -436,9 +488,7 @@ class Gateway:
         found = []
         for facts in self.held:
             study = (await self.catalog.study(CONSUMER, facts.uid, Level.INSTANCE)).study
-            of_study, of_series = endpoints.of_gateway(self.settings, study, consumer=CONSUMER)
-            carried = Carried(study=of_study, series=of_series)
-            resource = imaging_study(study, self.version.shape, carried)
+            resource = self.resources.imaging_study(study)
             found.append(Subject(resource, patient(study.patient, "p")))
         return found
 
@@ -496,7 +546,7 @@ def test_pages_hold_every_match_exactly_once(
         pairs = tuple((one.name, one.text) for one in asked)
         order = (("_sort", sort),) if sort else ()
         expected = ids(await whole.search((*pairs, *order)))
-        limited = Settings(fhir=Fhir(series_accessions=True, max_candidates=1000 if sort else most))
+        limited = configured(series_accessions=True, max_candidates=1000 if sort else most)
         pages = await Gateway(held, settings=limited).pages(
             (*pairs, *order, ("_count", str(count)))
         )
@@ -522,7 +572,7 @@ def is_one_query(asked: list[Asked]) -> bool:
 async def test_too_many_candidates_are_a_partial_page_or_refused(*, strict: bool) -> None:
     series = (SeriesFacts(number=1, archives=("north",), modality="CT", sop_classes=(CT,)),)
     held = tuple(StudyFacts(uid=f"{ROOT}.{n}", series=series) for n in range(9))
-    limited = Settings(fhir=Fhir(max_candidates=3))
+    limited = configured(max_candidates=3)
     gateway = Gateway(held, settings=limited)
     query = (("status", "registered"), ("_count", "2"))
     if strict:
@@ -538,7 +588,7 @@ async def test_too_many_candidates_are_a_partial_page_or_refused(*, strict: bool
 async def test_classes_that_are_everywhere_are_looked_for_study_by_study() -> None:
     series = (SeriesFacts(number=1, archives=("north",), modality="CT", sop_classes=(CT,) * 5),)
     held = tuple(StudyFacts(uid=f"{ROOT}.{n}", series=series) for n in range(4))
-    gateway = Gateway(held, settings=Settings(fhir=Fhir(max_candidates=10)))
+    gateway = Gateway(held, settings=configured(max_candidates=10))
     bundle = await gateway.search((("dicom-class", CT),))
     assert len(ids(bundle)) == bundle["total"] == 4
 

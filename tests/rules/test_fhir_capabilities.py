@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.rules import fhir_capabilities
-from gateway.rules.fhir_results import IMAGING_STUDIES
+from gateway.rules import fhir_capabilities, fhir_patient
+from gateway.rules.fhir_results import IMAGING_STUDIES, PATIENTS
 from gateway.rules.fhir_versions import VERSIONS, Version
 from gateway.rules.imaging_study_chains import CHAINS
 from gateway.rules.imaging_study_parameters import PARAMETERS
@@ -50,14 +50,37 @@ if fhir_oracles.has_official_schema():
         for parameter in studies["searchParam"]:
             assert official[parameter["name"]] == parameter["type"], parameter["name"]
 
+    @each_version
+    def test_parameters_of_patients_are_the_version_s_own(version: str) -> None:
+        official = fhir_oracles.search_parameters(version, "Patient")
+        patients = statement(version)["rest"][0]["resource"][2]
+        for parameter in patients["searchParam"]:
+            assert official[parameter["name"]] == parameter["type"], parameter["name"]
+
 
 @each_version
 def test_statement_names_its_version_and_includes(version: str) -> None:
     found = statement(version)
-    studies, endpoints = found["rest"][0]["resource"]
+    (rest,) = found["rest"]
+    studies, endpoints, patients = rest["resource"]
+    to_patient = ["ImagingStudy:patient", "ImagingStudy:subject"]
     assert found["fhirVersion"].startswith(VERSIONS[version].number)
-    assert studies["searchInclude"] == ["ImagingStudy:endpoint"]
+    assert studies["searchInclude"] == ["ImagingStudy:endpoint", *to_patient]
     assert "searchInclude" not in endpoints
+    assert patients["searchRevInclude"] == to_patient
+    assert rest["compartment"] == ["http://hl7.org/fhir/CompartmentDefinition/patient"]
+
+
+@each_version
+def test_statement_names_no_patients_where_they_are_no_resources(version: str) -> None:
+    found = fhir_capabilities.capability_statement(
+        VERSIONS[version], "https://gateway.example.org/fhir", "2026-01-01", has_patients=False
+    )
+    (rest,) = found["rest"]
+    assert [one["type"] for one in rest["resource"]] == ["ImagingStudy", "Endpoint"]
+    assert rest["resource"][0]["searchInclude"] == ["ImagingStudy:endpoint"]
+    assert "compartment" not in rest
+    fhir_oracles.validate(found, version)
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "fhir.md"
@@ -108,7 +131,10 @@ def test_page_for_people_has_the_tables_of_the_code(mark: str, expected: str) ->
 
 def test_page_for_people_names_every_include_and_sort() -> None:
     text = PAGE.read_text()
-    for name in (*IMAGING_STUDIES.includes, *IMAGING_STUDIES.reverse_includes):
+    bringing = IMAGING_STUDIES.includes | PATIENTS.reverse_includes
+    for name in bringing | IMAGING_STUDIES.empty_reverse_includes:
         assert f"`{name}`" in text
+    for parameter in fhir_patient.PARAMETERS:
+        assert f"`{parameter.name}`" in text
     (sorts,) = (line for line in text.splitlines() if line.startswith("| `_sort`"))
     assert {word.strip("`,;") for word in sorts.split()} >= IMAGING_STUDIES.sorts

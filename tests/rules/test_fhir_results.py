@@ -31,7 +31,12 @@ def understood(name: str, text: str, *, strict: bool = False) -> Wanted | None:
             "ImagingStudy:endpoint:Endpoint",
             Wanted(includes=frozenset({"ImagingStudy:endpoint"})),
         ),
-        ("_include", "*", Wanted(includes=frozenset({"ImagingStudy:endpoint"}))),
+        ("_include", "*", Wanted(includes=IMAGING_STUDIES.includes)),
+        (
+            "_include",
+            "ImagingStudy:patient:Patient",
+            Wanted(includes=frozenset({"ImagingStudy:patient"})),
+        ),
         (
             "_sort",
             "-started,_id",
@@ -92,8 +97,6 @@ def test_what_is_malformed_or_would_change_the_result_is_never_ignored(
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("_include", "ImagingStudy:subject"),
-        ("_include", "ImagingStudy:patient:Patient"),
         ("_include", "ImagingStudy:basedon"),
         ("_include", "ImagingStudy:based-on"),
         ("_revinclude", "Provenance:target"),
@@ -103,6 +106,25 @@ def test_what_is_malformed_or_would_change_the_result_is_never_ignored(
 )
 def test_includes_that_nothing_can_be_found_by_are_understood(name: str, text: str) -> None:
     assert understood(name, text, strict=True) == Wanted()
+
+
+def test_patients_are_included_only_where_they_are_resources() -> None:
+    for name in ("ImagingStudy:patient", "ImagingStudy:subject"):
+        alone = fhir_results.understood(
+            Wanted(), "_include", name, fhir_results.IMAGING_STUDIES_ALONE, strict=True
+        )
+        assert alone == Wanted()
+
+
+def test_studies_are_included_beside_the_patients_they_are_about() -> None:
+    for text, expected in (
+        ("ImagingStudy:patient", {"ImagingStudy:patient"}),
+        ("*", {"ImagingStudy:patient", "ImagingStudy:subject"}),
+    ):
+        found = fhir_results.understood(
+            Wanted(), "_revinclude", text, fhir_results.PATIENTS, strict=True
+        )
+        assert found == Wanted(reverse_includes=frozenset(expected))
 
 
 def test_elements_that_are_unknown_are_dropped() -> None:

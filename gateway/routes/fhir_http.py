@@ -1,0 +1,139 @@
+"""What all interactions of the FHIR facade have in common: version, parameters, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl
+
+import orjson
+from aiohttp import web
+
+from gateway.errors import NotFound, UnsupportedMediaType
+from gateway.http_server import CONSUMER, PATIENT_IDS, SETTINGS, warnings_of
+from gateway.http_streams import compress
+from gateway.routes.fhir_resources import Resources
+from gateway.rules import (
+    fhir_dates,
+    fhir_media,
+    fhir_requests,
+    fhir_search,
+    fhir_subsets,
+    fhir_versions,
+)
+from gateway.rules.fhir_elements import Resource
+from gateway.rules.fhir_requests import Search
+from gateway.rules.fhir_results import Offered
+from gateway.rules.fhir_search import Parameter, Reading
+from gateway.rules.fhir_versions import VERSIONS, Version
+
+BASES = (f"/fhir/{{version:{'|'.join(VERSIONS)}}}", "/fhir")
+"""The base of every version, and the one where the request names it."""
+_FORM = "application/x-www-form-urlencoded"
+_PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+Pairs = Sequence[tuple[str, str]]
+
+
+def version(request: web.Request, pairs: Pairs = ()) -> Version:
+    """The version to answer in; NotAcceptable when none fits. `pairs`: those of a form, too."""
+    return fhir_media.version(
+        request.headers.getall("Accept", []),
+        dict(pairs).get("_format", request.query.get("_format")),
+        VERSIONS.get(request.match_info.get("version", "")),
+        VERSIONS[request.app[SETTINGS].fhir.default_version],
+    )
+
+
+def base(request: web.Request, version: Version) -> str:
+    """The version's own base: links hold for clients that name no version later."""
+    return f"{request.app[SETTINGS].server.public_url}/fhir/{version.id}"
+
+
+def reading(request: web.Request) -> Reading:
+    """What the values of its parameters are read and compared by."""
+    return Reading(
+        base=fhir_versions.base_pattern(request.app[SETTINGS].server.public_url),
+        now=fhir_dates.instant(datetime.now(UTC)),
+        strict=fhir_requests.is_strict(request.headers.getall("Prefer", [])),
+    )
+
+
+def options(request: web.Request) -> list[tuple[str, str]]:
+    """The parameters of a read: what it wants of the resource. Others mean nothing to it."""
+    return [(k, v) for k, v in request.query.items() if k in {"_summary", "_elements"}]
+
+
+async def parameters(request: web.Request) -> list[tuple[str, str]]:
+    """The parameters of the URL and then those of the form; UnsupportedMediaType: no form."""
+    pairs = list(request.query.items())
+    if request.method != "POST" or not request.can_read_body:
+        return pairs
+    if request.content_type != _FORM:
+        raise UnsupportedMediaType(f"the body must be {_FORM}")
+    body = (await request.read()).decode("utf-8", "replace")
+    return pairs + parse_qsl(body, keep_blank_values=True, errors="replace")
+
+
+def search(
+    request: web.Request,
+    version: Version,
+    parameters: Sequence[Parameter],
+    offered: Offered,
+    pairs: Pairs,
+) -> Search:
+    """The search that `pairs` ask for; BadRequest where they cannot be understood or ignored."""
+    fhir = request.app[SETTINGS].fhir
+    sizes = fhir_requests.Sizes(usual=fhir.default_count, largest=fhir.max_count)
+    named = fhir_search.by_name(parameters, version.absent)
+    return fhir_requests.read(pairs, named, offered, reading(request), sizes)
+
+
+def resources(request: web.Request, version: Version) -> Resources:
+    """How resources are written for the caller."""
+    return Resources(
+        settings=request.app[SETTINGS],
+        patients=request.app[PATIENT_IDS],
+        consumer=request[CONSUMER],
+        version=version,
+    )
+
+
+def has_patients(request: web.Request) -> bool:
+    """Whether patients are resources, by the configuration."""
+    return request.app[SETTINGS].fhir.patients.by != "none"
+
+
+def expect_patients(request: web.Request) -> None:
+    """NotFound where no patients are resources."""
+    if not has_patients(request):
+        raise NotFound("no Patient resources here")
+
+
+def answer(
+    request: web.Request,
+    resource: Resource,
+    version: Version,
+    *,
+    pairs: Pairs = (),
+    silent: tuple[str, ...] = (),
+) -> web.Response:
+    """`resource` with its ETag, or 304; archives that are missing from it are named in Warning."""
+    response = web.Response(headers={"Content-Type": version.content_type})
+    compress(request, response)
+    if (applied := fhir_requests.preference(request.headers.getall("Prefer", []))) is not None:
+        response.headers["Preference-Applied"] = applied
+    for warning in warnings_of(silent):
+        response.headers.add("Warning", warning)
+    tag = fhir_subsets.entity_tag(resource)
+    if tag is not None:
+        response.headers["ETag"] = tag
+        if fhir_subsets.is_known(tag, request.headers.getall("If-None-Match", [])):
+            return web.Response(status=304, headers=_of_unchanged(response))
+    is_pretty = ("_pretty", "true") in (*pairs, *request.query.items())
+    response.body = orjson.dumps(resource, option=_PRETTY if is_pretty else 0)
+    return response
+
+
+def _of_unchanged(response: web.Response) -> dict[str, str]:
+    """The headers of a 304 (RFC 9110 §15.4.5)."""
+    return {name: response.headers[name] for name in ("ETag", "Vary")}

@@ -1,0 +1,68 @@
+"""The FHIR facade: Patient of every version, read and searched, as studies tell patients."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.errors import NotFound, Unavailable
+from gateway.http_server import CATALOG
+from gateway.routes import fhir_http
+from gateway.routes.fhir_patient_search import PatientSearch
+from gateway.routes.fhir_subjects import Subjects
+from gateway.rules import fhir_patient, fhir_results
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of this surface, below each version's base and below /fhir."""
+    return [
+        route
+        for base in fhir_http.BASES
+        for route in (
+            web.get(f"{base}/Patient", search_patients),
+            web.post(f"{base}/Patient/_search", search_patients),
+            web.get(f"{base}/Patient/{{id}}", read_patient),
+        )
+    ]
+
+
+async def read_patient(request: web.Request) -> web.Response:
+    """GET Patient/{id}: the patient as the latest of their studies tells (FHIR R5 HTTP §3.2.0.6).
+
+    200, 304 when If-None-Match names its version. 404 malformed, absent, hidden by policy or none
+    by configuration; 406 no format or version fits; 503 not known while archives are silent.
+    """
+    fhir_http.expect_patients(request)
+    version = fhir_http.version(request)
+    options = fhir_http.options(request)
+    search = fhir_http.search(request, version, (), fhir_results.PATIENTS, options)
+    resources = fhir_http.resources(request, version)
+    subjects = Subjects(request.app[CATALOG], resources)
+    study = await subjects.telling(request.match_info["id"])
+    silent = tuple(sorted(subjects.silent))
+    if study is None and silent:
+        raise Unavailable(f"no answer from archive {', '.join(silent)}", archives=silent)
+    resource = None if study is None else resources.patient(study)
+    if resource is None:
+        raise NotFound("no such Patient")
+    served = resources.served(resource, search.wanted)
+    return fhir_http.answer(request, served, version, silent=silent)
+
+
+async def search_patients(request: web.Request) -> web.Response:
+    """GET Patient?…, POST Patient/_search: search for patients (FHIR R5 Search).
+
+    200 Bundle. 400 malformed, or not supported and not to be ignored; 403 too costly; 404 none by
+    configuration; 406 no format or version fits; 415 the form is none; 503 all archives are silent.
+    """
+    fhir_http.expect_patients(request)
+    pairs = await fhir_http.parameters(request)
+    version = fhir_http.version(request, pairs)
+    known, offered = fhir_patient.PARAMETERS, fhir_results.PATIENTS
+    found = PatientSearch(
+        catalog=request.app[CATALOG],
+        resources=fhir_http.resources(request, version),
+        base=fhir_http.base(request, version),
+        search=fhir_http.search(request, version, known, offered, pairs),
+        now=fhir_http.reading(request).now,
+    )
+    return fhir_http.answer(request, await found.bundle(), version, pairs=pairs)
