@@ -171,7 +171,8 @@ def test_pages_hold_every_patient_at_most_once(
 
 
 SERIES = (SeriesFacts(number=1, archives=("north",), modality="CT", sop_classes=(CT,)),)
-CURIE, MUELLER = {"Alphabetic": "Curie^Marie"}, {"Alphabetic": "Müller^Anna"}
+CURIE: dict[str, str | None] = {"Alphabetic": "Curie^Marie"}
+MUELLER: dict[str, str | None] = {"Alphabetic": "Müller^Anna"}
 OLD = StudyFacts(
     uid=f"{ROOT}.1",
     series=SERIES,

@@ -22,7 +22,7 @@ from gateway.adapters.cache import Lives, MemoryCache
 from gateway.adapters.telemetry import Telemetry
 from gateway.archives import Archives
 from gateway.catalog import Catalog
-from gateway.config import DicomwebArchive, Fhir, Settings
+from gateway.config import AnyArchive, DicomwebArchive, Fhir, Settings
 from gateway.errors import ArchiveTimeout, TooCostly, Unavailable
 from gateway.model import Consumer, Identifier, Level, Patient, Study
 from gateway.routes.fhir_resources import Resources
@@ -41,7 +41,7 @@ ROOT = "1.2.826.9"
 CT, SR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.11"
 BASE = "https://gateway.example.org/fhir"
 CONSUMER = Consumer(id="anybody")
-ARCHIVES = {
+ARCHIVES: dict[str, AnyArchive] = {
     name: DicomwebArchive(
         type="dicomweb", qido_rs=f"http://{name}.example.org", patient_system="urn:oid:2.999.1"
     )
@@ -120,7 +120,7 @@ def plain(text: str) -> str:
 def is_about(subject: Subject, value: str) -> bool:
     """Whether a study is about the patient that a reference names."""
     written = value.removeprefix("x/").removeprefix("Patient/")
-    return subject.study["subject"].get("identifier") == IDENTIFIED.get(written, {})
+    return bool(subject.study["subject"].get("identifier") == IDENTIFIED.get(written, {}))
 
 
 def begins(value: str, strings: Sequence[str]) -> bool:
@@ -438,9 +438,10 @@ class Gateway:
         held: Sequence[StudyFacts],
         version: str = "r5",
         settings: Settings = SETTINGS,
+        north: type[StudyArchive] = StudyArchive,
         south: type[StudyArchive] = StudyArchive,
     ) -> None:
-        self.archives = [StudyArchive("north", held), south("south", held)]
+        self.archives = [north("north", held), south("south", held)]
         self.held = held
         self.settings = settings
         self.version: Version = VERSIONS[version]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import pytest
+
+from gateway.errors import Unavailable
 from gateway.rules import fhir_bundle
+from gateway.rules.fhir_bundle import Missing, Turned
 from gateway.rules.fhir_pages import Page, Position
 from gateway.rules.fhir_requests import Search
 from gateway.rules.fhir_results import Wanted
@@ -76,3 +81,37 @@ def test_result_on_one_page_is_whole() -> None:
     assert [entry["search"]["mode"] for entry in bundle["entry"]] == ["match", "outcome"]
     only_total = replace(SEARCH, wanted=Wanted(count=0), ignored=())
     assert "entry" not in fhir_bundle.whole([resource], only_total, BASE, "5.0")
+
+
+def one_page(missing: Missing, search: Search = SEARCH, **turned: Any) -> dict[str, Any]:
+    page = Turned(page=Page(), seal="seal", matched=2, **turned)
+    return fhir_bundle.one_page([], [], search, BASE, page, missing)
+
+
+def test_page_has_a_total_only_where_nothing_is_missing() -> None:
+    assert one_page(Missing(), total=7)["total"] == 7
+    assert "total" not in one_page(Missing(is_cut_short=True), total=7)
+    assert "total" not in one_page(Missing(silent=("south",)), total=7)
+    untold = replace(SEARCH, wanted=Wanted(total="none"))
+    assert "total" not in one_page(Missing(), untold, total=7)
+
+
+def test_page_with_silent_archives_is_refused_where_handling_is_strict() -> None:
+    with pytest.raises(Unavailable) as raised:
+        one_page(Missing(silent=("south",)), replace(SEARCH, is_strict=True))
+    assert raised.value.archives == ("south",)
+
+
+def test_page_leads_on_as_long_as_there_is_more() -> None:
+    def relations(bundle: dict[str, Any]) -> list[str]:
+        return [one["relation"] for one in bundle["link"]]
+
+    assert relations(one_page(Missing())) == ["self"]
+    more = one_page(Missing(), resume=Position(offset=2, limit=2))
+    assert relations(more) == ["self", "first", "next"]
+
+
+def test_studies_that_were_too_many_to_include_are_said() -> None:
+    assert fhir_bundle.not_included(0) == []
+    (issue,) = fhir_bundle.not_included(3)
+    assert (issue["severity"], issue["code"]) == ("warning", "too-costly")

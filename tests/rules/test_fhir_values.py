@@ -85,6 +85,11 @@ def test_references_are_types_and_ids_or_foreign_urls(text: str, expected: Refer
     assert fhir_values.reference(text, ("Patient",), BASE) == expected
 
 
+def test_reference_to_another_type_is_none() -> None:
+    assert fhir_values.reference("Device/x", ("Patient", "Group"), BASE) is None
+    assert fhir_values.reference("Patient/x", ("Device",), BASE) is None
+
+
 @pytest.mark.parametrize(
     ("value", "found", "expected"),
     [

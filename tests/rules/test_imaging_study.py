@@ -17,6 +17,7 @@ from gateway.rules.endpoints import Carried
 from gateway.rules.fhir_versions import VERSIONS
 from gateway.rules.imaging_study import imaging_study
 from gateway.rules.imaging_study import oddities as imaging_study_oddities
+from gateway.rules.patient_ids import ByIdentity
 from tests import fhir_oracles, fhir_structures, study_records
 from tests.study_records import ODD, SERIES_LEVEL, SIDED, STUDY_LEVEL, TELLING, WHOLE
 
@@ -28,12 +29,13 @@ ENDPOINT = Endpoint(
 )
 SOUTH = replace(ENDPOINT, id="south-dicom-wado-rs")
 CARRIED = Carried(study=(ENDPOINT,), series={"1.2.826.3.2": (SOUTH,)})
+PATIENTS = ByIdentity(plain=("urn:oid:1.2.3.4", None))
 
 each_version = pytest.mark.parametrize("version", VERSIONS)
 
 
 def written(study: Study, version: str) -> dict[str, Any]:
-    return imaging_study(study, VERSIONS[version].shape, CARRIED)
+    return imaging_study(study, VERSIONS[version].shape, CARRIED, patients=PATIENTS)
 
 
 @each_version
@@ -174,7 +176,8 @@ def test_started_has_a_time_only_with_its_zone(
 def test_subject_is_known_by_identifier_or_name_or_said_to_be_unknown(
     patient: Patient, subject: dict[str, Any]
 ) -> None:
-    assert written(replace(WHOLE, patient=patient), "r4")["subject"] == subject
+    resource = imaging_study(replace(WHOLE, patient=patient), VERSIONS["r4"].shape, CARRIED)
+    assert resource["subject"] == subject
 
 
 def test_accession_of_the_study_stands_for_those_of_its_series() -> None:
@@ -289,6 +292,19 @@ def test_configuration_says_how_identifiers_are_written() -> None:
     assert kinds == [None, None, "ACSN"]
     assert resource["subject"]["identifier"]["type"]["coding"][0]["code"] == "MR"
     fhir_oracles.validate(resource, "r4")
+
+
+@each_version
+def test_subject_refers_to_the_patient_where_that_is_a_resource(version: str) -> None:
+    told = {
+        "type": "Patient",
+        "identifier": {"system": "urn:oid:1.2.3.4", "value": "P-1"},
+        "display": "Tarou Yamada",
+    }
+    assert written(WHOLE, version)["subject"] == {"reference": "Patient/P-1"} | told
+    alone = imaging_study(WHOLE, VERSIONS[version].shape, CARRIED)
+    assert alone["subject"] == told
+    assert "reference" not in written(SIDED, version)["subject"]
 
 
 def test_series_of_another_archive_refers_to_its_own_endpoint() -> None:

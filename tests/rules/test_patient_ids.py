@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.config import (
     FHIR_ID,
+    AnyArchive,
     Fhir,
     FhirPatients,
     FolderArchive,
@@ -25,7 +26,7 @@ HOSPITAL, OTHER = "urn:oid:2.999.1", "urn:oid:2.999.3"
 
 
 def settings(*systems: str | None, **patients: object) -> Settings:
-    archives = {
+    archives: dict[str, AnyArchive] = {
         f"a{number}": FolderArchive(type="folder", path=Path(), patient_system=system)
         for number, system in enumerate(systems)
     }
