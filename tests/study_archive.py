@@ -49,6 +49,8 @@ class StudyFacts:
     admission: str | None = None
     patient_id_in_south: str | None = None
     """Another Patient ID, which the archive `south` has by mistake."""
+    name_in_south: dict[str, str | None] | None = None
+    """Another name, which the archive `south` has."""
 
 
 class StudyArchive:
@@ -134,7 +136,7 @@ class StudyArchive:
             TIMEZONE_OFFSET=facts.offset,
             PATIENT_ID=facts.patient_id_in_south if is_mistaken else facts.patient_id,
             ISSUER_OF_PATIENT_ID=facts.issuer,
-            PATIENT_NAME=facts.patient_name,
+            PATIENT_NAME=(self.id == "south" and facts.name_in_south) or facts.patient_name,
             PATIENT_BIRTH_DATE=facts.birth_date,
             PATIENT_SEX=facts.sex,
             REFERRING_PHYSICIAN_NAME=name(facts.referrer) if facts.referrer else None,

@@ -231,8 +231,16 @@ async def test_too_many_studies_to_include_are_said(*, strict: bool) -> None:
 
 async def test_patient_that_only_one_archive_takes_a_study_for_is_none() -> None:
     gateway = Patients((replace(SHARED, patient_id="P1", patient_id_in_south="P2"),))
-    assert ids(await gateway.search((("_id", "P1,P2"),))) == ["P1"]
+    assert ids(await gateway.search((("_id", "P1"),))) == ["P1"]
+    assert ids(await gateway.search((("_id", "P2"),))) == []
     assert ids(await gateway.search(())) == ["P1"]
+
+
+async def test_name_that_only_the_second_archive_has_is_not_the_patient_s() -> None:
+    facts = replace(SHARED, patient_id="P1", patient_name=CURIE, name_in_south=MUELLER)
+    gateway = Patients((facts,))
+    assert ids(await gateway.search((("family", "Curie"),))) == ["P1"]
+    assert ids(await gateway.search((("family", "Müller"),))) == []
 
 
 async def test_archive_that_fails_over_a_study_is_named() -> None:
