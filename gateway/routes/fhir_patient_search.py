@@ -1,7 +1,7 @@
 """One FHIR search for patients, from its criteria to a page of resources.
 
-Candidates are studies, found as in searches for studies. A candidate stands for its patient if
-it is the study that the Patient is written from; so each patient comes once, on one page.
+Candidates are studies, found as in searches for studies, one of each patient. A patient matches
+if the study that the Patient is written from does; if so that study is among what archives found.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from gateway.catalog import Catalog
 from gateway.errors import TooCostly
 from gateway.model import Found, Level, Study
 from gateway.routes.fhir_resources import Resources
-from gateway.routes.fhir_scan import Scan, Scanner, beginning
+from gateway.routes.fhir_scan import Scan, Scanner, Take, beginning, in_slices
 from gateway.routes.fhir_subjects import Subjects
 from gateway.rules import dicom_json as dj
 from gateway.rules import fhir_bundle, fhir_pages, patient_search
@@ -22,6 +22,7 @@ from gateway.rules.fhir_elements import Resource
 from gateway.rules.fhir_pages import Page
 from gateway.rules.fhir_requests import Search
 from gateway.rules.imaging_study_keys import Options
+from gateway.rules.imaging_study_search import Plan
 from gateway.rules.qido import Query
 
 
@@ -49,6 +50,18 @@ class PatientScanner(Scanner):
         self._subjects = subjects
         self._criteria = search.criteria
 
+    async def candidates(self, plan: Plan) -> Take:
+        """One study of each patient who may be among the matches."""
+        found = await self.united(await self.queries(plan))
+        if not (self.progress.is_cut_short or any(query.keys for query in plan.queries)):
+            self._subjects.know(found)
+        by_patient: dict[str, Study] = {}
+        for study in found:
+            resource_id = self._resources.patient_id(study)
+            if resource_id is not None and self._is_match(study):
+                by_patient.setdefault(resource_id, study)
+        return in_slices(tuple(by_patient.values()))
+
     async def studies(self, query: Query, offset: int, limit: int) -> Found[Study]:
         """A slice of the studies that a query finds; those of one Patient ID are kept."""
         if [key.tag for key in query.keys] != [dj.PATIENT_ID]:
@@ -59,20 +72,12 @@ class PatientScanner(Scanner):
         return Found(items=found.items[offset:end], has_more=end < len(found.items))
 
     async def matching(self, candidates: Sequence[Study]) -> list[Study | None]:
-        """The candidates in their order, None for those that do not stand for a match."""
-        ids = {s.uid: found for s in candidates if (found := self._possible(s)) is not None}
-        telling = await self._subjects.all_telling(ids.values())
+        """The studies that the candidates' patients are written from, None where none matches."""
+        ids = [self._resources.patient_id(study) or "" for study in candidates]
+        telling = await self._subjects.all_telling(ids)
         self._note_missing()
-        chosen = [telling.get(ids.get(s.uid, "")) for s in candidates]
-        pairs = zip(candidates, chosen, strict=True)
-        return [
-            c if c is not None and c.uid == s.uid and self._is_match(c) else None for s, c in pairs
-        ]
-
-    def _possible(self, study: Study) -> str | None:
-        """The id of the patient that a study tells, if its own word on them meets the criteria."""
-        resource_id = self._resources.patient_id(study)
-        return resource_id if resource_id is not None and self._is_match(study) else None
+        chosen = (telling.get(one) for one in ids)
+        return [s if s is not None and self._is_match(s) else None for s in chosen]
 
     def _is_match(self, study: Study) -> bool:
         return self.meets(study, self._criteria)

@@ -83,22 +83,20 @@ class Scanner:
 
         TooCostly where archives would list all they have and the configuration forbids that.
         """
+        queries = await self.queries(plan)
+        if len(queries) == 1 and not self._search.wanted.sort:
+            return lambda at: self.studies(queries[0], at.offset, at.limit)
+        return in_slices(await self.united(queries))
+
+    async def queries(self, plan: Plan) -> Sequence[Query]:
+        """What archives are asked: the queries of a plan, among what its probes have found."""
         found = [uids for probe in plan.probes if (uids := await self._probed(probe)) is not None]
         if not (found or all(q.keys for q in plan.queries) or self._limits.allow_broad_searches):
             raise TooCostly("at least one criterion must be one that archives can look for")
-        queries: Sequence[Query] = plan.queries
-        if found:
-            common = [uid for uid in found[0] if all(uid in uids for uids in found[1:])]
-            queries = imaging_study_search.bound(queries, common)
-        if len(queries) == 1 and not self._search.wanted.sort:
-            return lambda at: self.studies(queries[0], at.offset, at.limit)
-        candidates = await self._united(queries)
-
-        async def take(at: Position) -> Found[Study]:
-            end = at.offset + at.limit
-            return Found(items=candidates[at.offset : end], has_more=end < len(candidates))
-
-        return take
+        if not found:
+            return plan.queries
+        common = [uid for uid in found[0] if all(uid in uids for uids in found[1:])]
+        return imaging_study_search.bound(plan.queries, common)
 
     async def scan(self, take: Take, start: Position, wanted: int | None) -> Scan:
         """The first `wanted` matches from `start` on; None: all, up to the configured number."""
@@ -163,7 +161,7 @@ class Scanner:
         self.progress.silent.update(found.silent)
         return found
 
-    async def _united(self, queries: Sequence[Query]) -> tuple[Study, ...]:
+    async def united(self, queries: Sequence[Query]) -> tuple[Study, ...]:
         """The candidates of several queries, each once, up to the configured number."""
         most = self._limits.max_candidates
         by_uid: dict[str, Study] = {}
@@ -222,6 +220,16 @@ class Scanner:
                 return None
         self.progress.silent.update(loaded.silent)
         return loaded.study
+
+
+def in_slices(candidates: Sequence[Study]) -> Take:
+    """Candidates that are all at hand."""
+
+    async def take(at: Position) -> Found[Study]:
+        end = at.offset + at.limit
+        return Found(items=tuple(candidates[at.offset : end]), has_more=end < len(candidates))
+
+    return take
 
 
 def beginning() -> Position:

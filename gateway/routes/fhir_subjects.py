@@ -31,12 +31,21 @@ class Subjects:
         self._most = settings.fhir.max_candidates
         self._archives = len(settings.archives)
         self._found: dict[Key, Found[Study]] = {}
+        self._known: dict[str, list[Study]] | None = None
         self._gate = asyncio.Semaphore(_SEARCHES_AT_ONCE)
         self.silent: set[str] = set()
         self.is_cut_short = False
 
+    def know(self, studies: Iterable[Study]) -> None:
+        """Takes these for all studies that there are: then nobody has to be asked."""
+        self._known = {}
+        for study in studies:
+            self._known.setdefault(self._patients.id_of(study.patient) or "", []).append(study)
+
     async def studies(self, resource_id: str) -> tuple[Study, ...]:
         """The study-level records of a patient. Unavailable: all archives are silent."""
+        if self._known is not None:
+            return tuple(self._known.get(resource_id, ()))
         keys = imaging_study_keys.patient_keys(self._patients.identifier_of(resource_id))
         found = [study for key in keys for study in (await self.with_key(key)).items]
         return tuple(s for s in found if self._patients.id_of(s.patient) == resource_id)

@@ -260,6 +260,34 @@ async def test_patient_id_is_asked_for_once_and_then_the_other_archive_by_uid() 
     assert [one.searches for one in gateway.archives] == [2, 2]
 
 
+@pytest.mark.parametrize(
+    ("query", "searches"),
+    [((), 1), ((("gender:not", "male"),), 1), ((("family", "Curie"), ("_count", "2")), 5)],
+)
+async def test_what_all_studies_tell_is_not_asked_for_patient_by_patient(
+    query: Pairs, searches: int
+) -> None:
+    held = [replace(OLD, uid=f"{ROOT}.{n}", patient_id=f"P{n % 5}") for n in range(1, 20)]
+    gateway = Patients(held)
+    assert ids(await gateway.search(query))
+    assert [one.searches for one in gateway.archives] == [searches, searches]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_patients_beyond_the_candidates_are_said_to_be_missing(*, strict: bool) -> None:
+    held = [replace(OLD, uid=f"{ROOT}.{n}", patient_id=f"P{n}") for n in range(1, 6)]
+    gateway = Patients(held, settings=configured(max_candidates=3))
+    if strict:
+        with pytest.raises(TooCostly):
+            await gateway.search((), strict=True)
+        return
+    bundle = await gateway.search(())
+    assert len(ids(bundle)) == 3
+    assert "total" not in bundle
+    (issue,) = bundle["entry"][-1]["resource"]["issue"]
+    assert issue["code"] == "too-costly"
+
+
 def links(bundle: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
     return {one["relation"]: parse_qsl(urlsplit(one["url"]).query) for one in bundle["link"]}
 
