@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from gateway import __version__
 from gateway.adapters.archive_dicomweb import DicomwebArchive
 from gateway.adapters.archive_folder import FolderArchive
 from gateway.adapters.cache import Lives, MemoryCache
@@ -54,7 +55,7 @@ from gateway.routes import (
     status,
     wado_uri,
 )
-from gateway.rules import patient_ids
+from gateway.rules import last_updated, patient_ids
 
 _KEEP_ALIVE_SECONDS = 30
 _MAX_LINE_BYTES = 32768
@@ -85,6 +86,7 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
     archives = Archives(
         [_archive(i, s, telemetry) for i, s in settings.archives.items()],
         _cache(settings, telemetry),
+        settings=last_updated.settings_digest(settings, __version__),
     )
     app[CATALOG] = Catalog(archives)
     app[PICTURES] = Pictures(app[CATALOG], archives, PictureWorker())

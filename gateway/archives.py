@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -18,7 +19,8 @@ from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound, Unavailable
 from gateway.fan_out import Archive, FanOut, Health, ids, unavailable
 from gateway.model import Instance, Level, Loaded, Series, Study, Target
-from gateway.rules import attributes, merging, qido, records, retrieval, values
+from gateway.noticing import Memory, Noticing, utc_now
+from gateway.rules import attributes, last_updated, merging, qido, records, retrieval, values
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
@@ -28,13 +30,14 @@ _T = TypeVar("_T")
 _Counts = tuple[int | None, int | None]
 _MOST_KNOWN = 10_000
 _encoded = msgspec.msgpack.Encoder().encode
-_study = msgspec.msgpack.Decoder(Study).decode
+_known: Callable[[bytes], Study | str | None] = msgspec.msgpack.Decoder(Study | str | None).decode
+"""The record of a study in one archive; else since when that has lost it, None: never had it."""
 _instances = msgspec.msgpack.Decoder(dict[str, tuple[Instance, ...]]).decode
 _SHAPE = hashlib.blake2b(msgspec.json.encode(msgspec.json.schema(Study)), digest_size=4).hexdigest()
 """Part of every key: two versions of the gateway that share a cache keep their records apart."""
 
 
-class Cache(Protocol):
+class Cache(Memory, Protocol):
     """What is remembered. One load at a time for a key, whoever waits for it."""
 
     async def load(self, key: str, loader: Loader) -> bytes:
@@ -47,10 +50,31 @@ class Cache(Protocol):
         """Lets go of what it holds."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listing:
+    """The instances of a study in one archive by SeriesInstanceUID, and since when they are it."""
+
+    instances: dict[str, tuple[Instance, ...]]
+    last_updated: str | None
+
+
+_listing = msgspec.msgpack.Decoder(_Listing).decode
+
+
 class Archives:
     """The configured archives and what the cache knows of them."""
 
-    def __init__(self, archives: Sequence[Archive], cache: Cache) -> None:
+    def __init__(
+        self,
+        archives: Sequence[Archive],
+        cache: Cache,
+        *,
+        settings: str = "",
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """`settings` is a digest of those that decide on how resources read."""
+        self._settings = settings
+        self._noticing = Noticing(cache, self._key, clock)
         self._fan_out = FanOut(archives)
         self.delivery = Delivery(self._fan_out)
         self._known = Known()
@@ -66,7 +90,7 @@ class Archives:
             for row in rows:
                 uid = dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or ""
                 if self._known.is_contradicted(archive.id, uid, row, query.level):
-                    await self.cache.forget(_key("study", archive.id, uid))
+                    await self.cache.forget(self._key("study", archive.id, uid))
         return found
 
     async def record(self, study_uid: str, level: Level) -> Loaded:
@@ -75,10 +99,13 @@ class Archives:
         NotFound when no archive has it; Unavailable when only silent ones might.
         """
         answers, failures = await self._fan_out.ask(lambda a: self._part(a, study_uid, level))
-        parts = [p for _, p in answers if p is not None]
+        parts = [p for _, p in answers if isinstance(p, Study)]
         if not parts:
             raise unavailable(failures) if failures else NotFound("no such study")
-        return Loaded(study=merging.merge(parts), silent=ids(failures))
+        lost = [p for _, p in answers if isinstance(p, str)]
+        study = merging.merge(parts)
+        since = last_updated.latest([study.last_updated, *lost])
+        return Loaded(study=replace(study, last_updated=since), silent=ids(failures))
 
     async def located(self, target: Target) -> Loaded:
         """The record of a target's study, in which the target is known to be.
@@ -107,7 +134,7 @@ class Archives:
             include=attributes.INSTANCE_FIELDS,
         )
         number = series.number_of_instances
-        key = _key("series-instances", study.uid, series.uid, number, *series.archives)
+        key = self._key("series-instances", study.uid, series.uid, number, *series.archives)
 
         async def load(previous: bytes | None) -> Fresh:
             if previous and number is not None:
@@ -149,52 +176,62 @@ class Archives:
             answers, _ = await self._fan_out.ask(ask)
             for archive, study in answers:
                 if any(s.uid == target.series_uid for s in (study and study.series) or ()):
-                    await self.cache.forget(_key("study", archive.id, target.study_uid))
+                    await self.cache.forget(self._key("study", archive.id, target.study_uid))
             return Fresh(value=b"", is_absent=True)
 
-        await self.cache.load(_key("looked", target.study_uid, target.series_uid), load)
+        await self.cache.load(self._key("looked", target.study_uid, target.series_uid), load)
         return await self.record(target.study_uid, Level.SERIES)
 
-    async def _part(self, archive: Archive, study_uid: str, level: Level) -> Study | None:
-        """What one archive has of a study, from the cache where it is known."""
+    async def _part(self, archive: Archive, study_uid: str, level: Level) -> Study | str | None:
+        """What one archive has of a study, from the cache where it is known; `_known` if not."""
 
         async def load(previous: bytes | None) -> Fresh:
             if previous and await self._is_unchanged(archive, _known(previous)):
                 return Fresh(value=previous)
             with self._fan_out.heard(archive):
                 study = await archive.study(study_uid)
+            since = await self._noticing.study(archive.id, study_uid, study)
             if study is None:
-                return Fresh(value=b"", is_absent=True)
-            return Fresh(value=_encoded(study))
+                return Fresh(value=_encoded(since), is_absent=True)
+            return Fresh(value=_encoded(replace(study, last_updated=since)))
 
-        study = await self._remembered(_key("study", archive.id, study_uid), load, _known)
+        found = await self._remembered(self._key("study", archive.id, study_uid), load, _known)
+        study = found if isinstance(found, Study) else None
         self._known.note(archive.id, study_uid, study)
         if study is None or level is not Level.INSTANCE:
-            return study
-        return merging.with_instances(study, await self._all_instances(archive, study))
+            return found
+        listing = await self._all_instances(archive, study)
+        since = last_updated.latest([study.last_updated, listing.last_updated])
+        return replace(merging.with_instances(study, listing.instances), last_updated=since)
 
-    async def _is_unchanged(self, archive: Archive, known: Study | None) -> bool:
+    async def _is_unchanged(self, archive: Archive, known: Study | str | None) -> bool:
         """Whether the archive still counts what `known` counts, by one study-level search."""
-        if known is None:
+        if not isinstance(known, Study):
             return False
         query = Query(level=Level.STUDY, keys=(qido.key(dj.STUDY_INSTANCE_UID, known.uid),))
         rows = (await self._fan_out.search(archive, query, 1)).items
         said = _said(rows[0]) if rows else (None, None)
         return None not in said and said == (known.number_of_series, known.number_of_instances)
 
-    async def _all_instances(
-        self, archive: Archive, study: Study
-    ) -> dict[str, tuple[Instance, ...]]:
+    async def _all_instances(self, archive: Archive, study: Study) -> _Listing:
+        """The instance level of what one archive has of a study.
+
+        Where it is not what it was, the study's own record is made anew, so that searches, which
+        look no deeper, tell the same time.
+        """
+
         async def load(previous: bytes | None) -> Fresh:
             if previous and study.number_of_instances is not None:
-                return Fresh(value=previous)  # the counts are in the key: they did not change
+                return Fresh(value=previous)  # the study's time is in the key: it did not change
             with self._fan_out.heard(archive):
-                return Fresh(value=_encoded(await archive.instances(study)))
+                found = await archive.instances(study)
+            since = await self._noticing.instances(archive.id, study, found)
+            if since != study.last_updated:
+                await self.cache.forget(self._key("study", archive.id, study.uid))
+            return Fresh(value=_encoded(_Listing(instances=found, last_updated=since)))
 
-        counts = [(s.uid, s.number_of_instances) for s in study.series or ()]
-        content = hashlib.blake2b(repr(counts).encode(), digest_size=8).hexdigest()
-        key = _key("instances", archive.id, study.uid, study.number_of_instances, content)
-        return await self._remembered(key, load, _instances)
+        key = self._key("instances", archive.id, study.uid, study.last_updated)
+        return await self._remembered(key, load, _listing)
 
     async def _with_instance(self, loaded: Loaded, series: Series, target: Target) -> Loaded:
         """`loaded` with the one instance of `target` in its series."""
@@ -223,7 +260,9 @@ class Archives:
             found = records.instances((await self._fan_out.search(archive, query, 1)).items)
             return Fresh(value=_encoded(found), is_absent=not found)
 
-        key = _key("instance", archive.id, target.study_uid, target.series_uid, target.instance_uid)
+        key = self._key(
+            "instance", archive.id, target.study_uid, target.series_uid, target.instance_uid
+        )
         found = await self._remembered(key, load, _instances)
         return next((i for i in found.get(target.series_uid or "", ())), None)
 
@@ -234,6 +273,9 @@ class Archives:
         except msgspec.DecodeError:
             await self.cache.forget(key)
             return decode(await self.cache.load(key, load))
+
+    def _key(self, *words: object) -> str:
+        return " ".join([_SHAPE, self._settings, *(str(w) for w in words)])
 
 
 class Known:
@@ -271,15 +313,6 @@ def _said(row: Dataset) -> _Counts:
 
 def _series(loaded: Loaded, target: Target) -> Series | None:
     return next((s for s in loaded.study.series or () if s.uid == target.series_uid), None)
-
-
-def _known(value: bytes) -> Study | None:
-    """The record of a cached value; None for one that says that there is no such study."""
-    return _study(value) if value else None
-
-
-def _key(*words: object) -> str:
-    return " ".join([_SHAPE, *(str(w) for w in words)])
 
 
 def _missing(loaded: Loaded, message: str, failures: Sequence[ArchiveError] = ()) -> GatewayError:

@@ -174,6 +174,7 @@ class Study:
     `series` is None until the series level is loaded. `modalities`, `number_of_series` and
     `number_of_instances` are what the archives said; a representation recomputes them from
     `series` where it is loaded. `warnings` are in words that may be shown to the caller.
+    `last_updated`: the FHIR instant (UTC, milliseconds) since which it has been so; None: unknown.
     """
 
     uid: str
@@ -195,6 +196,7 @@ class Study:
     number_of_instances: int | None = None
     series: tuple[Series, ...] | None = None
     warnings: tuple[str, ...] = ()
+    last_updated: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """The cache in this process: what was loaded once is served until it is too old.
 
 An entry younger than `fresh_seconds` is served as it is. An older one, younger than
-`stale_seconds`, is served at once while one load in the background revalidates it. The size is
-bounded in bytes; what was used least recently goes first.
+`stale_seconds`, is served at once while one load in the background revalidates it. Beside what
+can be loaded again, small values are remembered for as long as there is room. The size is bounded
+in bytes; what was used least recently goes first.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ ENTRY_OVERHEAD_BYTES = 400
 """What an entry costs besides its key and value: objects, hash table slots, list links."""
 LARGEST_SHARE = 4
 """An entry larger than this part of the whole cache is not kept: it would empty it."""
+LASTING_SHARE = 8
+"""What is remembered for long takes no more than this part of the whole cache."""
 NO_EPOCH = bytes(8)
 LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -80,8 +83,36 @@ class _Entry:
     is_doubted: bool = False
 
 
+class _Lasting:
+    """Small values that are not loaded again, the least recently used forgotten first."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._values: OrderedDict[str, bytes] = OrderedDict()
+        self.bytes_held = 0
+
+    def value(self, key: str) -> bytes | None:
+        if key in self._values:
+            self._values.move_to_end(key)
+        return self._values.get(key)
+
+    def put(self, key: str, value: bytes) -> None:
+        self._remove(key)
+        self._values[key] = value
+        self.bytes_held += _size(key, value)
+        while self.bytes_held > self._max_bytes:
+            self._remove(next(iter(self._values)))
+
+    def _remove(self, key: str) -> None:
+        if (value := self._values.pop(key, None)) is not None:
+            self.bytes_held -= _size(key, value)
+
+
 class MemoryCache:
     """Values by key, in this process. Whoever makes it closes it."""
+
+    lag_seconds = 0.0
+    """How long after a load others may still be served what was there before it."""
 
     def __init__(
         self,
@@ -98,12 +129,13 @@ class MemoryCache:
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._bytes = 0
+        self._lasting = _Lasting(max_bytes // LASTING_SHARE)
         self._flights: Flights[bytes] = Flights()
 
     @property
     def bytes_held(self) -> int:
         """The size of all entries with their overhead."""
-        return self._bytes
+        return self._bytes + self._lasting.bytes_held
 
     async def load(self, key: str, loader: Loader) -> bytes:
         """The value of `key`, from the cache or from `loader`, which runs once for all who wait.
@@ -141,9 +173,7 @@ class MemoryCache:
             return
         self._entries[key] = _Entry(fresh, self._clock() - fresh.age_seconds)
         self._bytes += size
-        while self._bytes > self._max_bytes:
-            self._remove(next(iter(self._entries)))
-        self._telemetry.cache_size(self._bytes)
+        self._make_room()
 
     def doubt(self, key: str) -> None:
         """Serve the value of `key` from now on only if nothing newer can be loaded."""
@@ -158,6 +188,16 @@ class MemoryCache:
         """`forget`, at once."""
         self._remove(key)
         self._flights.forget(key)
+
+    async def recall(self, key: str) -> tuple[bytes, ...]:
+        """What was remembered under `key`; () when it was not, or is lost."""
+        value = self._lasting.value(key)
+        return () if value is None else (value,)
+
+    async def remember(self, key: str, value: bytes) -> None:
+        """Keep a small `value` under `key` whatever its age; `forget` does not reach it."""
+        self._lasting.put(key, value)
+        self._make_room()
 
     async def close(self) -> None:
         """Cancel the loads under way and wait for their end."""
@@ -190,6 +230,11 @@ class MemoryCache:
         if self._flights.is_mine(key):
             self.put(key, fresh)
         return fresh.value
+
+    def _make_room(self) -> None:
+        while self._entries and self.bytes_held > self._max_bytes:
+            self._remove(next(iter(self._entries)))
+        self._telemetry.cache_size(self.bytes_held)
 
     def _remove(self, key: str) -> None:
         if entry := self._entries.pop(key, None):

@@ -29,10 +29,15 @@ MAX_LOOKS = 100_000
 WAIT_SECONDS = 2.0
 """How long a load waits for the same load of another process, then it goes on its own."""
 POLL_SECONDS = 0.025
+SPREAD_SECONDS = 0.5
+"""How long writing to Redis may take, and how far apart the clocks of processes may be."""
 
 
 class RedisCache:
     """`MemoryCache`'s protocol, over one such cache and Redis. Whoever makes it closes it."""
+
+    lag_seconds = LOOK_SECONDS + SPREAD_SECONDS
+    """How long after a load another process may still serve what was there before it."""
 
     def __init__(
         self,
@@ -72,6 +77,16 @@ class RedisCache:
         self._looks.forget(key)
         self._looked_at.pop(key, None)
         await self._store.forget(key)
+
+    async def recall(self, key: str) -> tuple[bytes, ...]:
+        """What was remembered under `key`, here and in Redis; () when both have lost it."""
+        shared = await self._store.recall(key)
+        return (*await self._memory.recall(key), *(() if shared is None else (shared,)))
+
+    async def remember(self, key: str, value: bytes) -> None:
+        """Keep a small `value` under `key` here and in Redis; `forget` does not reach it."""
+        await self._memory.remember(key, value)
+        await self._store.remember(key, value)
 
     async def close(self) -> None:
         """Cancel the loads under way, wait for their end, close the connections."""

@@ -45,6 +45,8 @@ LOCK_SECONDS = 30.0
 """After this long a load counts as abandoned and another process may start it."""
 LOCK_MARGIN_SECONDS = 5.0
 """A lock this close to its end is left to expire: it may be another's by now."""
+LASTING_SECONDS = 400 * 86400.0
+"""How long what is remembered is kept after it was last written."""
 UNSENT_AT_ONCE = 32
 """How many of them one look tells Redis of, besides its own."""
 MAX_UNSENT = 100_000
@@ -177,6 +179,21 @@ class RedisStore:
             del self._unsent[next(iter(self._unsent))]
         await self._sent_forgotten(key)
 
+    async def recall(self, key: str) -> bytes | None:
+        """What is remembered under `key`; None: nothing, garbage, or Redis is away."""
+        name = _lasting_name(key)
+        raw = await self._asked(lambda: self._get(name))
+        envelope = opened(name, raw) if raw else None
+        return None if envelope is None else envelope.value
+
+    async def remember(self, key: str, value: bytes) -> None:
+        """Write what outlives every load. It has no epoch: nobody forgets it."""
+        if not self.takes_writes:
+            return
+        name, life_ms = _lasting_name(key), round(LASTING_SECONDS * 1000)
+        raw = sealed(name, Envelope(value=value, is_absent=False, life_ms=life_ms, epoch=NO_EPOCH))
+        await self._asked(lambda: self._client.set(name, raw, px=life_ms))
+
     async def close(self) -> None:
         """Close all connections."""
         await disconnect(self._client)
@@ -199,8 +216,12 @@ class RedisStore:
         return True
 
     async def _epoch(self, name: str) -> bytes:
-        marks: list[bytes | None] = await self._client.execute_command("MGET", f"{name}:epoch")
-        return _epoch_of(marks[0])
+        return _epoch_of(await self._get(f"{name}:epoch"))
+
+    async def _get(self, name: str) -> bytes | None:
+        """A value by MGET, to which a key of another type is absent."""
+        values: list[bytes | None] = await self._client.execute_command("MGET", name)
+        return values[0]
 
     async def _read(self, name: str) -> tuple[int, bytes | None, bytes | None]:
         """Remaining milliseconds, value and epoch mark.
@@ -250,6 +271,10 @@ class RedisStore:
         self._said_at = self._clock()
         level = logging.ERROR if isinstance(error, AuthenticationError) else logging.WARNING
         LOG.log(level, "the shared cache is away", cause=type(error).__name__)
+
+
+def _lasting_name(key: str) -> str:
+    return f"{key_name(key)}:lasting"
 
 
 def _epoch_of(mark: bytes | None) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from gateway.model import Instance, Patient, Series, Study
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
+from gateway.rules.last_updated import latest
 from gateway.rules.records import in_order
 
 _Record = TypeVar("_Record", Study, Series, Instance)
@@ -43,6 +44,7 @@ def merge(parts: Sequence[Study]) -> Study:
         number_of_instances=_largest(p.number_of_instances for p in parts),
         series=_merged_series(parts),
         warnings=tuple(dict.fromkeys(warnings)),
+        last_updated=latest(p.last_updated for p in parts),
     )
 
 
