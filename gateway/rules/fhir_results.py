@@ -69,7 +69,7 @@ _NEVER_KNOWN_OF_PATIENTS = frozenset(
     }
 )
 _NARROWING = frozenset({"_has", "_contained", "_containedType"})
-_UNSUPPORTED = frozenset({"_filter", "_query", "_list", "_lastUpdated"})
+_UNSUPPORTED = frozenset({"_filter", "_query", "_list"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ IMAGING_STUDIES = Offered(
     empty_reverse_includes=frozenset(
         {"DiagnosticReport:study", "ImagingSelection:derived-from", "Provenance:target"}
     ),
-    sorts=frozenset({"_id", "identifier", "modality", "started"}),
+    sorts=frozenset({"_id", "_lastUpdated", "identifier", "modality", "started"}),
     elements=ELEMENTS | MANDATORY["ImagingStudy"] | _OF_ANY_RESOURCE | _NEVER_KNOWN,
 )
 IMAGING_STUDIES_ALONE = replace(

@@ -38,8 +38,9 @@ class Parameter:
 
     `found` gives what a resource has: Tokens, References, dates or strings. `level` is how deep
     a record must be loaded before that is true; `targets` the types that a reference may name, of
-    a chain (`patient.name`) those that its reference may name. `documentation` is for people;
-    {name} in it is what the version calls the parameter.
+    a chain (`patient.name`) those that its reference may name. `is_utc`: it is about a time of
+    this server, and dates without an offset are in UTC. `documentation` is for people; {name} in
+    it is what the version calls the parameter.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Parameter:
     level: Level = Level.STUDY
     targets: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    is_utc: bool = False
     documentation: str = ""
 
 
@@ -206,6 +208,7 @@ def meets(
 
 
 def _meets(resource: Resource, wanted: Criterion, zone_minutes: int, now: Moment) -> bool:
+    zone_minutes = 0 if wanted.parameter.is_utc else zone_minutes
     found = list(wanted.parameter.found(resource))
     if wanted.modifier == "missing":
         return all(value is (not found) for value in wanted.values)

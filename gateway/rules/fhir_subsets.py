@@ -20,21 +20,23 @@ SUBSETTED: Resource = {
 def served(resource: Resource, wanted: Wanted, fhir_version: str) -> Resource:
     """`resource` with its `meta`: a version when it is whole, SUBSETTED when it is not.
 
-    The version is a digest of the content, another one in each FHIR version.
+    The version is a digest of the content, another one in each FHIR version. `meta.lastUpdated`
+    is no content, and stays in every part.
     """
     mandatory = MANDATORY[resource["resourceType"]]
     if wanted.elements or wanted.summary == "text":
         return _with_meta(elements(resource, wanted.elements | mandatory), tag=[SUBSETTED])
     if wanted.summary == "true":
         return _with_meta(summary(resource), tag=[SUBSETTED])
-    content = fhir_version.encode() + orjson.dumps(resource)
-    return _with_meta(resource, versionId=hashlib.blake2b(content, digest_size=12).hexdigest())
+    content = orjson.dumps({k: v for k, v in resource.items() if k != "meta"})
+    digest = hashlib.blake2b(fhir_version.encode() + content, digest_size=12)
+    return _with_meta(resource, versionId=digest.hexdigest())
 
 
 def _with_meta(resource: Resource, **meta: Any) -> Resource:
-    """`resource` with `meta` where it belongs, after the id."""
-    head = {"resourceType": resource["resourceType"], "id": resource["id"], "meta": meta}
-    return head | resource
+    """`resource` with more in its `meta`, which belongs after the id."""
+    head = {"resourceType": resource["resourceType"], "id": resource["id"]}
+    return head | {"meta": meta} | resource | {"meta": meta | resource.get("meta", {})}
 
 
 def summary(resource: Resource) -> Resource:

@@ -50,14 +50,16 @@ def imaging_study(
 ) -> Resource:
     """The ImagingStudy of a record as deep as it is loaded: series and instances may be missing.
 
-    Without `meta`: who serves the resource knows its version. `options` are those of the
-    configuration that say how identifiers are written; `patients` are those to refer to.
+    Of `meta` it has the time alone: who serves the resource knows its version. `options` are
+    those of the configuration that say how identifiers are written; `patients` are those to
+    refer to.
     """
     study = nameable(study)
     scope = Scope(subject(study.patient, options.patient_identifier_type, patients))
     return members(
         resourceType="ImagingStudy",
         id=study.uid,
+        meta=members(lastUpdated=study.last_updated),
         contained=scope.contained,
         identifier=[
             *study_identifier(study),

@@ -109,6 +109,14 @@ def _subjects(resource: Resource) -> list[Resource]:
 PARAMETERS = (
     *OF_ANY_RESOURCE,
     Parameter(
+        name="_lastUpdated",
+        kind=Kind.DATE,
+        found=lambda r: filter(None, [r.get("meta", {}).get("lastUpdated")]),
+        level=Level.SERIES,
+        is_utc=True,
+        documentation=f"When the present content was noticed. {_SLOW}",
+    ),
+    Parameter(
         name="based-on",
         kind=Kind.REFERENCE,
         found=lambda r: references(r, "basedOn"),

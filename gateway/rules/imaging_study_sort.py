@@ -25,6 +25,7 @@ def _modality(resource: Resource) -> str | None:
 
 _KEYS: dict[str, Callable[[Resource], Any]] = {
     "_id": lambda resource: resource["id"],
+    "_lastUpdated": lambda resource: resource.get("meta", {}).get("lastUpdated"),
     "identifier": lambda resource: resource["identifier"][0]["value"],
     "modality": _modality,
     "started": _started,

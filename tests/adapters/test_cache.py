@@ -202,6 +202,43 @@ async def test_closing_ends_loads_under_way_and_takes_no_more(bench: Bench) -> N
         await bench.cache.load(KEY, source)
 
 
+async def test_what_is_remembered_outlives_every_record_and_what_is_forgotten(
+    bench: Bench,
+) -> None:
+    assert await bench.cache.recall(KEY) == ()
+    await bench.cache.remember(KEY, b"first")
+    await bench.cache.remember(KEY, b"last")
+    await bench.cache.remember("another", b"other")
+    await bench.cache.load(KEY, Source())
+    await bench.cache.forget(KEY)
+    await bench.pass_by(300 * 86400)
+    assert set(await bench.cache.recall(KEY)) == {b"last"}
+
+
+async def test_what_is_remembered_is_bounded_and_goes_least_recently_used_first() -> None:
+    cache = memory(Clock(), max_bytes=16_000)
+    for number in range(4):
+        await cache.remember(str(number), bytes(120))
+        assert await cache.recall("0")
+    assert cache.bytes_held <= 2000
+    assert [bool(await cache.recall(str(number))) for number in range(4)] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+async def test_records_make_room_for_what_is_remembered() -> None:
+    cache = memory(Clock(), max_bytes=100_000)
+    for number in range(8):
+        await cache.load(str(number), Source(bytes(12_000)))
+    await cache.remember(KEY, bytes(1000))
+    assert cache.bytes_held <= 100_000
+    assert cache.peek("0") is None
+    assert await cache.recall(KEY) == (bytes(1000),)
+
+
 async def test_memory_is_bounded_in_bytes_and_drops_what_was_used_least_recently() -> None:
     cache = memory(Clock(), max_bytes=100_000)
     for number in range(8):

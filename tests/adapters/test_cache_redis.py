@@ -383,6 +383,47 @@ async def test_read_only_replica_is_read_and_not_written(
         await client.replicaof("NO", "ONE")
 
 
+async def test_what_one_process_remembers_another_recalls_after_a_restart(
+    pair: tuple[RedisCache, RedisCache], clock: Clock, redis_server: RedisServer
+) -> None:
+    await pair[0].remember(KEY, b"one")
+    assert await pair[1].recall(KEY) == (b"one",)
+    await pair[1].remember(KEY, b"two")
+    assert await pair[0].recall(KEY) == (b"one", b"two")
+    restarted = shared(clock, redis_server.url)
+    assert await restarted.recall(KEY) == (b"two",)
+    await restarted.close()
+
+
+async def test_what_is_remembered_survives_in_the_process_while_redis_is_away(
+    redis_server: RedisServer, clock: Clock, client: redis.asyncio.Redis
+) -> None:
+    away = shared(clock, redis_server.url, limits=BRIEF)
+    redis_server.freeze()
+    await away.remember(KEY, b"one")
+    assert await away.recall(KEY) == (b"one",)
+    redis_server.thaw()
+    clock.seconds += BRIEF.pause_seconds
+    await client.flushall()
+    assert await away.recall(KEY) == (b"one",)
+    await away.close()
+
+
+async def test_garbage_is_not_recalled(
+    pair: tuple[RedisCache, RedisCache], client: redis.asyncio.Redis
+) -> None:
+    await pair[0].remember(KEY, b"one")
+    (name,) = [name async for name in client.scan_iter("*")]
+    for garbage in GARBAGE.values():
+        await client.set(name, garbage)
+        assert await pair[1].recall(KEY) == ()
+    await client.delete(name)
+    await client.hset(name.decode(), "a", "b")
+    assert await pair[1].recall(KEY) == ()
+    await pair[1].remember(KEY, b"two")
+    assert set(await pair[0].recall(KEY)) == {b"one", b"two"}
+
+
 async def test_cancelled_callers_never_get_another_ones_value(
     redis_server: RedisServer, clock: Clock
 ) -> None:

@@ -11,6 +11,7 @@ import itertools
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -169,11 +170,11 @@ def without(asked: Asked) -> Asked:
     return Asked(f"{asked.name}:not", asked.text, lambda subject: not asked.is_true(subject))
 
 
-LENGTHS = {4: ("-01-01", "-12-31"), 7: ("-01", "-31"), 10: ("", "")}
+LENGTHS = {4: ("-01-01", "-12-31"), 7: ("-01", "-31"), 10: ("", ""), 24: ("", "")}
 
 
 def compares(prefix: str, value: str, day: str) -> bool:
-    """A date alone against a year, month or day, as text."""
+    """A date alone against a year, month or day, or instants in UTC, as text."""
     first, last = (value + end for end in LENGTHS[len(value)])
     is_in = first <= day <= last
     return {
@@ -193,7 +194,7 @@ def dates(name: str, of: Callable[[Subject], str | None], *values: str) -> st.Se
     def made(prefix: str, value: str) -> Asked:
         def is_true(subject: Subject) -> bool:
             found = of(subject)
-            return found is not None and compares(prefix, value, found[:10])
+            return found is not None and compares(prefix, value, found[: max(10, len(value))])
 
         return Asked(name, prefix + value, is_true)
 
@@ -298,6 +299,16 @@ ANY_CRITERION = st.one_of(
             or identified([i for i in s.study["identifier"] if "system" not in i], v)
         ),
     ),
+    dates(
+        "_lastUpdated",
+        lambda s: s.study["meta"]["lastUpdated"],
+        "2024-05",
+        "2024-05-13",
+        "2024-05-14",
+        *(f"2024-05-13T{hour}:00:00.000Z" for hour in (21, 22, 23)),
+        "2024-05-14T03:00:00.000Z",
+    ),
+    missing("_lastUpdated", lambda s: True),
     criteria(["_id"], lists(f"{ROOT}.1", f"{ROOT}.2", "no", "*"), lambda s, v: s.study["id"] == v),
     criteria(
         ["based-on:identifier", "basedon:identifier", "based-on.identifier"],
@@ -430,6 +441,17 @@ studies = st.lists(any_study, min_size=1, max_size=8).map(numbered)
 versions = st.sampled_from(sorted(VERSIONS))
 
 
+class Hours:
+    """A clock that goes on by an hour whenever it is read."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2024, 5, 13, 20, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(hours=1)
+        return self.now
+
+
 class Gateway:
     """A catalog over two archives, searched as the facade does."""
 
@@ -453,7 +475,7 @@ class Gateway:
         )
         lives = Lives(fresh_seconds=60, stale_seconds=60, absent_seconds=60)
         cache = MemoryCache(lives=lives, max_bytes=1 << 24, telemetry=Telemetry())
-        self.catalog = Catalog(Archives(self.archives, cache))
+        self.catalog = Catalog(Archives(self.archives, cache, clock=Hours()))
 
     async def search(self, pairs: Pairs, *, strict: bool = False) -> dict[str, Any]:
         named = fhir_search.by_name((*PARAMETERS, *CHAINS), self.version.absent)
@@ -490,17 +512,19 @@ class Gateway:
         for facts in self.held:
             study = (await self.catalog.study(CONSUMER, facts.uid, Level.INSTANCE)).study
             resource = self.resources.imaging_study(study)
+            assert set(resource["meta"]) == {"lastUpdated"}
             found.append(Subject(resource, patient(study.patient, "p")))
         return found
 
 
 def matches(bundle: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The resources that were found by id, without their version."""
-    entries = [e for e in bundle.get("entry", ()) if e["search"]["mode"] == "match"]
-    return {
-        e["resource"]["id"]: {k: v for k, v in e["resource"].items() if k != "meta"}
-        for e in entries
-    }
+    entries = [e["resource"] for e in bundle.get("entry", ()) if e["search"]["mode"] == "match"]
+    return {r["id"]: r | {"meta": without_version(r["meta"])} for r in entries}
+
+
+def without_version(meta: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in meta.items() if k != "versionId"}
 
 
 def ids(bundle: dict[str, Any]) -> list[str]:
@@ -629,6 +653,13 @@ SHARED = StudyFacts(
     ),
 )
 ELSEWHERE = StudyFacts(uid=f"{ROOT}.2", series=SHARED.series[1:])
+
+
+async def test_studies_are_sorted_by_when_they_changed() -> None:
+    gateway = Gateway((SHARED, ELSEWHERE))
+    await gateway.catalog.study(CONSUMER, ELSEWHERE.uid, Level.SERIES)
+    assert ids(await gateway.search((("_sort", "_lastUpdated"),))) == [ELSEWHERE.uid, SHARED.uid]
+    assert ids(await gateway.search((("_sort", "-_lastUpdated"),))) == [SHARED.uid, ELSEWHERE.uid]
 
 
 async def test_archive_that_fails_over_a_study_is_named() -> None:

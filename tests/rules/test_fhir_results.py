@@ -60,7 +60,6 @@ def test_what_is_offered_is_understood(name: str, text: str, expected: Wanted) -
         ("_filter", "status eq available"),
         ("_query", "x"),
         ("_list", "x"),
-        ("_lastUpdated", "ge2020"),
         ("_elements", "colour"),
     ],
 )

@@ -120,6 +120,28 @@ def test_values_are_alternatives_and_criteria_all_hold() -> None:
     assert not fhir_search.meets(resource, [ct, mr], 0, NOW)
 
 
+@pytest.mark.parametrize(
+    ("value", "is_found"),
+    [
+        ("2024-05-14", True),
+        ("2024-05-14T23:30:00", True),
+        ("2024-05-15T01:30:00+02:00", True),
+        ("gt2024-05-14T23:30:00.000Z", True),
+        ("gt2024-05-14T23:30:00.125Z", False),
+        ("ge2024-05-14T23:30:00.125Z", True),
+        ("lt2024-05-14T23:30:00.125Z", False),
+        ("2024-05-15", False),
+    ],
+)
+def test_time_of_the_last_change_is_in_utc_wherever_the_archive_is(
+    value: str, *, is_found: bool
+) -> None:
+    study = replace(WHOLE, last_updated="2024-05-14T23:30:00.125Z")
+    resource = imaging_study(study, VERSIONS["r5"].shape, CARRIED)
+    asked = criterion("_lastUpdated", value)
+    assert fhir_search.meets(resource, [asked], 540, NOW) is is_found
+
+
 def test_study_without_a_date_is_found_as_such_only() -> None:
     resource = imaging_study(EMPTY, VERSIONS["r5"].shape, CARRIED)
     for text in ("2020", "ne2020", "le2030"):

@@ -57,6 +57,16 @@ def test_summary_has_everything_but_instances_and_contained_resources() -> None:
     assert summary["meta"] == SUBSETTED
 
 
+def test_time_is_no_content_and_stays_in_every_part() -> None:
+    shape, time = VERSIONS["r5"].shape, {"lastUpdated": "2024-05-14T10:00:00.000Z"}
+    resource = imaging_study(replace(WHOLE, last_updated=time["lastUpdated"]), shape, CARRIED)
+    whole = fhir_subsets.served(resource, Wanted(), "5.0")
+    assert whole["meta"] == served(Wanted())["meta"] | time
+    assert list(whole)[:3] == ["resourceType", "id", "meta"]
+    for wanted in (Wanted(summary="true"), Wanted(elements=frozenset({"started"}))):
+        assert fhir_subsets.served(resource, wanted, "5.0")["meta"] == SUBSETTED | time
+
+
 def test_elements_keep_what_they_refer_to() -> None:
     resource = served(Wanted(elements=frozenset({"referrer"})))
     assert resource.keys() == {

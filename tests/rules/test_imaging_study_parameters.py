@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.model import Level
@@ -30,7 +32,8 @@ def test_parameter_sees_what_it_looks_for_at_the_level_it_names(
     study = LEVELS[parameter.level]
     if parameter.name == "body-structure":
         study = SIDED
-    resource = imaging_study(study, VERSIONS[version].shape, CARRIED)
+    loaded = replace(study, last_updated="2024-05-14T10:00:00.000Z")
+    resource = imaging_study(loaded, VERSIONS[version].shape, CARRIED)
     assert list(parameter.found(resource))
 
 

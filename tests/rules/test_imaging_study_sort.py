@@ -40,6 +40,12 @@ def test_studies_without_the_element_come_last(key: Sort, expected: list[str]) -
     assert [one["id"] for one in ordered(STUDIES, [key])] == expected
 
 
+def test_studies_are_in_the_order_in_which_they_changed() -> None:
+    times = {"1": "2024-05-14T10:00:00.001Z", "2": "2024-05-14T10:00:00.000Z", "3": None}
+    studies = [s | {"meta": {"lastUpdated": times[s["id"]]}} for s in STUDIES]
+    assert [s["id"] for s in ordered(studies, [Sort(name="_lastUpdated")])] == ["2", "1", "3"]
+
+
 def test_ties_are_broken_by_the_next_key() -> None:
     studies = [study("1", "2020", "MR"), study("2", "2020", "CT"), study("3", "2019", "XA")]
     keys = [Sort(name="started"), Sort(name="modality")]

@@ -35,6 +35,12 @@ def test_study_of_one_archive_stays_as_it_is() -> None:
     assert merging.merge([only]) is only
 
 
+def test_study_has_been_as_it_is_since_its_last_part_changed() -> None:
+    times = ["2024-05-14T10:00:00.000Z", None, "2024-05-14T09:00:00.000Z"]
+    parts = [study("north", last_updated=time) for time in times]
+    assert {merging.merge(p).last_updated for p in permutations(parts)} == {times[0]}
+
+
 def test_study_split_over_archives_is_one() -> None:
     found = merging.merge(
         [
