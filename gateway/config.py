@@ -385,8 +385,12 @@ class Access(Section):
     """Authorities whose tokens are accepted."""
     api_keys: dict[str, ApiKey] = {}
     """Consumers known by a fixed key."""
-    link_secret: SecretStr | None = None
-    """Signs capability links; links are off without it."""
+    link_secret: Secret | None = None
+    """Hides the criteria of posted FHIR searches in the links of their pages.
+
+    The same in all replicas, and long and random: `openssl rand -base64 32`. Without it those links
+    repeat the criteria.
+    """
 
 
 class Policy(Section):

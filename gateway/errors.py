@@ -8,6 +8,8 @@
     │   └── TooCostly 403 too-costly
     ├── NotFound 404 not-found           absent, or hidden by policy: the same
     ├── NotAcceptable 406 not-supported
+    ├── Gone 410 not-found               a link that was good for a while
+    ├── PreconditionFailed 412 conflict
     ├── PayloadTooLarge 413 too-long
     ├── UnsupportedMediaType 415 not-supported
     ├── ArchiveError 502 exception       one archive failed
@@ -95,6 +97,22 @@ class NotAcceptable(GatewayError):
     status = 406
     code = "not-supported"
     title = "Not acceptable"
+
+
+class Gone(GatewayError):
+    """A link that was good for a while, and no longer is."""
+
+    status = 410
+    code = "not-found"
+    title = "Gone"
+
+
+class PreconditionFailed(GatewayError):
+    """The resource is another one than the request is meant for (RFC 9110 §15.5.13)."""
+
+    status = 412
+    code = "conflict"
+    title = "Precondition failed"
 
 
 class PayloadTooLarge(GatewayError):

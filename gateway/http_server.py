@@ -48,9 +48,12 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _NO_CONTENT_SNIFFING = {"X-Content-Type-Options": "nosniff"}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _CORS_ALLOWED = (
-    "Accept, Authorization, Content-Type, If-None-Match, Prefer, X-API-Key, X-Request-Id"
+    "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, "
+    "If-Unmodified-Since, Prefer, X-API-Key, X-Request-Id"
 )
-_CORS_EXPOSED = "Content-Location, ETag, Location, Retry-After, Warning, X-Request-Id"
+_CORS_EXPOSED = (
+    "Content-Location, ETag, Last-Modified, Location, Retry-After, Warning, X-Request-Id"
+)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

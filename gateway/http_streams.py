@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
 from aiohttp import web
 
+from gateway.http_codings import Packer
 from gateway.http_server import warnings_of
 from gateway.model import Part
 from gateway.rules.media import Form
 
 WRITE_STALL_SECONDS = 30
 """How long a caller may let one chunk wait; then the connection is cut."""
-_VARY = "Accept, Accept-Encoding"
-_GZIP = re.compile(
-    r"(?:^|[\s,])(?:gzip|\*)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?))?\s*(?:,|$)", re.I
-)
 
 
 class ShortBody(Exception):
@@ -102,29 +98,21 @@ async def stream_json_array(
     response.headers["Content-Type"] = content_type
     for warning in warnings_of(silent):
         response.headers.add("Warning", warning)
-    if request.method == "HEAD":  # a compressor would write its last bytes all the same
-        response.headers["Vary"] = _VARY
-        await response.prepare(request)
-        return response
-    compress(request, response)
+    packer = Packer(request)
+    packer.announce(response)
     await response.prepare(request)
+    if request.method == "HEAD":
+        return response
     separator = b"["
     async for batch in batches:
         for item in batch:
-            await _write(response, separator + item)
+            await _write(response, await packer.packed(separator + item))
             await asyncio.sleep(0)  # writing alone need not let others have their turn
             separator = b","
-    await _write(response, b"[]" if separator == b"[" else b"]")
+    end = await packer.packed(b"[]" if separator == b"[" else b"]")
+    await _write(response, end + packer.rest())
     await response.write_eof()
     return response
-
-
-def compress(request: web.Request, response: web.StreamResponse) -> None:
-    """Gzip for text where the caller takes it; objects and pictures go as they are."""
-    response.headers["Vary"] = _VARY
-    accepted = _GZIP.search(request.headers.get("Accept-Encoding", ""))
-    if accepted is not None and float(accepted[1] or 1) > 0:
-        response.enable_compression(web.ContentCoding.gzip)
 
 
 async def _write_all(response: web.StreamResponse, part: Part) -> None:
@@ -139,5 +127,6 @@ async def _write_all(response: web.StreamResponse, part: Part) -> None:
 
 async def _write(response: web.StreamResponse, chunk: bytes) -> None:
     """One chunk out; a caller who does not read for too long is let go."""
-    async with asyncio.timeout(WRITE_STALL_SECONDS):
-        await response.write(chunk)
+    if chunk:  # of nothing, HTTP/1.1 makes the end of a body
+        async with asyncio.timeout(WRITE_STALL_SECONDS):
+            await response.write(chunk)

@@ -194,6 +194,63 @@ async def test_absence_is_not_believed_once_a_search_has_shown_the_study() -> No
         assert (await assembled.archives.record("1.2.3", Level.SERIES)).study.archives == ("north",)
 
 
+async def since(assembled: Assembled, level: Level = Level.SERIES) -> str:
+    last_updated = (await assembled.archives.record("1.2.3", level)).study.last_updated
+    assert last_updated is not None
+    return last_updated
+
+
+async def test_time_stays_while_content_does_however_it_is_loaded() -> None:
+    async with over([A, B], [C], fresh_seconds=60, stale_seconds=3600) as assembled:
+        first = await since(assembled)
+        assert await since(assembled, Level.INSTANCE) == first
+        for seconds in (100, 10_000):
+            assembled.clock.now += seconds
+            assert await since(assembled) == first
+            assert await since(assembled, Level.INSTANCE) == first
+
+
+async def test_series_that_arrives_moves_the_time_once() -> None:
+    async with over([A], [B], fresh_seconds=0, stale_seconds=0) as assembled:
+        first = await since(assembled, Level.INSTANCE)
+        assembled.doubles[0].held.append(C)
+        second = await since(assembled)
+        assert second > first
+        assert await since(assembled, Level.INSTANCE) == second
+        assert await since(assembled) == second
+
+
+async def test_instances_that_are_exchanged_move_the_time_of_searches_too() -> None:
+    other = dataclasses.replace(A, instance="1.2.3.1.77")
+    async with over([A], [C]) as assembled:
+        first = await since(assembled, Level.INSTANCE)
+        assembled.doubles[0].held = [other]
+        assembled.clock.now += 10_000
+        second = await since(assembled, Level.INSTANCE)
+        assert second > first
+        assert await since(assembled) == second
+        assert await since(assembled, Level.INSTANCE) == second
+
+
+async def test_part_that_vanishes_and_comes_back_moves_the_time_each_time() -> None:
+    async with over([A], [A], fresh_seconds=0, stale_seconds=0) as assembled:
+        times = [await since(assembled)]
+        for held in ([], [A]):
+            assembled.doubles[1].held = list(held)
+            times.append(await since(assembled))
+            assert await since(assembled) == times[-1]
+        assert times == sorted(set(times))
+
+
+async def test_silent_archive_moves_nothing() -> None:
+    async with over([A], [C], fresh_seconds=0, stale_seconds=0) as assembled:
+        first = await since(assembled)
+        assembled.doubles[1].server.on("*", Answer(status=500))
+        assert await since(assembled) <= first
+        assembled.doubles[1].server.on("*", assembled.doubles[1]._answer)
+        assert await since(assembled) == first
+
+
 async def test_content_that_is_exchanged_for_as_much_other_is_seen_once_it_is_asked_for() -> None:
     async with over([A]) as assembled:
         await assembled.archives.record("1.2.3", Level.INSTANCE)

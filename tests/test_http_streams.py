@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,17 @@ from tests.doubles import Double, Held
 from tests.fault_archive import Answer, FaultArchive
 from tests.gateways import Gateway, archive
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 MIB = 1 << 20
+UNPACKED: dict[str | None, Callable[[bytes], bytes]] = {
+    "gzip": gzip.decompress,
+    "zstd": zstd.decompress,
+    None: bytes,
+}
 ONE = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
 ONE_PATH = f"/dicom-web{ONE.path}"
 MULTIPART = Form(is_multipart=True, types=("application/dicom",))
@@ -148,23 +159,22 @@ async def test_what_fails_at_the_first_byte_is_told_by_a_status(serve: Any) -> N
 
 
 @pytest.mark.parametrize(
-    ("accepted", "is_gzip"),
+    ("accepted", "coding"),
     [
-        ("gzip", True),
-        ("deflate, gzip;q=0.5, *;q=0", True),
-        ("GZIP", True),
-        ("*", True),
-        ("gzip;q=0", False),
-        ("identity", False),
-        ("br", False),
-        ("", False),
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("zstd;q=0.1, gzip;q=0.5, *;q=0", "gzip"),
+        ("*", "gzip"),
+        ("gzip;q=0", None),
+        ("br", None),
+        ("", None),
     ],
 )
 @pytest.mark.parametrize("batches", [[], [[]], [[b'{"a":1}', b"{}"], [b"{}"]]])
 async def test_json_is_one_array_however_it_is_batched(
     serve: Any,
     accepted: str,
-    is_gzip: bool,  # noqa: FBT001
+    coding: str | None,
     batches: list[list[bytes]],
 ) -> None:
     async def all_batches() -> AsyncIterator[list[bytes]]:
@@ -178,10 +188,22 @@ async def test_json_is_one_array_however_it_is_batched(
     raw = await wire.get(
         client.make_url("/"), b"/x", b"Accept-Encoding: " + accepted.encode(), version=b"1.0"
     )
-    body = gzip.decompress(raw.body) if is_gzip else raw.body
-    assert (b"Content-Encoding: gzip" in raw.head) is is_gzip
-    assert b"Accept-Encoding" in raw.head
+    body = UNPACKED[coding](raw.body)
+    assert (b"Content-Encoding: " in raw.head) is (coding is not None)
+    assert f"Content-Encoding: {coding}".encode() in raw.head or coding is None
+    assert b"Vary: Accept, Accept-Encoding" in raw.head
     assert orjson.loads(body) == [orjson.loads(o) for b in batches for o in b]
+
+
+async def test_array_that_cannot_go_out_as_is_accepted_is_refused(serve: Any) -> None:
+    async def none() -> AsyncIterator[list[bytes]]:
+        yield []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await http_streams.stream_json_array(request, none(), "application/json")
+
+    answer = await (await serve(handler)).get("/x", headers={"Accept-Encoding": "identity;q=0"})
+    assert answer.status == 406
 
 
 async def test_a_long_array_leaves_time_for_others(serve: Any) -> None:

@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 
 from gateway.errors import BadRequest, NotAcceptable
+from gateway.http_codings import pack
 from gateway.http_server import (
     CATALOG,
     CONSUMER,
@@ -18,7 +19,7 @@ from gateway.http_server import (
     target_in,
     warnings_of,
 )
-from gateway.http_streams import compress, stream_json_array, stream_parts
+from gateway.http_streams import stream_json_array, stream_parts
 from gateway.model import ConnectionType, Found, Level, Part, Target
 from gateway.rules import attributes, media, qido, qido_rows, rendering, urls
 from gateway.rules import dicom_json as dj
@@ -78,12 +79,12 @@ async def search(level: Level, request: web.Request) -> web.StreamResponse:
     found = await request.app[CATALOG].search(request[CONSUMER], query)
     base = request.app[SETTINGS].server.public_url + BASE
     rows = [qido_rows.completed(row, query, _retrieve_url(base, row, query)) for row in found.items]
-    response = web.Response(status=200 if rows else 204, body=orjson.dumps(rows) if rows else None)
+    response = web.Response(status=200 if rows else 204)
     for warning in _search_warnings(found):
         response.headers.add("Warning", warning)
     if rows:
         response.headers["Content-Type"] = content_type
-        compress(request, response)
+        await pack(request, response, orjson.dumps(rows))
     return response
 
 

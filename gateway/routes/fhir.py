@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 from aiohttp import web
@@ -11,6 +11,8 @@ from aiohttp import web
 from gateway.errors import NotFound
 from gateway.http_server import CATALOG, CONSUMER, SETTINGS
 from gateway.routes import fhir_http
+from gateway.routes.fhir_answers import answer, read
+from gateway.routes.fhir_hiding import hiding, revealed
 from gateway.routes.fhir_search import ImagingStudySearch
 from gateway.rules import (
     endpoints,
@@ -19,9 +21,9 @@ from gateway.rules import (
     fhir_endpoint,
     fhir_results,
     fhir_search,
-    fhir_subsets,
     imaging_study_chains,
     imaging_study_parameters,
+    last_updated,
 )
 from gateway.rules.dicom_json import is_uid
 
@@ -56,7 +58,7 @@ async def capabilities(request: web.Request) -> web.Response:
     """
     version = fhir_http.version(request)
     base = fhir_http.base(request, version)
-    return fhir_http.answer(
+    return await answer(
         request,
         fhir_capabilities.capability_statement(
             version, base, STARTED_AT, has_patients=fhir_http.has_patients(request)
@@ -68,8 +70,9 @@ async def capabilities(request: web.Request) -> web.Response:
 async def read_imaging_study(request: web.Request) -> web.Response:
     """GET ImagingStudy/{id}: the study whose StudyInstanceUID the id is (FHIR R5 HTTP §3.2.0.6).
 
-    200, 304 when If-None-Match names its version. 404 malformed, absent or hidden by policy; 406
-    no format or version fits; 503 not known while archives are silent.
+    200; 304 when If-None-Match names its version, or it did not change since If-Modified-Since; 412
+    when If-Match or If-Unmodified-Since say so. 404 malformed, absent or hidden by policy; 406 no
+    format or version fits; 503 not known while archives are silent.
     """
     version = fhir_http.version(request)
     uid = request.match_info["id"]
@@ -79,15 +82,17 @@ async def read_imaging_study(request: web.Request) -> web.Response:
     search = fhir_http.search(request, version, (), fhir_results.IMAGING_STUDIES, options)
     loaded = await request.app[CATALOG].study(request[CONSUMER], uid, search.wanted.level)
     resources = fhir_http.resources(request, version)
-    served = resources.served(resources.imaging_study(loaded.study), search.wanted)
-    return fhir_http.answer(request, served, version, silent=loaded.silent)
+    return await read(
+        request, resources.imaging_study(loaded.study), search, version, loaded.silent
+    )
 
 
 async def search_imaging_studies(request: web.Request) -> web.Response:
     """GET ImagingStudy?…, POST ImagingStudy/_search: search for studies (FHIR R5 Search).
 
     200 Bundle. 400 malformed, or not supported and not to be ignored; 403 too costly; 406 no
-    format or version fits; 415 the form is none; 503 all archives are silent.
+    format or version fits; 410 a link that is too old; 415 the form is none; 503 all archives are
+    silent.
     """
     return await _studies(request)
 
@@ -104,7 +109,8 @@ async def search_compartment(request: web.Request) -> web.Response:
 
 async def _studies(request: web.Request, patient: str | None = None) -> web.Response:
     """The studies of a search, of a patient or of all."""
-    pairs = await fhir_http.parameters(request)
+    begun = datetime.now(UTC) - timedelta(milliseconds=1)
+    pairs, is_hidden = revealed(request, "ImagingStudy", await fhir_http.parameters(request))
     version = fhir_http.version(request, pairs)
     has_patients = fhir_http.has_patients(request)
     offered = fhir_results.IMAGING_STUDIES if has_patients else fhir_results.IMAGING_STUDIES_ALONE
@@ -119,14 +125,17 @@ async def _studies(request: web.Request, patient: str | None = None) -> web.Resp
         search=search,
         now=fhir_http.reading(request).now,
         within="" if patient is None else f"Patient/{quote(patient, safe='')}/",
+        as_of=last_updated.instant(begun),
+        written=hiding(request, "ImagingStudy", version) if is_hidden else fhir_bundle.as_they_are,
     )
-    return fhir_http.answer(request, await found.bundle(), version, pairs=pairs)
+    return await answer(request, await found.bundle(), version, pairs=pairs)
 
 
 async def read_endpoint(request: web.Request) -> web.Response:
     """GET Endpoint/{id}: one of the Endpoints that ImagingStudy resources refer to.
 
-    200, 304 when If-None-Match names its version. 404 there is none; 406 no format or version fits.
+    200; 304 when If-None-Match names its version; 412 when If-Match names others. 404 there is
+    none; 406 no format or version fits.
     """
     version = fhir_http.version(request)
     for found in endpoints.published(request.app[SETTINGS]):
@@ -134,10 +143,7 @@ async def read_endpoint(request: web.Request) -> web.Response:
             search = fhir_http.search(
                 request, version, (), fhir_results.ENDPOINTS, fhir_http.options(request)
             )
-            resource = version.endpoint(found)
-            return fhir_http.answer(
-                request, fhir_subsets.served(resource, search.wanted, version.number), version
-            )
+            return await read(request, version.endpoint(found), search, version)
     raise NotFound("no such Endpoint")
 
 
@@ -158,4 +164,4 @@ async def search_endpoints(request: web.Request) -> web.Response:
     bundle = fhir_bundle.whole(
         matched, search, f"{fhir_http.base(request, version)}/Endpoint", version.number
     )
-    return fhir_http.answer(request, bundle, version, pairs=pairs)
+    return await answer(request, bundle, version, pairs=pairs)

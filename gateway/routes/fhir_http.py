@@ -1,4 +1,4 @@
-"""What all interactions of the FHIR facade have in common: version, parameters, answers."""
+"""What all interactions of the FHIR facade have in common: version, parameters, searches."""
 
 from __future__ import annotations
 
@@ -6,22 +6,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
-import orjson
 from aiohttp import web
 
 from gateway.errors import NotFound, UnsupportedMediaType
-from gateway.http_server import CONSUMER, PATIENT_IDS, SETTINGS, warnings_of
-from gateway.http_streams import compress
+from gateway.http_server import CONSUMER, PATIENT_IDS, SETTINGS
 from gateway.routes.fhir_resources import Resources
 from gateway.rules import (
     fhir_dates,
     fhir_media,
     fhir_requests,
     fhir_search,
-    fhir_subsets,
     fhir_versions,
 )
-from gateway.rules.fhir_elements import Resource
 from gateway.rules.fhir_requests import Search
 from gateway.rules.fhir_results import Offered
 from gateway.rules.fhir_search import Parameter, Reading
@@ -30,7 +26,6 @@ from gateway.rules.fhir_versions import VERSIONS, Version
 BASES = (f"/fhir/{{version:{'|'.join(VERSIONS)}}}", "/fhir")
 """The base of every version, and the one where the request names it."""
 _FORM = "application/x-www-form-urlencoded"
-_PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -107,33 +102,3 @@ def expect_patients(request: web.Request) -> None:
     """NotFound where no patients are resources."""
     if not has_patients(request):
         raise NotFound("no Patient resources here")
-
-
-def answer(
-    request: web.Request,
-    resource: Resource,
-    version: Version,
-    *,
-    pairs: Pairs = (),
-    silent: tuple[str, ...] = (),
-) -> web.Response:
-    """`resource` with its ETag, or 304; archives that are missing from it are named in Warning."""
-    response = web.Response(headers={"Content-Type": version.content_type})
-    compress(request, response)
-    if (applied := fhir_requests.preference(request.headers.getall("Prefer", []))) is not None:
-        response.headers["Preference-Applied"] = applied
-    for warning in warnings_of(silent):
-        response.headers.add("Warning", warning)
-    tag = fhir_subsets.entity_tag(resource)
-    if tag is not None:
-        response.headers["ETag"] = tag
-        if fhir_subsets.is_known(tag, request.headers.getall("If-None-Match", [])):
-            return web.Response(status=304, headers=_of_unchanged(response))
-    is_pretty = ("_pretty", "true") in (*pairs, *request.query.items())
-    response.body = orjson.dumps(resource, option=_PRETTY if is_pretty else 0)
-    return response
-
-
-def _of_unchanged(response: web.Response) -> dict[str, str]:
-    """The headers of a 304 (RFC 9110 §15.4.5)."""
-    return {name: response.headers[name] for name in ("ETag", "Vary")}

@@ -16,7 +16,7 @@ from gateway.routes.fhir_scan import Scan, Scanner, Take, beginning, in_slices
 from gateway.routes.fhir_subjects import Subjects
 from gateway.rules import dicom_json as dj
 from gateway.rules import fhir_bundle, fhir_pages, patient_search
-from gateway.rules.fhir_bundle import Turned
+from gateway.rules.fhir_bundle import Turned, Writing
 from gateway.rules.fhir_dates import Moment
 from gateway.rules.fhir_elements import Resource
 from gateway.rules.fhir_pages import Page
@@ -99,7 +99,10 @@ class PatientSearch:
         base: str,
         search: Search,
         now: Moment,
+        written: Writing = fhir_bundle.as_they_are,
     ) -> None:
+        """`written`: how links repeat its parameters."""
+        self._writing = written
         self._resources = resources
         self._base = base
         self._search = search
@@ -172,4 +175,6 @@ class PatientSearch:
             *(fhir_bundle.entry(one, f"{self._base}/ImagingStudy", "include") for one in studies),
         ]
         missing = self._scanner.progress.missing
-        return fhir_bundle.one_page(entries, issues, self._search, base, turned, missing)
+        return fhir_bundle.one_page(
+            entries, issues, self._search, base, turned, missing, written=self._writing
+        )

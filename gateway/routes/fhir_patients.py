@@ -7,9 +7,11 @@ from aiohttp import web
 from gateway.errors import NotFound, Unavailable
 from gateway.http_server import CATALOG
 from gateway.routes import fhir_http
+from gateway.routes.fhir_answers import answer, read
+from gateway.routes.fhir_hiding import hiding, revealed
 from gateway.routes.fhir_patient_search import PatientSearch
 from gateway.routes.fhir_subjects import Subjects
-from gateway.rules import fhir_patient, fhir_results
+from gateway.rules import fhir_bundle, fhir_patient, fhir_results
 
 
 def routes() -> list[web.RouteDef]:
@@ -28,8 +30,9 @@ def routes() -> list[web.RouteDef]:
 async def read_patient(request: web.Request) -> web.Response:
     """GET Patient/{id}: the patient as the latest of their studies tells (FHIR R5 HTTP §3.2.0.6).
 
-    200, 304 when If-None-Match names its version. 404 malformed, absent, hidden by policy or none
-    by configuration; 406 no format or version fits; 503 not known while archives are silent.
+    200; 304 when If-None-Match names its version; 412 when If-Match names others. 404 malformed,
+    absent, hidden by policy or none by configuration; 406 no format or version fits; 503 not known
+    while archives are silent.
     """
     fhir_http.expect_patients(request)
     version = fhir_http.version(request)
@@ -44,18 +47,18 @@ async def read_patient(request: web.Request) -> web.Response:
     resource = None if study is None else resources.patient(study)
     if resource is None:
         raise NotFound("no such Patient")
-    served = resources.served(resource, search.wanted)
-    return fhir_http.answer(request, served, version, silent=silent)
+    return await read(request, resource, search, version, silent)
 
 
 async def search_patients(request: web.Request) -> web.Response:
     """GET Patient?…, POST Patient/_search: search for patients (FHIR R5 Search).
 
     200 Bundle. 400 malformed, or not supported and not to be ignored; 403 too costly; 404 none by
-    configuration; 406 no format or version fits; 415 the form is none; 503 all archives are silent.
+    configuration; 406 no format or version fits; 410 a link that is too old; 415 the form is none;
+    503 all archives are silent.
     """
     fhir_http.expect_patients(request)
-    pairs = await fhir_http.parameters(request)
+    pairs, is_hidden = revealed(request, "Patient", await fhir_http.parameters(request))
     version = fhir_http.version(request, pairs)
     known, offered = fhir_patient.PARAMETERS, fhir_results.PATIENTS
     found = PatientSearch(
@@ -64,5 +67,6 @@ async def search_patients(request: web.Request) -> web.Response:
         base=fhir_http.base(request, version),
         search=fhir_http.search(request, version, known, offered, pairs),
         now=fhir_http.reading(request).now,
+        written=hiding(request, "Patient", version) if is_hidden else fhir_bundle.as_they_are,
     )
-    return fhir_http.answer(request, await found.bundle(), version, pairs=pairs)
+    return await answer(request, await found.bundle(), version, pairs=pairs)

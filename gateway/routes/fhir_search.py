@@ -20,7 +20,7 @@ from gateway.rules import (
     imaging_study_search,
     imaging_study_sort,
 )
-from gateway.rules.fhir_bundle import Turned
+from gateway.rules.fhir_bundle import Turned, Writing
 from gateway.rules.fhir_dates import Moment
 from gateway.rules.fhir_elements import Resource
 from gateway.rules.fhir_pages import Page, Position
@@ -45,7 +45,12 @@ class ImagingStudySearch:
         search: Search,
         now: Moment,
         within: str = "",
+        as_of: str | None = None,
+        written: Writing = fhir_bundle.as_they_are,
     ) -> None:
+        """`as_of`: the instant at which it begins; `written`: how links repeat its parameters."""
+        self._as_of = as_of
+        self._writing = written
         settings, consumer = resources.settings, resources.consumer
         self._settings = settings
         self._resources = resources
@@ -137,7 +142,14 @@ class ImagingStudySearch:
         odd = fhir_bundle.oddities((s.uid, oddities(s)) for s in studies)
         missing = self._scanner.progress.missing
         return fhir_bundle.one_page(
-            [*entries, *included], odd, self._search, self._searched, turned, missing
+            [*entries, *included],
+            odd,
+            self._search,
+            self._searched,
+            turned,
+            missing,
+            written=self._writing,
+            as_of=self._as_of,
         )
 
     def _endpoints(self, studies: Sequence[Study]) -> list[Resource]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -12,13 +12,24 @@ from gateway.rules.fhir_elements import Resource, members
 from gateway.rules.fhir_pages import Page, Position
 from gateway.rules.fhir_requests import Search
 
+Pairs = Sequence[tuple[str, str]]
+Writing = Callable[[Pairs], Pairs]
+"""How links repeat the parameters of a search and its page."""
+
 
 def searchset(
-    entries: Sequence[Resource], relations: Mapping[str, str | None], total: int | None
+    entries: Sequence[Resource],
+    relations: Mapping[str, str | None],
+    total: int | None,
+    as_of: str | None = None,
 ) -> Resource:
-    """A Bundle of search results; `total` None: not known exactly."""
+    """A Bundle of search results; `total` None: not known exactly.
+
+    `as_of`: the instant before anything was looked up, from which on to look for later changes.
+    """
     return members(
         resourceType="Bundle",
+        meta=members(lastUpdated=as_of),
         type="searchset",
         total=total,
         link=[{"relation": relation, "url": url} for relation, url in relations.items() if url],
@@ -66,9 +77,13 @@ def one_page(
     base: str,
     turned: Turned,
     missing: Missing,
+    *,
+    written: Writing | None = None,
+    as_of: str | None = None,
 ) -> Resource:
     """The searchset of one page, with what went otherwise than asked and links to other pages.
 
+    `as_of`: the instant at which the search began; `written`: how links repeat its parameters.
     Unavailable where archives are silent and handling is strict.
     """
     if missing.silent and search.is_strict:
@@ -84,8 +99,9 @@ def one_page(
     following = turned.page.next(resume, turned.matched) if resume else None
     return searchset(
         [*entries, *outcome(said)],
-        links(base, search, turned.seal, turned.page, following),
+        links(base, search, turned.seal, turned.page, following, written or as_they_are),
         turned.total if is_exact else None,
+        as_of,
     )
 
 
@@ -145,24 +161,38 @@ def _issue(severity: str, code: str, diagnostics: str) -> Resource:
     return {"severity": severity, "code": code, "diagnostics": diagnostics}
 
 
+def as_they_are(pairs: Pairs) -> Pairs:
+    """The parameters of a link, for all to read."""
+    return pairs
+
+
 def links(
-    base: str, search: Search, seal: str, page: Page, following: Page | None
+    base: str,
+    search: Search,
+    seal: str,
+    page: Page,
+    following: Page | None,
+    written: Writing = as_they_are,
 ) -> dict[str, str | None]:
-    """The links of a page by relation; `following`: the page after it."""
+    """The links of a page by relation; `following`: the page after it.
+
+    `written` gives the parameters by which a link repeats those of the search and its page.
+    """
 
     def link(to: Page) -> str:
-        return url(base, search.used, fhir_pages.token(to, seal) if to.starts else None)
+        token = [("_page", fhir_pages.token(to, seal))] if to.starts else []
+        return url(base, written([*search.used, *token]))
 
     return {
         "self": link(page),
         "first": link(Page()) if following or page.starts else None,
         "previous": link(page.previous()) if page.starts else None,
         "next": link(following) if following else None,
+        "last": link(page) if page.starts and not following else None,
     }
 
 
-def url(base: str, used: Iterable[tuple[str, str]], page: str | None = None) -> str:
-    """The address of a search with the parameters that were used, and of one page of it."""
-    pairs = [*used, *([("_page", page)] if page else [])]
+def url(base: str, pairs: Pairs) -> str:
+    """The address of a search with its parameters."""
     query = urlencode(pairs, quote_via=quote, safe=":/|,")
     return f"{base}?{query}" if query else base

@@ -72,13 +72,21 @@ def _resource(
         interaction=[{"code": "read"}, {"code": "search-type"}],
         versioning="versioned",
         readHistory=False,
-        conditionalRead="not-match",
+        conditionalRead=_CONDITIONAL_READ[name],
         searchInclude=sorted(offered.includes),
         searchRevInclude=sorted(offered.reverse_includes),
         searchParam=[
             _parameter(version, one) for one in parameters if one.name not in version.absent
         ],
     )
+
+
+_CONDITIONAL_READ = {
+    "ImagingStudy": "full-support",
+    "Endpoint": "not-match",
+    "Patient": "not-match",
+}
+"""By version, and by time where there is one: of others nobody knows when they last changed."""
 
 
 def _parameter(version: Version, parameter: Parameter) -> Resource:

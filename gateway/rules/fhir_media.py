@@ -9,7 +9,7 @@ from gateway.rules import media
 from gateway.rules.fhir_versions import MEDIA_TYPE, VERSIONS, Version
 from gateway.rules.media import MediaRange
 
-_JSON = frozenset({MEDIA_TYPE, "application/json", "text/json", "application/*", "*/*"})
+_JSON = frozenset({MEDIA_TYPE, "application/json", "text/json"})
 _SHORT = {"json": MEDIA_TYPE}
 
 
@@ -27,7 +27,8 @@ def version(
     for one in ranges:
         named = one.parameter("fhirversion")
         fitting = (base or default) if named is None else _numbered(named)
-        if one.type in _JSON and fitting is not None and base in {None, fitting}:
+        is_json = one.type in _JSON or one.covers(MEDIA_TYPE)
+        if is_json and fitting is not None and base in {None, fitting}:
             return fitting
     raise NotAcceptable(f"available as {MEDIA_TYPE} in {_available(base)}")
 

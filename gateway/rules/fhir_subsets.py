@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -88,9 +88,3 @@ def entity_tag(resource: Resource) -> str | None:
     """The weak ETag of a resource as it is served; None where it has no version."""
     version = resource.get("meta", {}).get("versionId")
     return None if version is None else f'W/"{version}"'
-
-
-def is_known(tag: str, if_none_match: Sequence[str]) -> bool:
-    """Whether If-None-Match names the ETag, weak or not (RFC 9110 §13.1.2)."""
-    named = [one.strip() for field in if_none_match for one in field.split(",")]
-    return "*" in named or tag.removeprefix("W/") in [one.removeprefix("W/") for one in named]

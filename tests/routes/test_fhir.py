@@ -169,11 +169,16 @@ async def keeps_its_interactions(client: Client, url: str, promised: dict[str, A
     assert [one["code"] for one in promised["interaction"]] == ["read", "search-type"]
     read = await client.get(f"{url}/{IDS[promised['type']]}")
     resource = await json(read)
-    assert (promised["versioning"], promised["conditionalRead"]) == ("versioned", "not-match")
+    assert promised["versioning"] == "versioned"
     assert read.headers["ETag"] == f'W/"{resource["meta"]["versionId"]}"'
     known = {"If-None-Match": read.headers["ETag"]}
     again = await client.get(f"{url}/{resource['id']}", headers=known)
     assert again.status == 304
+    is_timed = promised["conditionalRead"] == "full-support"
+    late = {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}
+    again = await client.get(f"{url}/{resource['id']}", headers=late)
+    assert again.status == (304 if is_timed else 200)
+    assert ("Last-Modified" in read.headers) is is_timed
     found = await json(await client.post(f"{url}/_search", data={"_id": resource["id"]}))
     assert [entry["resource"] for entry in found["entry"]] == [resource]
 

@@ -106,20 +106,5 @@ def test_version_changes_with_the_content_and_with_the_fhir_version() -> None:
     assert len(tags) == 12
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        (['W/"1"'], True),
-        (['"1"'], True),
-        (['W/"0", W/"1"'], True),
-        (["*"], True),
-        (['W/"2"'], False),
-        ([], False),
-    ],
-)
-def test_version_that_the_client_has_is_known(*, fields: list[str], expected: bool) -> None:
-    assert fhir_subsets.is_known('W/"1"', fields) is expected
-
-
 def test_subset_has_no_version() -> None:
     assert fhir_subsets.entity_tag(served(Wanted(summary="true"))) is None

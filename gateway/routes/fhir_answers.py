@@ -1,0 +1,77 @@
+"""FHIR resources on their way out: their format, their validators, what is missing from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import orjson
+from aiohttp import web
+
+from gateway.errors import PreconditionFailed
+from gateway.http_codings import VARY, pack
+from gateway.http_server import warnings_of
+from gateway.rules import fhir_requests, fhir_subsets, preconditions
+from gateway.rules.fhir_elements import Resource
+from gateway.rules.fhir_requests import Search
+from gateway.rules.fhir_versions import Version
+from gateway.rules.preconditions import Conditions, Verdict
+
+_PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+_Pairs = Sequence[tuple[str, str]]
+
+
+async def read(
+    request: web.Request,
+    resource: Resource,
+    search: Search,
+    version: Version,
+    silent: tuple[str, ...] = (),
+) -> web.Response:
+    """The part of a resource that a read wants, with validators; 304, or PreconditionFailed.
+
+    What archives are missing from has no time: it changes when they are back.
+    """
+    served = fhir_subsets.served(resource, search.wanted, version.number)
+    tag, since = fhir_subsets.entity_tag(served), served["meta"].get("lastUpdated")
+    changed = datetime.fromisoformat(since) if since and not silent else None
+    verdict = preconditions.verdict(_conditions(request), tag, changed)
+    if verdict is Verdict.FAILED:
+        raise PreconditionFailed("the resource is not as the request says that it should be")
+    if verdict is Verdict.NOT_MODIFIED:
+        response = web.Response(status=304, headers={"Vary": VARY})
+    else:
+        response = await answer(request, served, version, silent=silent)
+    if tag is not None:
+        response.headers["ETag"] = tag
+    if changed is not None:
+        response.last_modified = preconditions.last_modified(changed, datetime.now(UTC))
+    return response
+
+
+def _conditions(request: web.Request) -> Conditions:
+    return Conditions(
+        if_match=request.headers.getall("If-Match", []),
+        if_none_match=request.headers.getall("If-None-Match", []),
+        if_modified_since=request.if_modified_since,
+        if_unmodified_since=request.if_unmodified_since,
+    )
+
+
+async def answer(
+    request: web.Request,
+    resource: Resource,
+    version: Version,
+    *,
+    pairs: _Pairs = (),
+    silent: tuple[str, ...] = (),
+) -> web.Response:
+    """`resource` in its format; archives that are missing from it are named in Warning."""
+    response = web.Response(headers={"Content-Type": version.content_type})
+    if (applied := fhir_requests.preference(request.headers.getall("Prefer", []))) is not None:
+        response.headers["Preference-Applied"] = applied
+    for warning in warnings_of(silent):
+        response.headers.add("Warning", warning)
+    is_pretty = ("_pretty", "true") in (*pairs, *request.query.items())
+    await pack(request, response, orjson.dumps(resource, option=_PRETTY if is_pretty else 0))
+    return response

@@ -1,0 +1,73 @@
+"""What the preconditions of a read come to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.rules.preconditions import Conditions, Verdict, last_modified, verdict
+
+CHANGED = datetime(2024, 5, 14, 10, 0, 5, 200_000, tzinfo=UTC)
+BEFORE, AFTER = CHANGED.replace(microsecond=0), datetime(2024, 5, 14, 10, 0, 6, tzinfo=UTC)
+GO_ON, KNOWN, FAILED = Verdict.GO_ON, Verdict.NOT_MODIFIED, Verdict.FAILED
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        (Conditions(), GO_ON),
+        (Conditions(if_none_match=['W/"1"']), KNOWN),
+        (Conditions(if_none_match=['"1"']), KNOWN),
+        (Conditions(if_none_match=['W/"0", W/"1"']), KNOWN),
+        (Conditions(if_none_match=['W/"0"', 'W/"1"']), KNOWN),
+        (Conditions(if_none_match=["*"]), KNOWN),
+        (Conditions(if_none_match=['W/"2"']), GO_ON),
+        (Conditions(if_modified_since=AFTER), KNOWN),
+        (Conditions(if_modified_since=BEFORE), GO_ON),
+        (Conditions(if_none_match=['W/"2"'], if_modified_since=AFTER), GO_ON),
+        (Conditions(if_none_match=['W/"1"'], if_modified_since=BEFORE), KNOWN),
+        (Conditions(if_match=['W/"1"']), GO_ON),
+        (Conditions(if_match=["*"]), GO_ON),
+        (Conditions(if_match=['W/"2"']), FAILED),
+        (Conditions(if_unmodified_since=AFTER), GO_ON),
+        (Conditions(if_unmodified_since=BEFORE), FAILED),
+        (Conditions(if_match=['W/"1"'], if_unmodified_since=BEFORE), GO_ON),
+        (Conditions(if_match=['W/"2"'], if_none_match=['W/"1"']), FAILED),
+        (Conditions(if_match=['W/"1"'], if_none_match=['W/"1"']), KNOWN),
+    ],
+)
+def test_conditions_are_looked_at_in_the_order_of_the_rfc(
+    conditions: Conditions, expected: Verdict
+) -> None:
+    assert verdict(conditions, 'W/"1"', CHANGED) is expected
+
+
+def test_what_has_no_tag_and_no_time_is_sent_unless_a_tag_is_demanded() -> None:
+    asked = Conditions(if_none_match=['W/"1"'], if_modified_since=AFTER)
+    assert verdict(asked, None, None) is GO_ON
+    assert verdict(Conditions(if_unmodified_since=BEFORE), None, None) is GO_ON
+    assert verdict(Conditions(if_match=['W/"1"']), None, None) is FAILED
+
+
+seconds = st.integers(0, 5_000).map(lambda ms: CHANGED + timedelta(milliseconds=ms))
+
+
+@given(first=seconds, second=seconds, asked=seconds)
+def test_client_that_sends_back_the_time_that_it_was_told_never_misses_a_change(
+    first: datetime, second: datetime, asked: datetime
+) -> None:
+    """It read at `asked`, before the second change and not before the first."""
+    if not first <= asked < second:
+        return
+    told = Conditions(if_modified_since=last_modified(first, asked))
+    assert verdict(told, None, second) is GO_ON
+    assert told.if_modified_since is not None
+    assert told.if_modified_since <= asked
+
+
+def test_client_that_reads_after_the_second_of_a_change_is_spared_the_content() -> None:
+    told = Conditions(if_modified_since=last_modified(CHANGED, AFTER))
+    assert verdict(told, None, CHANGED) is KNOWN
