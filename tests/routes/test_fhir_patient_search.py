@@ -208,9 +208,9 @@ async def test_studies_of_the_patients_are_included_whole() -> None:
     whole = {s.study["id"]: s.study for s in await gateway.everything()}
     for entry in bundle["entry"][1:]:
         assert entry["fullUrl"] == f"{BASE}/ImagingStudy/{entry['resource']['id']}"
-        meta = entry["resource"].pop("meta")
+        version = entry["resource"]["meta"].pop("versionId")
         assert entry["resource"] == whole[entry["resource"]["id"]]
-        assert meta["versionId"]
+        assert version
 
 
 @pytest.mark.parametrize("strict", [False, True])
