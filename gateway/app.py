@@ -9,7 +9,6 @@ import multiprocessing.connection
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -117,7 +116,7 @@ def _archive(name: str, section: DicomwebSection | FolderSection, telemetry: Tel
         max_json_bytes=section.max_json_mb * _MIB,
     )
     client = ArchiveClient(name, section.auth, limits, telemetry)
-    return DicomwebArchive(origin, section, client, time.monotonic)
+    return DicomwebArchive(origin, section, client)
 
 
 def _cache(settings: Settings, telemetry: Telemetry) -> Cache:

@@ -20,6 +20,7 @@ from gateway.errors import ArchiveError, GatewayError, NotFound, Unavailable
 from gateway.fan_out import Archive, FanOut, Health, ids, unavailable
 from gateway.model import Instance, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
+from gateway.own_pictures import OwnPictures
 from gateway.rules import attributes, last_updated, merging, qido, records, retrieval, values
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
@@ -77,6 +78,7 @@ class Archives:
         self._noticing = Noticing(cache, self._key, clock)
         self._fan_out = FanOut(archives)
         self.delivery = Delivery(self._fan_out)
+        self.own_pictures = OwnPictures(self._fan_out)
         self._known = Known()
         self.cache = cache
 
@@ -126,14 +128,19 @@ class Archives:
         return await self._with_instance(loaded, series, target)
 
     async def series_instances(self, study: Study, series: Series) -> tuple[Instance, ...]:
-        """The instances of one series; () when no archive that holds it answers."""
+        """The instances of one series; () when no archive that holds it answers.
+
+        With Image Type where the series is small: only such a one may consist of localizers, and
+        archives read it out of every file.
+        """
+        number = series.number_of_instances
+        is_small = number is not None and number <= retrieval.MOST_LOCALIZERS
         query = Query(
             level=Level.INSTANCE,
             study_uid=study.uid,
             series_uid=series.uid,
-            include=attributes.INSTANCE_FIELDS,
+            include=attributes.INSTANCE_FIELDS | ({dj.IMAGE_TYPE} if is_small else set()),
         )
-        number = series.number_of_instances
         key = self._key("series-instances", study.uid, series.uid, number, *series.archives)
 
         async def load(previous: bytes | None) -> Fresh:

@@ -29,6 +29,8 @@ from gateway.rules.retrieval import Fetch
 from gateway.searching import Searched, page_rows
 
 _LARGE_STUDY_INSTANCES = 2000
+_MOST_CANDIDATES = 4
+"""Series that are looked at to find one that shows more than how others were planned."""
 _T = TypeVar("_T")
 
 
@@ -161,23 +163,38 @@ class Catalog:
 
     async def shown(self, consumer: Consumer, target: Target) -> Shown:
         """What a picture of `target` shows: itself, or the instance that stands for it."""
-        loaded = await self.located(consumer, target)
-        study = loaded.study
+        study = (await self.located(consumer, target)).study
         inside = [s for s in study.series or () if target.series_uid in {None, s.uid}]
-        series = retrieval.representative_series(inside)
-        if series is None:
+        if not inside:
             raise NotFound("nothing to show")
-        instances = series.instances
-        if target.instance_uid is None and instances is None:
-            instances = await self._archives.series_instances(study, series)
-        chosen = retrieval.representative_instance(
-            [i for i in instances or () if target.instance_uid in {None, i.uid}]
-        )
+        series, chosen = await self._representative(study, inside, target)
         if chosen is None:
             return Shown(target=target, series=series, fetch=None)
         one = replace(target, series_uid=series.uid, instance_uid=chosen.uid)
         fetch = Fetch(target=one, archives=chosen.archives or series.archives)
         return Shown(target=one, series=replace(series, instances=(chosen,)), fetch=fetch)
+
+    async def _representative(
+        self, study: Study, inside: Sequence[Series], target: Target
+    ) -> tuple[Series, Instance | None]:
+        """The series and the instance that stand for what is `inside` a target.
+
+        The middle image of the first series with images that are no localizers, as far as
+        archives tell.
+        """
+        candidates = retrieval.representatives(inside)
+        found: list[tuple[Series, Instance | None]] = []
+        for series in candidates[:_MOST_CANDIDATES]:
+            instances = series.instances
+            if target.instance_uid is None and instances is None:
+                instances = await self._archives.series_instances(study, series)
+            chosen = retrieval.representative_instance(
+                [i for i in instances or () if target.instance_uid in {None, i.uid}]
+            )
+            if chosen is not None and not retrieval.is_localizer(chosen):
+                return series, chosen
+            found.append((series, chosen))
+        return next((f for f in found if f[1] is not None), found[0])
 
     async def health(self, timeout_seconds: float) -> tuple[Health, ...]:
         """Whether each archive answers a small search now."""

@@ -70,18 +70,6 @@ class Delivery:
                 failures.append(error)
         raise (failures or [NotFound("no archive holds it")])[0]
 
-    async def picture(self, fetch: Fetch, width: int, height: int, media_type: str) -> bytes | None:
-        """An archive's own picture; None when none has one or all are silent."""
-        for archive in self._fan_out.named(fetch.archives):
-            try:
-                with self._fan_out.heard(archive):
-                    found = await archive.picture(fetch.target, width, height, media_type)
-            except ArchiveError:
-                continue
-            if found is not None:
-                return found
-        return None
-
     async def _first_answer(
         self, stack: AsyncExitStack, fetch: Fetch, opens: Sequence[_Open]
     ) -> AsyncIterator[Part]:

@@ -21,7 +21,7 @@ from gateway.errors import (
     NotFound,
     Unavailable,
 )
-from gateway.model import Found, Instance, Level, Origin, Part, Study, Target
+from gateway.model import Found, Instance, Level, Origin, Part, Rung, Study, Target
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
@@ -64,9 +64,12 @@ class Archive(Protocol):
         """The value of the attribute at `path`, as one part."""
 
     async def picture(
-        self, target: Target, width: int, height: int, media_type: str
-    ) -> bytes | None:
-        """The archive's own picture within the box; None: it has none to give."""
+        self, target: Target, rung: Rung, width: int, height: int, media_type: str
+    ) -> bytes:
+        """The archive's own picture; the box and the type are wishes.
+
+        NotAcceptable, NotFound or ArchiveBadAnswer: it has none to give in this way.
+        """
 
     async def close(self) -> None:
         """Lets go of what it holds."""

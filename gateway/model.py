@@ -32,6 +32,14 @@ class ConnectionType(enum.Enum):
     IID = "ihe-iid"
 
 
+class Rung(enum.Enum):
+    """How an archive gives a picture of its own, the way that costs it least first."""
+
+    THUMBNAIL = "thumbnail"
+    RENDERED = "rendered"
+    WADO_URI = "wado-uri"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What a request names: a study, or a series, an instance or frames (1-based) in it."""
@@ -125,6 +133,7 @@ class Instance:
     columns: int | None = None
     image_laterality: str | None = None
     title: str | None = None
+    image_type: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
 
 

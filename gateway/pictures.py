@@ -2,30 +2,49 @@
 
     cached → the archive's own thumbnail or rendering → decoded here → an icon of its kind
 
-A rung that is missing or fails falls to the next; only the instance that stands for a series or a
-study is ever fetched, once for all who wait.
+A rung that is missing, slow or broken falls to the next; only the instance that stands for a series
+or a study is ever fetched, and of many frames only one, once for all who wait.
 """
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import hashlib
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing, closing
 from dataclasses import dataclass, replace
 
 from gateway.adapters.cache import Fresh
 from gateway.adapters.icons import icon, kind_of
-from gateway.adapters.thumbnail import NO_SUCH_FRAME, CannotDraw, PictureRequest, PictureWorker
+from gateway.adapters.spool import Spool, TooLarge
+from gateway.adapters.thumbnail import (
+    MAX_DICOM_BYTES,
+    NO_SUCH_FRAME,
+    OUTSIDE,
+    CannotDraw,
+    DecoderLost,
+    PictureRequest,
+    PictureWorker,
+    WorkersBusy,
+)
 from gateway.archives import Archives
 from gateway.catalog import Catalog, Shown
-from gateway.errors import ArchiveError, NotAcceptable, NotFound
-from gateway.model import Consumer, Target
+from gateway.errors import (
+    ArchiveError,
+    BadRequest,
+    GatewayError,
+    NotAcceptable,
+    NotFound,
+    Unavailable,
+)
+from gateway.model import Consumer, Instance, Target
+from gateway.own_pictures import Wanted
+from gateway.rules import media, retrieval
 from gateway.rules.media import ANY, Form
 from gateway.rules.rendering import LARGEST_SIDE, Rendering
 from gateway.rules.retrieval import Fetch
 
-MAX_OBJECT_BYTES = 256 << 20
-"""The largest object that is fetched to be drawn here."""
+THUMBNAIL_SECONDS = 20.0
+"""How long is tried in all to find something better than an icon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +61,7 @@ class Picture:
 
 
 class Pictures:
-    """Thumbnails of whatever the catalog holds."""
+    """Pictures of whatever the catalog holds."""
 
     def __init__(self, catalog: Catalog, archives: Archives, worker: PictureWorker) -> None:
         self._catalog = catalog
@@ -72,17 +91,15 @@ class Pictures:
         async def load(previous: bytes | None) -> Fresh:
             if previous:
                 return Fresh(value=previous)  # an instance never changes
-            drawn = await self._drawn(shown, wanted)
-            if drawn is not None:
-                return Fresh(value=drawn)
-            return Fresh(value=await self._icon(shown, wanted), is_absent=True)
+            return await self._thumbnail(shown, wanted)
 
         return Picture(body=await self._archives.cache.load(key, load), media_type=media_type)
 
     async def rendered(self, consumer: Consumer, target: Target, rendering: Rendering) -> Picture:
         """The image itself, windowed and scaled here, the same whatever archive holds it.
 
-        NotFound when it does not exist for `consumer`; NotAcceptable when it is not an image.
+        NotFound when it does not exist for `consumer`; NotAcceptable when it is not an image;
+        BadRequest when the region lies outside of it; Unavailable when too much is being drawn.
         """
         shown = await self._catalog.shown(consumer, target)
         if shown.fetch is None:
@@ -94,71 +111,139 @@ class Pictures:
             height=height,
             media_type=rendering.media_type,
             window=rendering.window,
+            source=rendering.source,
+            region=rendering.region,
             quality=rendering.quality,
         )
         try:
-            drawn = await self._worker.draw(await self._object(shown.fetch), request)
+            drawn = await self._drawn(shown, shown.fetch, request)
         except CannotDraw as error:
-            _check_frame(error)
-            raise NotAcceptable(f"it cannot be rendered as an image: {error}") from error
-        return Picture(body=drawn.content, media_type=rendering.media_type)
+            raise _refusal(error) from error
+        return Picture(body=drawn, media_type=rendering.media_type)
 
     async def close(self) -> None:
         """Ends the drawing processes."""
         await self._worker.close()
 
-    async def _drawn(self, shown: Shown, wanted: PictureRequest) -> bytes | None:
-        """The picture by the first rung that holds; None when only an icon is left."""
-        if shown.fetch is None:
-            return None
-        own = await self._archives.delivery.picture(
-            replace(shown.fetch, target=shown.target),
-            *_no_larger_than_source(shown, wanted),
-            wanted.media_type,
-        )
-        if own is not None:
-            with contextlib.suppress(CannotDraw):  # it may be larger than asked, or broken
-                return await self._worker.fit(own, wanted.width, wanted.height, wanted.media_type)
+    async def _thumbnail(self, shown: Shown, wanted: PictureRequest) -> Fresh:
+        """The picture by the first rung that holds, else an icon.
+
+        The icon is soon tried again to be bettered, unless the object itself is why.
+        """
+        is_final = False
         try:
-            dicom = await self._object(shown.fetch)
-            return (await self._worker.draw(dicom, wanted)).content
+            async with asyncio.timeout(THUMBNAIL_SECONDS):
+                if (fetch := shown.fetch) is None:
+                    raise NotFound("no instance is known")
+                own = await self._own(shown, fetch, wanted)
+                return Fresh(value=own or await self._drawn(shown, fetch, wanted))
         except CannotDraw as error:
-            _check_frame(error)
-            return None
-        except (ArchiveError, NotFound, NotAcceptable):
-            return None
+            if str(error) == NO_SUCH_FRAME:
+                raise NotFound("no such frame") from error
+            is_final = not isinstance(error, WorkersBusy)
+        except (ArchiveError, NotAcceptable, NotFound, TimeoutError):
+            pass
+        return Fresh(value=self._icon(shown, wanted), is_absent=not is_final)
 
-    async def _object(self, fetch: Fetch) -> bytes:
-        """The whole instance as stored; CannotDraw when it is too large to be held."""
-        one = replace(fetch, target=replace(fetch.target, frames=()))
-        form = Form(is_multipart=False, types=("application/dicom",), transfer_syntaxes=(ANY,))
-        body = bytearray()
+    async def _own(self, shown: Shown, fetch: Fetch, wanted: PictureRequest) -> bytes | None:
+        """The first picture of an archive's own that is one; None: there is none."""
+        instance = _instance(shown)
+        if not retrieval.shows_pixels(instance):
+            return None
+        width, height = _no_larger_than_source(instance, wanted)
+        asked = Wanted(
+            fetch=replace(fetch, target=shown.target),
+            sop_class_uid=instance.sop_class_uid,
+            number_of_frames=instance.number_of_frames,
+            width=width,
+            height=height,
+            media_type=wanted.media_type if wanted.media_type != media.GIF else media.PNG,
+        )
+        async with aclosing(self._archives.own_pictures.of(asked)) as pictures:
+            async for one in pictures:
+                try:  # it may be larger than asked, or broken
+                    return await self._worker.fit(
+                        one, wanted.width, wanted.height, wanted.media_type
+                    )
+                except WorkersBusy:
+                    raise
+                except CannotDraw:
+                    continue
+        return None
+
+    async def _drawn(self, shown: Shown, fetch: Fetch, wanted: PictureRequest) -> bytes:
+        """The picture decoded here: of many frames by one of them, else by the whole object.
+
+        CannotDraw; and what archives fail with.
+        """
+        instance = _instance(shown)
+        if not retrieval.shows_pixels(instance):
+            raise CannotDraw("it holds no image")
+        if (count := instance.number_of_frames or 1) > 1:
+            if (number := wanted.frame or count // 2 + 1) > count:
+                raise CannotDraw(NO_SUCH_FRAME)
+            try:
+                return await self._one_of_many(fetch, replace(wanted, frame=number))
+            except (DecoderLost, WorkersBusy):
+                raise
+            except (CannotDraw, GatewayError):
+                pass  # the whole object may tell more
+        with closing(Spool(MAX_DICOM_BYTES)) as dicom:
+            await self._spooled(dicom, replace(fetch, target=replace(fetch.target, frames=())))
+            return (await self._worker.draw(dicom, wanted)).content
+
+    async def _one_of_many(self, fetch: Fetch, wanted: PictureRequest) -> bytes:
+        """The picture of a frame by the instance's metadata and that frame alone."""
+        of_frame = replace(fetch, target=replace(fetch.target, frames=(wanted.frame or 1,)))
+        whole = replace(fetch, target=replace(fetch.target, frames=()))
+        found = await self._archives.delivery.metadata(whole)
+        if len(found) != 1:
+            raise CannotDraw("its metadata are not those of one instance")
+        with closing(Spool(MAX_DICOM_BYTES)) as content:
+            content.write(found[0])
+            content_type = await self._spooled(content, of_frame)
+            sizes = len(found[0]), content.size - len(found[0])
+            syntax = media.transfer_syntax(content_type)
+            return (await self._worker.draw_frame(content, sizes, syntax, wanted)).content
+
+    async def _spooled(self, spool: Spool, fetch: Fetch) -> str:
+        """Appends the only part of a fetch, and tells its Content-Type."""
+        types = ("*/*",) if fetch.target.frames else (media.DICOM,)
+        form = Form(is_multipart=False, types=types, transfer_syntaxes=(ANY,))
         async with AsyncExitStack() as stack:
-            parts = await self._archives.delivery.opened(stack, one, form)
-            async for part in parts:
-                async for chunk in part.chunks:
-                    body += chunk
-                    if len(body) > MAX_OBJECT_BYTES:
-                        raise CannotDraw("the object is too large")
-                break
-        return bytes(body)
+            async for part in await self._archives.delivery.opened(stack, fetch, form):
+                try:
+                    async for chunk in part.chunks:
+                        spool.write(chunk)
+                except TooLarge as error:
+                    raise CannotDraw("the object is too large") from error
+                return part.content_type
+        raise CannotDraw("nothing came")
 
-    async def _icon(self, shown: Shown, wanted: PictureRequest) -> bytes:
-        instances = shown.series.instances or ()
-        sop_class = instances[0].sop_class_uid if instances else None
-        kind = kind_of(sop_class, shown.series.modality)
+    def _icon(self, shown: Shown, wanted: PictureRequest) -> bytes:
+        kind = kind_of(_instance(shown).sop_class_uid, shown.series.modality)
         return icon(kind, wanted.width, wanted.height, wanted.media_type)
 
 
-def _check_frame(error: CannotDraw) -> None:
-    """NotFound where the object was read, and has no such frame."""
+def _instance(shown: Shown) -> Instance:
+    """The instance that is shown, as far as it is known."""
+    instances = shown.series.instances or ()
+    return instances[0] if instances else Instance(uid=shown.target.instance_uid or "")
+
+
+def _refusal(error: CannotDraw) -> GatewayError:
+    """Why something is not rendered, as the caller is told."""
     if str(error) == NO_SUCH_FRAME:
-        raise NotFound("no such frame") from error
+        return NotFound("no such frame")
+    if str(error) == OUTSIDE:
+        return BadRequest(f"viewport: {error}", parameter="viewport")
+    if isinstance(error, WorkersBusy):
+        return Unavailable(str(error))
+    return NotAcceptable(f"it cannot be rendered as an image: {error}")
 
 
-def _no_larger_than_source(shown: Shown, wanted: PictureRequest) -> tuple[int, int]:
+def _no_larger_than_source(instance: Instance, wanted: PictureRequest) -> tuple[int, int]:
     """The box to ask an archive for: it may enlarge, and an enlarged picture shows nothing more."""
-    for instance in shown.series.instances or ():
-        if instance.columns and instance.rows:
-            return min(wanted.width, instance.columns), min(wanted.height, instance.rows)
+    if instance.columns and instance.rows:
+        return min(wanted.width, instance.columns), min(wanted.height, instance.rows)
     return wanted.width, wanted.height

@@ -107,4 +107,4 @@ def _source(name: str, base: str, timeout_seconds: float, max_concurrency: int) 
     }
     client = ArchiveClient(name, NoAuth(), Limits(**limits), Telemetry())
     section = Section(type="dicomweb", qido_rs=base)
-    return DicomwebArchive(Origin(archive=name), section, client, lambda: 0.0)
+    return DicomwebArchive(Origin(archive=name), section, client)

@@ -118,14 +118,3 @@ async def test_silence_of_all_is_said_before_the_first_byte() -> None:
         fetches = [of_series("1.2.3.1", "north"), of_series("1.2.3.2", "south")]
         with pytest.raises(Unavailable):
             await assembled.archives.delivery.answering(fetches)
-
-
-async def test_pictures_come_from_whoever_has_one() -> None:
-    jpeg = Answer(body=b"\xff\xd8 picture \xff\xd9", content_type="image/jpeg")
-    async with over([ONE], [ONE]) as assembled:
-        assembled.doubles[0].server.on("*/thumbnail", Answer(raw=b""))
-        assembled.doubles[1].server.on("*/thumbnail", jpeg)
-        picture = assembled.archives.delivery.picture
-        assert await picture(FETCH, 10, 10, "image/jpeg") == jpeg.body
-        only = Fetch(target=TARGET, archives=("north",))
-        assert await picture(only, 10, 10, "image/jpeg") is None

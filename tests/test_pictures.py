@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 
+import pydicom
 import pytest
 from PIL import Image
 
@@ -35,6 +36,16 @@ def own(body: bytes, kind: str = "image/jpeg") -> Answer:
 
 def stored(sample: Sample) -> bytes:
     return sample.path.read_bytes()
+
+
+def renamed(sample: Sample) -> bytes:
+    """A sample's file under the UIDs of ONE."""
+    dataset = pydicom.dcmread(sample.path)
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = ONE.study, ONE.series
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = ONE.instance
+    content = io.BytesIO()
+    dataset.save_as(content, enforce_file_format=True)
+    return content.getvalue()
 
 
 async def thumbnail(
@@ -102,14 +113,25 @@ async def test_what_the_archive_cannot_draw_is_drawn_here(
             assert len(image.convert("L").getcolors() or []) > 20  # grey levels, not an icon
 
 
-async def test_what_nobody_can_draw_is_an_icon_that_is_tried_again() -> None:
-    async with over([ONE, REPORT]) as assembled:
+async def test_what_could_not_be_fetched_is_an_icon_that_is_tried_again(
+    samples: tuple[Sample, ...],
+) -> None:
+    ct = next(s for s in samples if s.modality == "CT")
+    async with over([ONE]) as assembled:
         server = assembled.doubles[0].server
         server.on(ONE.path, Answer(status=500))
         icon = await thumbnail(assembled)
         assert max(size_of(icon)) <= 64
-        server.on("*/rendered", own(encoded(8, 8)))
+        server.on(ONE.path, multipart_answer([renamed(ct)]))
         assert (await thumbnail(assembled)).body != icon.body
+
+
+async def test_what_is_no_image_is_an_icon_that_is_not_asked_for_again() -> None:
+    async with over([ONE]) as assembled:
+        await thumbnail(assembled)
+        asked = assembled.asked
+        await thumbnail(assembled)
+        assert assembled.asked == asked
 
 
 async def test_a_study_is_shown_by_an_image_and_a_report_by_its_icon() -> None:

@@ -7,7 +7,7 @@ was asked for before anything of it is believed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
@@ -20,14 +20,13 @@ from gateway.adapters.dicomweb_search import Searches
 from gateway.adapters.http_client import ArchiveClient, has_end
 from gateway.config import DicomwebArchive as Section
 from gateway.errors import ArchiveBadAnswer, NotAcceptable, NotFound
-from gateway.model import Found, Instance, Level, Origin, Part, Study, Target
+from gateway.model import Found, Instance, Level, Origin, Part, Rung, Study, Target
 from gateway.rules import attributes, instance_rows, media, qido, records, values
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
 _MAX_PICTURE_BYTES = 16 << 20
-_NO_PICTURE_SECONDS = 3600.0
 _JPEG, _PNG = (b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND\xaeB`\x82")
 _Pairs = Sequence[tuple[str, str]]
 
@@ -35,17 +34,13 @@ _Pairs = Sequence[tuple[str, str]]
 class DicomwebArchive:
     """The `Archive` of the catalog for `type: dicomweb`."""
 
-    def __init__(
-        self, origin: Origin, section: Section, client: ArchiveClient, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, origin: Origin, section: Section, client: ArchiveClient) -> None:
         self.id = origin.archive
         self.origin = origin
         self._wado = section.wado_rs or section.qido_rs
         self._wado_uri = section.wado_uri
         self._client = client
-        self._clock = clock
         self._searches = Searches(self.id, section.qido_rs, client)
-        self._no_picture: dict[str, float] = {}
 
     async def search(self, query: Query, wanted: int | None = None) -> Found[Dataset]:
         """QIDO-RS (PS3.18 §10.6): at least `wanted` matching rows if there are that many."""
@@ -129,21 +124,28 @@ class DicomwebArchive:
             yield parts
 
     async def picture(
-        self, target: Target, width: int, height: int, media_type: str
-    ) -> bytes | None:
-        """The archive's own thumbnail, else its own rendering; None: it cannot, now or at all."""
-        viewport = (("viewport", f"{width},{height}"),)
-        for resource in ("thumbnail", "rendered"):
-            if self._clock() < self._no_picture.get(resource, 0.0):
-                continue
-            try:
-                return await self._picture(target, resource, viewport, media_type)
-            except NotFound:
-                if resource == "thumbnail":  # the service is missing, not this one object
-                    self._no_picture[resource] = self._clock() + _NO_PICTURE_SECONDS
-            except (ArchiveBadAnswer, NotAcceptable):
-                continue
-        return None
+        self, target: Target, rung: Rung, width: int, height: int, media_type: str
+    ) -> bytes:
+        """A whole JPEG or PNG, which may be larger than the box.
+
+        NotAcceptable, NotFound or ArchiveBadAnswer: it has none to give in this way.
+        """
+        if rung is not Rung.WADO_URI:
+            path = (*_path(target), rung.value)
+            viewport = (("viewport", f"{width},{height}"),)
+            request = self._client.get(
+                self._wado, path, viewport, accept=media_type, is_stream=True
+            )
+        elif self._wado_uri is None:
+            raise NotAcceptable("the archive has no WADO-URI service")
+        else:
+            box = (("rows", str(height)), ("columns", str(width)))
+            parameters = (*_by_uri(target, media.JPEG), *box)
+            request = self._client.get(
+                self._wado_uri, (), parameters, accept=media.JPEG, is_stream=True
+            )
+        async with request as response:
+            return await self._picture(response)
 
     async def probe(self) -> None:
         """One small search; raises what the archive's failure is."""
@@ -189,13 +191,7 @@ class DicomwebArchive:
         self, stack: AsyncExitStack, address: str, target: Target
     ) -> ClientResponse:
         """The stored object by WADO-URI (PS3.18 §9.4), where WADO-RS does not give it."""
-        parameters = (
-            ("requestType", "WADO"),
-            ("studyUID", target.study_uid),
-            ("seriesUID", target.series_uid or ""),
-            ("objectUID", target.instance_uid or ""),
-            ("contentType", media.DICOM),
-        )
+        parameters = _by_uri(target, media.DICOM)
         return await stack.enter_async_context(
             self._client.get(address, (), parameters, accept=media.DICOM, is_stream=True)
         )
@@ -210,19 +206,13 @@ class DicomwebArchive:
             has_end=has_end(response),
         )
 
-    async def _picture(
-        self, target: Target, resource: str, viewport: _Pairs, media_type: str
-    ) -> bytes:
+    async def _picture(self, response: ClientResponse) -> bytes:
         """A whole JPEG or PNG; ArchiveBadAnswer for anything else."""
-        path = (*_path(target), resource)
-        async with self._client.get(
-            self._wado, path, viewport, accept=media_type, is_stream=True
-        ) as response:
-            body = bytearray()
-            async for chunk in self._client.chunks(response):
-                body += chunk
-                if len(body) > _MAX_PICTURE_BYTES:
-                    raise ArchiveBadAnswer("its picture is too large", archive=self.id)
+        body = bytearray()
+        async for chunk in self._client.chunks(response):
+            body += chunk
+            if len(body) > _MAX_PICTURE_BYTES:
+                raise ArchiveBadAnswer("its picture is too large", archive=self.id)
         whole = bytes(body.rstrip(b"\0"))
         if not any(whole.startswith(a) and whole.endswith(z) for a, z in (_JPEG, _PNG)):
             raise ArchiveBadAnswer("its picture is none, or not whole", archive=self.id)
@@ -285,6 +275,17 @@ def _one_study(study_uid: str) -> Query:
         level=Level.STUDY,
         keys=(qido.key(dj.STUDY_INSTANCE_UID, study_uid),),
         include=attributes.STUDY_FIELDS,
+    )
+
+
+def _by_uri(target: Target, content_type: str) -> _Pairs:
+    """The parameters of a WADO-URI request for an instance (PS3.18 §9.4)."""
+    return (
+        ("requestType", "WADO"),
+        ("studyUID", target.study_uid),
+        ("seriesUID", target.series_uid or ""),
+        ("objectUID", target.instance_uid or ""),
+        ("contentType", content_type),
     )
 
 

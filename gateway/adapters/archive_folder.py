@@ -29,7 +29,7 @@ from gateway.errors import (
     NotAcceptable,
     NotFound,
 )
-from gateway.model import Found, Instance, Level, Origin, Part, Study, Target
+from gateway.model import Found, Instance, Level, Origin, Part, Rung, Study, Target
 from gateway.rules import attributes, matching, qido, records
 from gateway.rules import dicom_json as dj
 
@@ -140,10 +140,10 @@ class FolderArchive:
             yield _iterated((part,))
 
     async def picture(
-        self, target: Target, width: int, height: int, media_type: str
-    ) -> bytes | None:
-        """None: a folder draws nothing by itself."""
-        return None
+        self, target: Target, rung: Rung, width: int, height: int, media_type: str
+    ) -> bytes:
+        """NotAcceptable: a folder draws nothing by itself."""
+        raise NotAcceptable("a folder draws nothing")
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
         """The result of blocking work, done in one of the readers."""

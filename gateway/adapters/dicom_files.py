@@ -286,6 +286,13 @@ class Pixels:
 
 def pixel_element(opened: Opened) -> Pixels | None:
     """The pixel data element of the data set; None when it has none."""
+    return header_and_pixels(opened, (0x00080005,))[1]
+
+
+def header_and_pixels(
+    opened: Opened, tags: Sequence[int] | None = None
+) -> tuple[Dataset, Pixels | None]:
+    """`read`, and where the pixel data element is that ends it, in one pass."""
     found: list[tuple[int, str | None, int]] = []
 
     def stop(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -294,18 +301,18 @@ def pixel_element(opened: Opened) -> Pixels | None:
         return tag in _PIXELS
 
     opened.stream.seek(opened.start)
-    read_dataset(
+    header = read_dataset(
         opened.stream,
         opened.is_implicit,
         opened.is_little_endian,
         stop_when=stop,
-        specific_tags=[0x00080005],
+        specific_tags=list(tags) if tags is not None else None,
     )
     if not found:
-        return None
+        return header, None
     tag, vr, length = found[-1]
     size = 12 if vr in _EXPLICIT_LONG else 8
-    return Pixels(
+    return header, Pixels(
         tag=tag,
         vr=vr or "OW",
         offset=opened.stream.tell() + size,

@@ -39,10 +39,11 @@ class SeveralFrames(Exception):
 class Frames:
     """The frames of one file, each read when asked for."""
 
-    def __init__(self, opened: Opened, pixels: Pixels) -> None:
+    def __init__(self, opened: Opened, pixels: Pixels, header: Dataset | None = None) -> None:
+        """`header`: the data set where it has been read already."""
         self._opened = opened
         self._pixels = pixels
-        self._header = read(opened, _FRAME_TAGS)
+        self._header = read(opened, _FRAME_TAGS) if header is None else header
         self.count = max(1, int(self._header.get("NumberOfFrames") or 1))
 
     def read(self, number: int) -> bytes:
@@ -53,17 +54,20 @@ class Frames:
         first, last = (number - 1) * bits, number * bits
         if (last + 7) // 8 > self._pixels.length:
             raise Unusable("has fewer pixels than its header says")
-        self._opened.stream.seek(self._pixels.offset + first // 8)
-        content = _exactly(self._opened.stream, (last + 7) // 8 - first // 8)
+        content = self._little_endian(first // 8, (last + 7) // 8)
         if bits % 8:
             shifted = int.from_bytes(content, "little") >> first % 8
             return (shifted & ((1 << bits) - 1)).to_bytes((bits + 7) // 8, "little")
-        return self._little_endian(content)
+        return content
 
-    def _little_endian(self, content: bytes) -> bytes:
-        if self._opened.is_little_endian:
-            return content
-        return swapped(content, pixel_word(self._header, self._pixels.vr))
+    def _little_endian(self, first: int, last: int) -> bytes:
+        """The bytes from `first` up to `last` of the pixel data, in little endian."""
+        little = self._opened.is_little_endian
+        word = 1 if little else pixel_word(self._header, self._pixels.vr)
+        start = first - first % word
+        self._opened.stream.seek(self._pixels.offset + start)
+        content = _exactly(self._opened.stream, last + -last % word - start)
+        return swapped(content, word)[first - start :][: last - first]
 
     def _frame_bits(self) -> int:
         header = self._header

@@ -1,240 +1,185 @@
-"""One picture out of a DICOM file or of another picture; runs in a worker process, and blocks.
+"""One picture out of a DICOM object or of another picture; runs in a worker process, and blocks.
 
-The pixels are drawn as a viewer first shows them (PS3.4 §N.2): modality transformation, the first
-window or VOI LUT, polarity, palette. No text, overlay or annotation is drawn.
+No text, overlay or annotation is drawn, nothing is turned, and nothing is enlarged.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
-import pydicom
-from PIL import Image
-from pydicom import Dataset
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
-from pydicom.pixels.utils import pixel_array
+from PIL import Image, ImageOps
 
-MAX_PIXELS = 64 * 2**20
-"""Pixels of one frame, or of a picture, that are decoded at the most."""
+from gateway.adapters import frame_source
+from gateway.adapters.frame_source import (
+    MAX_PIXELS,
+    NO_SUCH_FRAME,
+    Frame,
+    Undrawable,
+    group,
+    whole,
+)
+from gateway.adapters.grey_values import Window, colours, greys, is_indexed
+from gateway.adapters.pixel_decoding import decoded
+
+__all__ = ("NO_SUCH_FRAME", "Order", "Undrawable", "Window", "draw", "draw_frame", "fit")
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 _READ_FORMATS = ("JPEG", "PNG", "GIF", "JPEG2000")
-_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-_SAMPLED_FOR_WINDOW = 200_000
-
-Grey = npt.NDArray[np.float32]
-
-
-class Undrawable(Exception):
-    """There is nothing to draw, or it will not be tried; says why, without patient data."""
+_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What to draw: `frame` 1-based, None for the middle one; `window` is centre and width."""
+    """What to draw: `frame` 1-based, None for the middle one; `window` None: the object's own.
+
+    `source`: left, top, width, height of the region that is shown, in pixels; None in it: up to
+    the edge; negative sizes mirror. `region`: left, top, right, bottom in fractions of the image.
+    """
 
     width: int
     height: int
     media_type: str = "image/jpeg"
     frame: int | None = None
-    window: tuple[float, float] | None = None
+    window: Window | None = None
+    source: Sequence[float | None] | None = None
+    region: Sequence[float] | None = None
     quality: int = 85
 
 
-def draw(content: bytes, order: Order) -> tuple[bytes, int, int]:
-    """The picture of one frame of a Part 10 file, with its width and height. Undrawable."""
-    dataset = pydicom.dcmread(io.BytesIO(content))
-    number = _frame(dataset, order.frame)
-    _check_size(dataset)
-    if dataset.file_meta.TransferSyntaxUID.name.startswith(("MPEG", "HEVC")):
-        raise Undrawable("a video is not drawn")
-    pixels = pixel_array(dataset, index=number)
-    if pixels.ndim == 3:
-        image = Image.fromarray(_eight_bits(pixels, int(dataset.BitsStored)), "RGB")
-    elif dataset.PhotometricInterpretation == "PALETTE COLOR":
-        image = _palette(dataset, pixels)
-    else:
-        image = Image.fromarray(_grey(dataset, pixels, number, order.window), "L")
-    return _written(_fitted(image, order.width, order.height, _aspect(dataset, number)), order)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Box:
+    """A region by its corners in source pixels, and whether it is mirrored."""
+
+    corners: tuple[float, float, float, float]
+    is_mirrored: bool = False
+    is_flipped: bool = False
+
+    @property
+    def size(self) -> tuple[float, float]:
+        left, top, right, bottom = self.corners
+        return right - left, bottom - top
 
 
-def fit(content: bytes, order: Order) -> tuple[bytes, int, int]:
+def draw(stream: BinaryIO, order: Order) -> tuple[bytes, int, int]:
+    """The picture of one frame of a DICOM file, with its width and height. Undrawable."""
+    return _drawn(frame_source.of_file(stream, order.frame), order)
+
+
+def draw_frame(metadata: bytes, frame: bytes, syntax: str, order: Order) -> tuple[bytes, int, int]:
+    """The picture of a frame that came apart from its instance's metadata. Undrawable."""
+    return _drawn(frame_source.of_parts(metadata, frame, syntax, order.frame or 1), order)
+
+
+def fit(stream: BinaryIO, order: Order) -> tuple[bytes, int, int]:
     """A picture made to fit the box of `order` and written anew. Undrawable."""
-    with Image.open(io.BytesIO(content), formats=_READ_FORMATS) as image:
+    with Image.open(stream, formats=_READ_FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise Undrawable("the picture is too large")
         image.draft(None, (order.width, order.height))
-        return _written(_fitted(_opaque(image), order.width, order.height, 1.0), order)
+        opaque = _opaque(image)
+        size = _size(opaque.width, opaque.height, order)
+        return _written(_resized(opaque, size), order)
 
 
-def _frame(dataset: Dataset, wanted: int | None) -> int:
-    """The frame's index, from 0."""
-    count = max(1, int(dataset.get("NumberOfFrames") or 1))
-    if wanted is None:
-        return count // 2
-    if not 1 <= wanted <= count:
-        raise Undrawable("there is no such frame")  # thumbnail.NO_SUCH_FRAME
-    return wanted - 1
-
-
-def _check_size(dataset: Dataset) -> None:
-    """Undrawable unless the header's dimensions are sane and native pixel data as long as that."""
-    if not any(keyword in dataset for keyword in _PIXELS):
-        raise Undrawable("there are no pixel data")
-    rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
-    samples = int(dataset.get("SamplesPerPixel") or 1)
-    if rows < 1 or columns < 1 or samples not in {1, 3, 4}:
-        raise Undrawable("the header's dimensions make no image")
-    if rows * columns * samples > MAX_PIXELS:
-        raise Undrawable("the image is too large")
-    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated and "PixelData" in dataset:
-        needed = rows * columns * samples * int(dataset.get("BitsAllocated") or 8) // 8
-        if str(dataset.get("PhotometricInterpretation")) == "YBR_FULL_422":
-            needed = needed * 2 // 3
-        if len(dataset.PixelData) < needed:
-            raise Undrawable("there are fewer pixels than the header says")
-
-
-def _eight_bits(pixels: npt.NDArray[Any], stored: int) -> npt.NDArray[np.uint8]:
-    return (pixels >> max(0, stored - 8)).astype(np.uint8)
-
-
-def _palette(dataset: Dataset, pixels: npt.NDArray[Any]) -> Image.Image:
-    """Indices through the palette (PS3.3 §C.7.9)."""
-    colours = apply_color_lut(pixels, dataset)[..., :3]
-    if colours.dtype.itemsize == 2:
-        descriptor = dataset.RedPaletteColorLookupTableDescriptor
-        colours = _eight_bits(colours, 16 if int(descriptor[2]) > 8 else 8)
-    return Image.fromarray(np.ascontiguousarray(colours.astype(np.uint8)), "RGB")
-
-
-def _grey(
-    dataset: Dataset, pixels: npt.NDArray[Any], number: int, window: tuple[float, float] | None
-) -> npt.NDArray[np.uint8]:
-    """Stored values → modality values → window → 0 to 255 (PS3.3 §C.11)."""
-    padding = dataset.get("PixelPaddingValue")
-    shown = pixels != padding if isinstance(padding, int) else None
-    if "ModalityLUTSequence" in dataset:
-        values: Grey = apply_modality_lut(pixels, dataset).astype(np.float32)
+def _drawn(frame: Frame, order: Order) -> tuple[bytes, int, int]:
+    rows, columns = whole(frame.header, "Rows", 0), whole(frame.header, "Columns", 0)
+    box = _box(order, columns, rows)
+    across, down = box.size
+    aspect = _aspect(frame)
+    size = _size(across / max(1.0, aspect), down * min(1.0, aspect), order)
+    shrink = min(across / size[0], down / size[1])
+    found = decoded(frame, shrink)
+    if isinstance(found, Image.Image):
+        image = found
+    elif is_indexed(frame.header):
+        image = colours(found, frame)
     else:
-        rescale = _group(dataset, number, "PixelValueTransformationSequence", "RescaleSlope")
-        slope = _number(rescale, "RescaleSlope", 1.0) or 1.0
-        values = pixels.astype(np.float32)
-        values *= np.float32(slope)
-        values += np.float32(_number(rescale, "RescaleIntercept", 0.0))
-    scaled = _windowed(dataset, values, number, window, shown)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        scaled = 255 - scaled
-    return scaled.astype(np.uint8)
+        image = greys(found, frame, order.window)
+    return _written(_resized(_cut(image, box, columns, rows), size), order)
 
 
-def _windowed(
-    dataset: Dataset,
-    values: Grey,
-    number: int,
-    window: tuple[float, float] | None,
-    shown: npt.NDArray[np.bool_] | None,
-) -> Grey:
-    """Values as 0 to 255: by the window asked for, the object's own, or its spread."""
-    if window is not None:
-        return _linear(values, *window)
-    if dataset.get("VOILUTSequence"):
-        through = apply_voi(values.astype(np.int32), dataset).astype(np.float32)
-        return _scaled(through, float(through.min()), float(through.max()))
-    group = _group(dataset, number, "FrameVOILUTSequence", "WindowWidth")
-    width, centre = _number(group, "WindowWidth", 0.0), _number(group, "WindowCenter", 0.0)
-    function = str(group.get("VOILUTFunction") or "LINEAR")
-    if width <= 0:
-        return _scaled(values, *_spread(values, shown))
-    if function == "SIGMOID":
-        bent: Grey = 255 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -50, 50)))
-        return bent
-    if function == "LINEAR_EXACT":
-        return _scaled(values, centre - width / 2, centre + width / 2)
-    return _linear(values, centre, width)
+def _box(order: Order, columns: int, rows: int) -> _Box:
+    """What is shown of the image (PS3.18 §8.3.5.1.3). Undrawable when that lies outside of it."""
+    left, top, width, height = order.source or (0.0, 0.0, None, None)
+    if order.region is not None:
+        first, second, third, fourth = order.region
+        left, top = first * columns, second * rows
+        width, height = third * columns - left, fourth * rows - top
+    left, top = left or 0.0, top or 0.0
+    width = columns - left if width is None else width
+    height = rows - top if height is None else height
+    corners = (
+        max(0.0, left),
+        max(0.0, top),
+        min(float(columns), left + abs(width)),
+        min(float(rows), top + abs(height)),
+    )
+    if corners[2] - corners[0] <= 0 or corners[3] - corners[1] <= 0:
+        raise Undrawable(OUTSIDE)
+    return _Box(corners=corners, is_mirrored=width < 0, is_flipped=height < 0)
 
 
-def _linear(values: Grey, centre: float, width: float) -> Grey:
-    """The window function LINEAR (PS3.3 §C.11.2.1.2.1)."""
-    return _scaled(values, centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
+OUTSIDE = "the source region lies outside of the image"
+"""What an Undrawable says of a region that holds nothing of the image."""
 
 
-def _spread(values: Grey, shown: npt.NDArray[np.bool_] | None) -> tuple[float, float]:
-    """The 1st and 99th percentile of what is not padding; the extremes when these are equal."""
-    seen = values[shown] if shown is not None and shown.any() else values.ravel()
-    seen = seen[:: max(1, seen.size // _SAMPLED_FOR_WINDOW)]
-    seen = seen[np.isfinite(seen)]
-    if not seen.size:
-        return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(seen, (1, 99)))
-    return (low, high) if high > low else (float(seen.min()), float(seen.max()))
+def _cut(image: Image.Image, box: _Box, columns: int, rows: int) -> Image.Image:
+    """The region of an image that may have been decoded at a lower resolution."""
+    if box.size != (columns, rows):
+        across, down = image.width / columns, image.height / rows
+        left, top, right, bottom = box.corners
+        first = min(image.width - 1, round(left * across)), min(image.height - 1, round(top * down))
+        last = max(first[0] + 1, round(right * across)), max(first[1] + 1, round(bottom * down))
+        image = image.crop((*first, *last))
+    if box.is_mirrored:
+        image = ImageOps.mirror(image)
+    return ImageOps.flip(image) if box.is_flipped else image
 
 
-def _scaled(values: Grey, low: float, high: float) -> Grey:
-    if high <= low:
-        return np.where(values > low, np.float32(255), np.float32(0))
-    scaled = (values - np.float32(low)) * np.float32(255 / (high - low))
-    clipped: Grey = np.nan_to_num(np.clip(scaled, 0, 255))
-    return clipped
-
-
-def _group(dataset: Dataset, number: int, sequence: str, keyword: str) -> Dataset:
-    """Where `keyword` is: the object, or the frame's or the shared functional group's item."""
-    if keyword in dataset:
-        return dataset
-    frames = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    shared = dataset.get("SharedFunctionalGroupsSequence") or ()
-    for groups in (*frames[number : number + 1], *shared[:1]):
-        items = groups.get(sequence) or ()
-        if items and keyword in items[0]:
-            found: Dataset = items[0]
-            return found
-    return dataset
-
-
-def _number(dataset: Dataset, keyword: str, default: float) -> float:
-    """The first value of an attribute as a number."""
-    value = dataset.get(keyword)
-    if isinstance(value, (list, pydicom.multival.MultiValue)):
-        value = value[0] if len(value) else None
-    try:
-        number = float(value) if value is not None else default
-    except (TypeError, ValueError):
-        return default
-    return number if np.isfinite(number) else default
-
-
-def _aspect(dataset: Dataset, number: int) -> float:
+def _aspect(frame: Frame) -> float:
     """Height of a pixel over its width, 1.0 when it is not told or not plausible."""
-    measures = _group(dataset, number, "PixelMeasuresSequence", "PixelSpacing")
-    for keyword in ("PixelSpacing", "PixelAspectRatio", "ImagerPixelSpacing"):
+    measures = group(frame, "PixelMeasuresSequence", "PixelSpacing")
+    for keyword in (
+        "PixelSpacing",
+        "ImagerPixelSpacing",
+        "NominalScannedPixelSpacing",
+        "PixelAspectRatio",
+    ):
         pair = measures.get(keyword)
-        if pair is not None and len(pair) == 2 and all(float(v) > 0 for v in pair):
+        if pair is not None and len(pair) == 2 and all(v and float(v) > 0 for v in pair):
             ratio = float(pair[0]) / float(pair[1])
             return ratio if 0.1 <= ratio <= 10 and abs(ratio - 1) > 0.01 else 1.0
     return 1.0
 
 
-def _fitted(image: Image.Image, width: int, height: int, aspect: float) -> Image.Image:
-    """The image with square pixels within the box, never larger than it was."""
-    across = image.width / max(1.0, aspect)
-    down = image.height * min(1.0, aspect)
-    scale = min(1.0, width / across, height / down)
-    size = max(1, round(across * scale)), max(1, round(down * scale))
+def _size(width: float, height: float, order: Order) -> tuple[int, int]:
+    """The largest size in the box of `order` that enlarges nothing."""
+    scale = min(1.0, order.width / width, order.height / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     if size == image.size:
         return image
+    factor = image.width // size[0], image.height // size[1]
+    if (size[0] * factor[0], size[1] * factor[1]) == image.size:
+        return image.reduce(factor)
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _opaque(image: Image.Image) -> Image.Image:
     """Grey or colour without transparency, on black."""
     if image.mode in {"L", "RGB"}:
+        image.load()
         return image
-    if image.mode in {"1", "I;16", "I", "F"}:
+    if image.mode.startswith("I"):
+        deep = np.asarray(image).astype(np.float32)
+        return Image.fromarray((deep / max(1.0, float(deep.max())) * 255).astype(np.uint8), "L")
+    if image.mode in {"1", "F"}:
         return image.convert("L")
     coloured = image.convert("RGBA")
     black = Image.new("RGBA", coloured.size, "black")
@@ -243,8 +188,5 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 def _written(image: Image.Image, order: Order) -> tuple[bytes, int, int]:
     written = io.BytesIO()
-    if order.media_type == "image/png":
-        image.save(written, "PNG")
-    else:
-        image.save(written, "JPEG", quality=order.quality)
+    image.save(written, _FORMATS[order.media_type], quality=order.quality)
     return written.getvalue(), image.width, image.height

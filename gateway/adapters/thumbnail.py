@@ -9,41 +9,54 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from gateway.adapters.icons import icon, kind_of
 from gateway.adapters.picture_process import LENGTH, message
+from gateway.adapters.spool import Spool
 
-__all__ = ("CannotDraw", "Picture", "PictureRequest", "PictureWorker", "icon", "kind_of")
-
-WALL_SECONDS = 15
+WALL_SECONDS = 15.0
+TURN_SECONDS = 5.0
 NO_SUCH_FRAME = "there is no such frame"
-"""What a CannotDraw says where the object was read, and holds fewer frames."""
+OUTSIDE = "the source region lies outside of the image"
+"""What a CannotDraw says where the object was read, and holds fewer frames, or less of an image."""
 MAX_DICOM_BYTES = 256 * 2**20
-MAX_PICTURE_BYTES = 64 * 2**20
+MAX_PICTURE_BYTES = 16 * 2**20
 
 
 class CannotDraw(Exception):
     """There is no picture; says why, without patient data."""
 
 
+class DecoderLost(CannotDraw):
+    """A process was lost over it; trying again would lose the next one."""
+
+
+class WorkersBusy(CannotDraw):
+    """Nobody could draw it now; that says nothing of the object."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureRequest:
     """What is wanted: `frame` is 1-based, None: the middle one; the box is never exceeded.
 
-    `window` is centre and width; None: the object's own, else the spread of its values.
+    `window` is centre, width and function; None: the object's own, else the spread of its values.
+    `source` is left, top, width and height in pixels of the image, None in it: up to the edge;
+    `region` left, top, right and bottom as fractions of it.
     """
 
     width: int = 256
     height: int = 256
     media_type: str = "image/jpeg"
     frame: int | None = None
-    window: tuple[float, float] | None = None
+    window: tuple[float, float, str] | None = None
+    source: tuple[float, float, float | None, float | None] | None = None
+    region: tuple[float, float, float, float] | None = None
     quality: int = 85
 
 
@@ -57,54 +70,72 @@ class Picture:
     height: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Worker:
+    """A process that draws, and our end of its orders."""
+
+    process: Process
+    orders: socket.socket
+
+
 class PictureWorker:
     """Draws one picture a process at a time, in at most `processes` of them."""
 
     def __init__(self, processes: int = 2, wall_seconds: float = WALL_SECONDS) -> None:
         self._wall_seconds = wall_seconds
-        self._idle: list[Process] = []
-        self._busy: set[Process] = set()
+        self._idle: list[_Worker] = []
+        self._busy: set[_Worker] = set()
         self._turns = asyncio.Semaphore(processes)
         self._is_closed = False
 
-    async def draw(self, dicom: bytes, request: PictureRequest) -> Picture:
-        """One frame of a Part 10 file. CannotDraw: not an image, too large, or not decodable."""
-        if len(dicom) > MAX_DICOM_BYTES:
-            raise CannotDraw("the file is too large")
+    async def draw(self, dicom: Spool, request: PictureRequest) -> Picture:
+        """One frame of a DICOM file. CannotDraw: not an image, too large, or not decodable."""
         return await self._work("draw", dicom, request)
+
+    async def draw_frame(
+        self, content: Spool, sizes: tuple[int, int], syntax: str, request: PictureRequest
+    ) -> Picture:
+        """A frame out of its instance's metadata (DICOM JSON) and, after that, its stored bytes.
+
+        `sizes` are those of the two in `content`. CannotDraw also where the metadata lack what it
+        takes.
+        """
+        return await self._work("frame", content, request, sizes, syntax)
 
     async def fit(self, picture: bytes, width: int, height: int, media_type: str) -> bytes:
         """A picture scaled down to the box and written as `media_type`. CannotDraw."""
         if len(picture) > MAX_PICTURE_BYTES:
             raise CannotDraw("the picture is too large")
         request = PictureRequest(width=width, height=height, media_type=media_type)
-        return (await self._work("fit", picture, request)).content
+        with closing(Spool(MAX_PICTURE_BYTES)) as content:
+            content.write(picture)
+            return (await self._work("fit", content, request)).content
 
     async def close(self) -> None:
         """End every worker and wait until it is gone."""
         self._is_closed = True
         ending, self._idle = [*self._idle, *self._busy], []
-        for process in ending:
-            await _end(process)
+        for worker in ending:
+            await _end(worker)
 
-    async def _work(self, work: str, content: bytes, request: PictureRequest) -> Picture:
-        header = {
-            "work": work,
-            "width": request.width,
-            "height": request.height,
-            "media_type": request.media_type,
-            "frame": request.frame,
-            "window": request.window,
-            "quality": request.quality,
-        }
-        async with self._turns, self._process() as process:
+    async def _work(
+        self,
+        work: Literal["draw", "frame", "fit"],
+        content: Spool,
+        request: PictureRequest,
+        sizes: Sequence[int] = (),
+        syntax: str | None = None,
+    ) -> Picture:
+        header = {"work": work, "sizes": sizes or (content.size,), "syntax": syntax}
+        header |= _written(request)
+        async with self._turn(), self._process() as worker:
             try:
                 async with asyncio.timeout(self._wall_seconds):
-                    answer, picture = await _exchange(process, header, content)
+                    answer, picture = await _exchange(worker, header, content)
             except TimeoutError as error:
-                raise CannotDraw("it took too long") from error
-            except (ConnectionError, EOFError) as error:
-                raise CannotDraw("its decoder crashed") from error
+                raise DecoderLost("it took too long") from error
+            except (OSError, EOFError) as error:
+                raise DecoderLost("its decoder crashed") from error
         if "error" in answer:
             raise CannotDraw(answer["error"])
         return Picture(
@@ -115,34 +146,55 @@ class PictureWorker:
         )
 
     @asynccontextmanager
-    async def _process(self) -> AsyncIterator[Process]:
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of as many orders as there are processes; WorkersBusy after a while."""
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise WorkersBusy("too much is being drawn") from error
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    @asynccontextmanager
+    async def _process(self) -> AsyncIterator[_Worker]:
         """A worker for one order; killed unless the order came to its end."""
         if self._is_closed:
-            raise CannotDraw("the gateway is shutting down")
-        process = await self._alive() or await _start()
-        self._busy.add(process)
+            raise WorkersBusy("the gateway is shutting down")
+        worker = await self._alive() or await _start()
+        self._busy.add(worker)
         is_well = False
         try:
-            yield process
+            yield worker
             is_well = True
         finally:
-            self._busy.discard(process)
+            self._busy.discard(worker)
             if is_well and not self._is_closed:
-                self._idle.append(process)
+                self._idle.append(worker)
             else:
-                await asyncio.shield(_end(process))
+                await asyncio.shield(_end(worker))
 
-    async def _alive(self) -> Process | None:
+    async def _alive(self) -> _Worker | None:
         """An idle worker; those that were ended from outside meanwhile are buried."""
         while self._idle:
-            process = self._idle.pop()
-            if process.returncode is None:
-                return process
-            await _end(process)
+            worker = self._idle.pop()
+            if worker.process.returncode is None:
+                return worker
+            await _end(worker)
         return None
 
 
-async def _start() -> Process:
+def _written(request: PictureRequest) -> dict[str, Any]:
+    """A request as `drawing.Order` takes it."""
+    written = asdict(request)
+    if request.window is not None:
+        written["window"] = dict(zip(("center", "width", "function"), request.window, strict=True))
+    return written
+
+
+async def _start() -> _Worker:
     environment = {
         "PATH": os.environ.get("PATH", ""),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
@@ -150,29 +202,36 @@ async def _start() -> Process:
         "OMP_NUM_THREADS": "1",
     }
     arguments = (sys.executable, "-m", "gateway.adapters.picture_process")
-    return await asyncio.create_subprocess_exec(
-        *arguments, stdin=PIPE, stdout=PIPE, env=environment, limit=2**20
-    )
+    orders, theirs = socket.socketpair()
+    orders.setblocking(False)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *arguments, stdin=theirs.fileno(), stdout=PIPE, env=environment, limit=2**20
+        )
+    except OSError as error:
+        orders.close()
+        raise WorkersBusy("no process can be started") from error
+    finally:
+        theirs.close()
+    return _Worker(process, orders)
 
 
 async def _exchange(
-    process: Process, header: dict[str, Any], content: bytes
+    worker: _Worker, header: dict[str, Any], content: Spool
 ) -> tuple[dict[str, Any], bytes]:
     """Send one order and read its answer."""
-    if process.stdin is None or process.stdout is None:
-        raise EOFError("the worker has no pipes")
-    process.stdin.write(message(header, content))
-    process.stdin.write(content)
-    await process.stdin.drain()
-    length = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))[0]
-    answer: dict[str, Any] = json.loads(await process.stdout.readexactly(length))
-    return answer, await process.stdout.readexactly(answer["size"])
+    answers = worker.process.stdout
+    if answers is None:
+        raise EOFError("the worker has no pipe")
+    socket.send_fds(worker.orders, [message(header)], [content.descriptor])
+    length = LENGTH.unpack(await answers.readexactly(LENGTH.size))[0]
+    answer: dict[str, Any] = json.loads(await answers.readexactly(length))
+    return answer, await answers.readexactly(answer["size"])
 
 
-async def _end(process: Process) -> None:
+async def _end(worker: _Worker) -> None:
     """Kill and bury a worker."""
-    if process.returncode is None:
-        process.kill()
-    if process.stdin is not None:
-        process.stdin.close()
-    await process.wait()
+    if worker.process.returncode is None:
+        worker.process.kill()
+    worker.orders.close()
+    await worker.process.wait()

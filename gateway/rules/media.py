@@ -15,6 +15,7 @@ from gateway.rules.dicom_json import is_uid
 
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
+JPEG, PNG, GIF = "image/jpeg", "image/png", "image/gif"
 OCTET_STREAM = "application/octet-stream"
 MULTIPART = "multipart/related"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -220,13 +221,22 @@ def json_type(ranges: Sequence[MediaRange]) -> str:
 
 
 def image_type(ranges: Sequence[MediaRange]) -> str:
-    """The media type of a picture, image/jpeg or image/png; NotAcceptable for any other."""
+    """The media type of a picture: JPEG, PNG, or GIF by name; NotAcceptable for any other."""
     for each in ranges:
-        if each.covers("image/jpeg"):
-            return "image/jpeg"
-        if each.covers("image/png"):
-            return "image/png"
-    raise NotAcceptable("Accept must allow image/jpeg or image/png")
+        for kind in (JPEG, PNG):
+            if each.covers(kind):
+                return kind
+        if each.type == GIF:
+            return GIF
+    raise NotAcceptable("Accept must allow image/jpeg, image/png or image/gif")
+
+
+def transfer_syntax(content_type: str) -> str:
+    """The transfer syntax of a frame by its Content-Type, by its media type where it names none."""
+    if named := parameter_of(content_type, "transfer-syntax"):
+        return named
+    kind = content_type.split(";")[0].strip().lower()
+    return next((s for s, k in FRAME_TYPES.items() if k == kind), EXPLICIT_VR_LITTLE_ENDIAN)
 
 
 def parameter_of(content_type: str, name: str) -> str | None:

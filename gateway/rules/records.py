@@ -236,6 +236,7 @@ def _instance(uid: str, row: Dataset) -> Instance:
         columns=unsigned_int(row, dj.COLUMNS),
         image_laterality=dj.text(row, dj.IMAGE_LATERALITY),
         title=_title(row),
+        image_type=tuple(dj.texts(row, dj.IMAGE_TYPE)),
     )
 
 

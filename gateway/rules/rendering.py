@@ -5,7 +5,7 @@ Both come checked (`url_parameters`); what the gateway does not carry out is ref
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import BadRequest
@@ -25,11 +25,18 @@ _NOT_BY_WADO_URI = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """One rendering. `viewport` None: as large as the source; `window` None: the object's own."""
+    """One rendering. `viewport` None: as large as the source; `window` None: the object's own.
+
+    `window`: centre, width and VOI LUT Function (PS3.3 §C.11.2). `source`: left, top, width and
+    height of the region in pixels, None up to the edge, negative sizes mirrored. `region`: the
+    same by the fractions 0 to 1 of the image: left, top, right, bottom.
+    """
 
     media_type: str
     viewport: tuple[int, int] | None = None
-    window: tuple[float, float] | None = None
+    window: tuple[float, float, str] | None = None
+    source: tuple[float, float, float | None, float | None] | None = None
+    region: tuple[float, float, float, float] | None = None
     quality: int = 85
 
 
@@ -39,17 +46,24 @@ def by_wado_rs(parameters: Mapping[str, str], media_type: str) -> Rendering:
         if parameters.get(name, "no") != "no":
             raise BadRequest(f"{name} is not offered", parameter=name)
     size = parameters["viewport"].split(",") if "viewport" in parameters else []
-    if any(size[2:]):
-        raise BadRequest("viewport: a source region is not offered", parameter="viewport")
-    window = parameters["window"].split(",") if "window" in parameters else []
-    if window and window[2].lower() != "linear":
-        raise BadRequest(f"window: {window[2]} is not offered", parameter="window")
     return Rendering(
         media_type=media_type,
         viewport=(int(size[0]), int(size[1])) if size else None,
-        window=(float(window[0]), float(window[1])) if window else None,
+        window=_window(parameters["window"]) if "window" in parameters else None,
+        source=_source(size[2:]) if any(size[2:]) else None,
         quality=int(parameters.get("quality", "85")),
     )
+
+
+def _window(value: str) -> tuple[float, float, str]:
+    center, width, function = value.split(",")
+    return float(center), float(width), function.upper().replace("-", "_")
+
+
+def _source(numbers: Sequence[str]) -> tuple[float, float, float | None, float | None]:
+    """`sx,sy,sw,sh` with their defaults (PS3.18 §8.3.5.1.3)."""
+    left, top, width, height = (float(n) if n else None for n in numbers)
+    return left or 0.0, top or 0.0, width, height
 
 
 def by_wado_uri(parameters: Mapping[str, str], media_type: str) -> Rendering:
@@ -61,7 +75,7 @@ def by_wado_uri(parameters: Mapping[str, str], media_type: str) -> Rendering:
     return Rendering(
         media_type=media_type,
         viewport=viewport if columns or rows else None,
-        window=(float(center), float(width)) if center and width else None,
+        window=(float(center), float(width), "LINEAR") if center and width else None,
         quality=int(parameters.get("imageQuality", "85")),
     )
 

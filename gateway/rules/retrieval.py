@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,18 @@ _WITH_FRAMES = tuple(
     f"1.2.840.10008.5.1.4.1.1.{n}." for n in ("66.4", "66.7", "66.8", "481.1", "481.2")
 )
 """Among those, the ones that hold frames: segmentations, height maps, RT images and doses."""
+
+
+MOST_LOCALIZERS = 32
+"""Instances of a series that may consist of localizers."""
+_PLANNED_BY_LOCALIZERS = frozenset({"CT", "MR", "PT"})
+_WORDS = re.compile(r"[a-z]+")
+_LOCALIZER_WORDS = frozenset(
+    {
+        "localizer", "localiser", "localizers", "localisers", "loc", "scout", "scouts",
+        "topogram", "scanogram", "scano", "surview", "survey", "locator", "pilot", "aahscout",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +121,38 @@ def has_images(series: Series) -> bool:
     return (series.modality or "") not in _NOT_AN_IMAGE and series.number_of_instances != 0
 
 
-def representative_series(series: Sequence[Series]) -> Series | None:
-    """The series that stands for its study: the first with images in SeriesNumber order."""
-    return next((s for s in series if has_images(s)), series[0] if series else None)
+def representatives(series: Sequence[Series]) -> list[Series]:
+    """The series that may stand for their study, the best first: images in SeriesNumber order.
+
+    Those whose description says that they only served to plan others come last.
+    """
+    images = [s for s in series if has_images(s)]
+    return sorted(images, key=_is_called_localizer) or list(series[:1])
+
+
+def _is_called_localizer(series: Series) -> bool:
+    """Whether words say so; only asked where it decides which picture comes first."""
+    if series.modality not in _PLANNED_BY_LOCALIZERS:
+        return False
+    words = set(_WORDS.findall((series.description or "").lower()))
+    return not words.isdisjoint(_LOCALIZER_WORDS)
+
+
+def is_localizer(instance: Instance) -> bool:
+    """Whether Image Type value 3 says so (PS3.3 §C.8.2.1.1.1); False also where it is not known."""
+    return any("LOCALIZER" in value.upper() for value in instance.image_type)
 
 
 def representative_instance(instances: Sequence[Instance]) -> Instance | None:
     """The instance that stands for its series: the middle one of its images."""
     images = [i for i in instances if _is_image(i)] or list(instances)
+    images = [i for i in images if not is_localizer(i)] or images
     return images[len(images) // 2] if images else None
+
+
+def shows_pixels(instance: Instance) -> bool:
+    """Whether an archive may have a picture of it: what is known to hold no frames has none."""
+    return instance.sop_class_uid is None or has_frames(instance)
 
 
 def has_frames(instance: Instance) -> bool:

@@ -27,10 +27,10 @@ def client(**changes: Any) -> ArchiveClient:
     return ArchiveClient("north", NoAuth(), Limits(**(limits | changes)), Telemetry())
 
 
-def archive(base: str, clock: Callable[[], float] = lambda: 0.0, **changes: Any) -> DicomwebArchive:
+def archive(base: str, wado_uri: str | None = None, **changes: Any) -> DicomwebArchive:
     """The archive `north` at `base`; close it."""
-    section = Section(type="dicomweb", qido_rs=base)
-    return DicomwebArchive(Origin(archive="north"), section, client(**changes), clock)
+    section = Section(type="dicomweb", qido_rs=base, wado_uri=wado_uri)
+    return DicomwebArchive(Origin(archive="north"), section, client(**changes))
 
 
 def paged(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from gateway.adapters.archive_dicomweb import DicomwebArchive
 from gateway.errors import ArchiveBadAnswer, ArchiveError, NotAcceptable, NotFound
-from gateway.model import Level, Part, Target
+from gateway.model import Level, Part, Rung, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules import qido
 from gateway.rules.qido import Query
@@ -335,21 +335,26 @@ def jpeg(width: int = 16, height: int = 16) -> bytes:
     return buffer.getvalue()
 
 
-async def test_pictures_fall_from_thumbnail_to_rendered_and_that_is_remembered(
+async def test_each_way_to_a_picture_is_asked_for_the_box(
     make: Made, fault_archive: FaultArchive
 ) -> None:
-    now = [0.0]
-    archive = make(f"{fault_archive.url}/web", clock=lambda: now[0])
-    fault_archive.on("*/rendered", Answer(body=jpeg(), content_type="image/jpeg"))
+    archive = make(f"{fault_archive.url}/web", wado_uri=f"{fault_archive.url}/wado")
+    fault_archive.on("*", Answer(body=jpeg(), content_type="image/png"))  # as Orthanc labels it
 
-    for _ in range(2):
-        assert await archive.picture(ONE, 64, 32, "image/jpeg") == jpeg()
+    for rung in Rung:
+        assert await archive.picture(ONE, rung, 64, 32, "image/jpeg") == jpeg()
 
     asked = [r.path.removeprefix(f"/web{INSTANCE_PATH}") for r in fault_archive.requests]
-    assert asked == ["/thumbnail?viewport=64,32", *["/rendered?viewport=64,32"] * 2]
-    now[0] += 3601
-    fault_archive.on("*/thumbnail", Answer(body=jpeg(8, 8), content_type="image/jpeg"))
-    assert await archive.picture(ONE, 64, 32, "image/jpeg") == jpeg(8, 8)
+    assert asked[:2] == ["/thumbnail?viewport=64,32", "/rendered?viewport=64,32"]
+    for parameter in (f"objectUID={ONE.instance_uid}", "contentType=image/jpeg", "rows=32"):
+        assert parameter in asked[2]
+
+
+async def test_an_archive_without_wado_uri_gives_no_picture_that_way(
+    archive: DicomwebArchive,
+) -> None:
+    with pytest.raises(NotAcceptable):
+        await archive.picture(ONE, Rung.WADO_URI, 64, 32, "image/jpeg")
 
 
 @pytest.mark.parametrize(
@@ -366,11 +371,12 @@ async def test_pictures_fall_from_thumbnail_to_rendered_and_that_is_remembered(
     ],
     ids=["400", "406", "500", "page", "cut", "endless", "204", "redirect"],
 )
-async def test_no_picture_is_no_failure(
+async def test_what_is_no_picture_is_refused(
     archive: DicomwebArchive, fault_archive: FaultArchive, answer: Answer
 ) -> None:
     fault_archive.on("*", answer)
-    assert await archive.picture(ONE, 64, 64, "image/jpeg") is None
+    with pytest.raises((ArchiveBadAnswer, NotAcceptable)):
+        await archive.picture(ONE, Rung.RENDERED, 64, 64, "image/jpeg")
 
 
 async def test_a_study_of_a_capping_archive_is_whole(

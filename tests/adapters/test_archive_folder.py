@@ -17,7 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from gateway import config, demo
 from gateway.adapters.archive_folder import FolderArchive
 from gateway.errors import ArchiveBadAnswer, ArchiveUnreachable, NotAcceptable, NotFound
-from gateway.model import Level, Origin, Study, Target
+from gateway.model import Level, Origin, Rung, Study, Target
 from gateway.rules import attributes, qido
 from gateway.rules import dicom_json as dj
 
@@ -402,7 +402,9 @@ async def test_folder_that_is_not_there_is_said_to_be_unreachable(tmp_path: Path
 
 
 async def test_folder_draws_nothing_by_itself(archive: FolderArchive) -> None:
-    assert await archive.picture(CT, 128, 128, "image/jpeg") is None
+    for rung in Rung:
+        with pytest.raises(NotAcceptable):
+            await archive.picture(CT, rung, 128, 128, "image/jpeg")
 
 
 async def test_archive_that_was_never_asked_closes(tmp_path: Path) -> None:

@@ -4,61 +4,83 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pydicom
 import pytest
 
 from gateway.adapters.picture_process import LENGTH, MAX_MEMORY_BYTES, message
+from gateway.adapters.spool import Spool
 
 FILES = Path(pydicom.__file__).parent / "data/test_files"
-ORDER = {"work": "draw", "width": 64, "height": 64, "media_type": "image/png"}
+ORDER = {
+    "work": "draw",
+    "syntax": None,
+    "window": None,
+    "width": 64,
+    "height": 64,
+    "media_type": "image/png",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The process, and our end of its orders."""
+
+    process: subprocess.Popen[bytes]
+    orders: socket.socket
 
 
 @pytest.fixture
-def process() -> Iterator[subprocess.Popen[bytes]]:
+def started() -> Iterator[Started]:
     command = (sys.executable, "-m", "gateway.adapters.picture_process")
     root = Path(__file__).parents[2]
     environment = {"PYTHONPATH": str(root), "PATH": os.environ["PATH"]}
-    with subprocess.Popen(  # noqa: S603  our own module
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-    ) as started:
-        yield started
-        started.kill()
+    ours, theirs = socket.socketpair()
+    with (
+        ours,
+        theirs,
+        subprocess.Popen(  # noqa: S603  our own module
+            command, stdin=theirs, stdout=subprocess.PIPE, env=environment
+        ) as process,
+    ):
+        theirs.close()
+        yield Started(process, ours)
+        process.kill()
 
 
-def answer(process: subprocess.Popen[bytes], content: bytes) -> tuple[dict[str, Any], bytes]:
-    orders, pictures = pipes(process)
-    orders.write(message(ORDER, content) + content)
-    orders.flush()
-    header = json.loads(pictures.read(LENGTH.unpack(pictures.read(LENGTH.size))[0]))
-    return header, pictures.read(header["size"])
+def answer(started: Started, content: bytes) -> tuple[dict[str, Any], bytes]:
+    spool = Spool(1 << 24)
+    spool.write(content)
+    header = message({**ORDER, "sizes": [len(content)]})
+    socket.send_fds(started.orders, [header], [spool.descriptor])
+    spool.close()
+    pictures = started.process.stdout
+    assert pictures is not None
+    told = json.loads(pictures.read(LENGTH.unpack(pictures.read(LENGTH.size))[0]))
+    return told, pictures.read(told["size"])
 
 
-def pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    return process.stdin, process.stdout
-
-
-def test_orders_are_answered_one_after_the_other(process: subprocess.Popen[bytes]) -> None:
+def test_orders_are_answered_one_after_the_other(started: Started) -> None:
     good = (FILES / "CT_small.dcm").read_bytes()
 
-    assert answer(process, b"garbage")[0]["error"]
-    header, picture = answer(process, good)
+    assert answer(started, b"garbage")[0]["error"]
+    header, picture = answer(started, good)
 
     assert (header["width"], header["height"]) == (64, 64)
     assert picture.startswith(b"\x89PNG")
 
 
-def test_memory_and_core_dumps_are_limited(process: subprocess.Popen[bytes]) -> None:
-    answer(process, b"garbage")
+def test_memory_and_core_dumps_are_limited(started: Started) -> None:
+    answer(started, b"garbage")
 
-    limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+    limits = Path(f"/proc/{started.process.pid}/limits").read_text().splitlines()
 
     (memory,) = [line.split() for line in limits if line.startswith("Max address space")]
     (core,) = [line.split() for line in limits if line.startswith("Max core file size")]
@@ -68,13 +90,13 @@ def test_memory_and_core_dumps_are_limited(process: subprocess.Popen[bytes]) -> 
     assert int(cpu[3]) < 30
 
 
-def test_process_ends_when_nobody_can_order_any_more(process: subprocess.Popen[bytes]) -> None:
-    pipes(process)[0].close()
+def test_process_ends_when_nobody_can_order_any_more(started: Started) -> None:
+    started.orders.close()
 
-    assert process.wait(30) == 0
+    assert started.process.wait(30) == 0
 
 
-def test_error_tells_nothing_of_the_content(process: subprocess.Popen[bytes]) -> None:
-    header, _ = answer(process, b"\0" * 128 + b"DICM" + b"Doe^John" * 10)
+def test_error_tells_nothing_of_the_content(started: Started) -> None:
+    header, _ = answer(started, b"\0" * 128 + b"DICM" + b"Doe^John" * 10)
 
     assert "Doe" not in header["error"]

@@ -14,9 +14,21 @@ import pydicom
 import pytest
 from PIL import Image
 
+from gateway.adapters.spool import Spool
 from gateway.adapters.thumbnail import CannotDraw, PictureRequest, PictureWorker
 
 FILES = Path(pydicom.__file__).parent / "data/test_files"
+
+
+def stored(name: str) -> Spool:
+    """One of pydicom's files on its way to a worker; its descriptor lives as long as the test."""
+    return spooled((FILES / name).read_bytes())
+
+
+def spooled(content: bytes) -> Spool:
+    spool = Spool(1 << 28)
+    spool.write(content)
+    return spool
 
 
 @pytest.fixture
@@ -27,9 +39,7 @@ async def worker() -> AsyncIterator[PictureWorker]:
 
 
 async def test_image_is_drawn_within_the_box(worker: PictureWorker) -> None:
-    picture = await worker.draw(
-        (FILES / "693_J2KI.dcm").read_bytes(), PictureRequest(width=128, height=64)
-    )
+    picture = await worker.draw(stored("693_J2KI.dcm"), PictureRequest(width=128, height=64))
 
     assert (picture.width, picture.height) == (64, 64)
     assert Image.open(io.BytesIO(picture.content)).size == (64, 64)
@@ -37,9 +47,7 @@ async def test_image_is_drawn_within_the_box(worker: PictureWorker) -> None:
 
 
 async def test_small_image_is_not_enlarged(worker: PictureWorker) -> None:
-    picture = await worker.draw(
-        (FILES / "MR_small.dcm").read_bytes(), PictureRequest(media_type="image/png")
-    )
+    picture = await worker.draw(stored("MR_small.dcm"), PictureRequest(media_type="image/png"))
 
     assert (picture.width, picture.height) == (64, 64)
     assert picture.content.startswith(b"\x89PNG")
@@ -47,26 +55,26 @@ async def test_small_image_is_not_enlarged(worker: PictureWorker) -> None:
 
 async def test_report_cannot_be_drawn(worker: PictureWorker) -> None:
     with pytest.raises(CannotDraw, match="no pixel data"):
-        await worker.draw((FILES / "reportsi.dcm").read_bytes(), PictureRequest())
+        await worker.draw(stored("reportsi.dcm"), PictureRequest())
 
 
 async def test_frame_beyond_the_last_cannot_be_drawn(worker: PictureWorker) -> None:
     with pytest.raises(CannotDraw, match="no such frame"):
-        await worker.draw((FILES / "examples_ybr_color.dcm").read_bytes(), PictureRequest(frame=31))
+        await worker.draw(stored("examples_ybr_color.dcm"), PictureRequest(frame=31))
 
 
 async def test_garbage_cannot_be_drawn_and_costs_nobody_else(worker: PictureWorker) -> None:
     with pytest.raises(CannotDraw):
-        await worker.draw(b"\0" * 128 + b"DICM" + b"\xff" * 1000, PictureRequest())
+        await worker.draw(spooled(b"\0" * 128 + b"DICM" + b"\xff" * 1000), PictureRequest())
 
-    picture = await worker.draw((FILES / "CT_small.dcm").read_bytes(), PictureRequest())
+    picture = await worker.draw(stored("CT_small.dcm"), PictureRequest())
 
     assert picture.width == 128
 
 
 async def test_worker_that_is_killed_costs_only_its_own_request() -> None:
     worker = PictureWorker(processes=1)
-    content = (FILES / "CT_small.dcm").read_bytes()
+    content = stored("CT_small.dcm")
     await worker.draw(content, PictureRequest())
     (pid,) = _children()
 
@@ -86,7 +94,7 @@ async def test_request_that_takes_too_long_is_given_up_and_its_worker_ends() -> 
     worker = PictureWorker(processes=1, wall_seconds=0.01)
 
     with pytest.raises(CannotDraw, match="too long"):
-        await worker.draw((FILES / "CT_small.dcm").read_bytes(), PictureRequest())
+        await worker.draw(stored("CT_small.dcm"), PictureRequest())
 
     assert _children() == set()
     await worker.close()
@@ -94,7 +102,7 @@ async def test_request_that_takes_too_long_is_given_up_and_its_worker_ends() -> 
 
 async def test_caller_who_leaves_takes_the_worker_along() -> None:
     worker = PictureWorker(processes=1)
-    content = (FILES / "CT_small.dcm").read_bytes()
+    content = stored("CT_small.dcm")
     await worker.draw(content, PictureRequest())
     (pid,) = _children()
     os.kill(pid, signal.SIGSTOP)
@@ -109,7 +117,7 @@ async def test_caller_who_leaves_takes_the_worker_along() -> None:
 
 async def test_several_requests_share_the_workers() -> None:
     worker = PictureWorker(processes=2)
-    content = (FILES / "MR_small.dcm").read_bytes()
+    content = stored("MR_small.dcm")
 
     pictures = await asyncio.gather(*(worker.draw(content, PictureRequest()) for _ in range(8)))
 

@@ -230,7 +230,7 @@ async def test_an_archive_sees_the_query_in_our_words_only(gateway: Client, doub
         (f"{ONE}/frames/1,2", "application/octet-stream"),
         (f"{ONE}/frames/1", "application/dicom"),
         (f"{ONE}/thumbnail", "application/dicom"),
-        (f"{ONE}/rendered", "image/gif"),
+        (f"{ONE}/rendered", "image/webp"),
     ],
 )
 async def test_what_cannot_be_given_is_not_acceptable_before_an_archive_is_asked(

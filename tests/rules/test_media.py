@@ -279,14 +279,15 @@ def test_json_goes_out_under_the_name_that_is_accepted(field: str, expected: str
         (FIREFOX_IMAGE, "image/png"),
         ("image/jpeg;q=0, image/*", "image/png"),
         ("image/jpeg;q=0.1, */*;q=0.5, image/png;q=0.2", "image/png"),
-        ("image/gif, image/png;q=0.1", "image/png"),
+        ("image/gif, image/png;q=0.1", "image/gif"),
+        ("image/webp, image/*;q=0.5, image/gif;q=0.1", "image/jpeg"),
     ],
 )
 def test_picture_is_a_jpeg_or_png(field: str, expected: str) -> None:
     assert media.image_type(media.accepted((field,))) == expected
 
 
-@pytest.mark.parametrize("field", ["image/gif", "text/html", "image/avif", "image/jpeg;q=0"])
+@pytest.mark.parametrize("field", ["image/webp", "text/html", "image/avif", "image/jpeg;q=0"])
 def test_other_pictures_are_refused(field: str) -> None:
     with pytest.raises(NotAcceptable):
         media.image_type(media.accepted((field,)))

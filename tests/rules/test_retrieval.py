@@ -167,8 +167,43 @@ def series(uid: str, modality: str | None, number: int | None = 1) -> Series:
 def test_first_series_with_images_stands_for_its_study(
     given_: list[Series], expected: str | None
 ) -> None:
-    found = retrieval.representative_series(given_)
-    assert (found and found.uid) == expected
+    found = retrieval.representatives(given_)
+    assert (found[0].uid if found else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("description", "modality", "is_last"),
+    [
+        ("3-plane Localizer", "MR", True),
+        ("AAHScout_MPR", "MR", True),
+        ("Topogram  0.6  T20f", "CT", True),
+        ("LOC", "MR", True),
+        ("localized lesion", "MR", False),
+        ("Scout view", "US", False),
+        (None, "CT", False),
+    ],
+)
+def test_series_that_planned_others_come_last(
+    description: str | None, modality: str, *, is_last: bool
+) -> None:
+    first = Series(uid="1", archives=("a",), modality=modality, description=description)
+    found = retrieval.representatives([first, series("2", modality)])
+    assert [s.uid for s in found] == (["2", "1"] if is_last else ["1", "2"])
+
+
+def test_localizer_stands_for_nothing_else() -> None:
+    planned = ("ORIGINAL", "PRIMARY", "LOCALIZER")
+    some = [Instance(uid=str(n), image_type=planned if n else ("ORIGINAL",)) for n in range(5)]
+    assert retrieval.representative_instance(some) == some[0]
+    assert retrieval.representative_instance(some[1:]) == some[3]
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "shows"),
+    [(None, True), ("1.2.840.10008.5.1.4.1.1.2", True), ("1.2.840.10008.5.1.4.1.1.88.11", False)],
+)
+def test_what_holds_no_frames_shows_no_pixels(sop_class: str | None, *, shows: bool) -> None:
+    assert retrieval.shows_pixels(Instance(uid="1", sop_class_uid=sop_class)) == shows
 
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

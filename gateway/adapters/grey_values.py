@@ -1,0 +1,179 @@
+"""Stored values as a viewer first shows them (PS3.4 §N.2): modality, then values of interest, grey.
+
+Also the colours of indexed pixels (PS3.3 §C.7.9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydicom import Dataset
+from pydicom.pixels.processing import apply_color_lut
+
+from gateway.adapters.frame_source import Frame, Undrawable, group, number, whole
+
+Values = npt.NDArray[Any]
+Grey = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+_SAMPLED_FOR_WINDOW = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The function from values to grey (PS3.3 §C.11.2.1): `function` as the attribute has it."""
+
+    center: float
+    width: float
+    function: str = "LINEAR"
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The values that become black and white."""
+        if self.function == "LINEAR_EXACT":
+            return self.center - self.width / 2, self.center + self.width / 2
+        middle, half = self.center - 0.5, (self.width - 1) / 2
+        return middle - half, middle + half
+
+
+def greys(values: Values, frame: Frame, window: Window | None) -> Image.Image:
+    """The frame in 256 greys, through `window`, else through the object's own, else its spread."""
+    header = frame.header
+    padding = _padding(values, header)
+    table = _item(header, "ModalityLUTSequence")
+    rescale = group(frame, "PixelValueTransformationSequence", "RescaleSlope")
+    slope, intercept = 1.0, 0.0
+    if table is not None:
+        values = _looked_up(values, table)
+    elif not frame.is_float:
+        slope = number(rescale, "RescaleSlope", 1.0) or 1.0
+        intercept = number(rescale, "RescaleIntercept", 0.0)
+    window = window or _own_window(frame)
+    interest = _item(header, "VOILUTSequence") if window is None else None
+    if interest is not None:
+        values = _looked_up(values * slope + intercept, interest)
+        low, high = 0.0, _brightest(interest)
+    elif window is not None and window.function == "SIGMOID":
+        return _image(_bent(values * np.float32(slope) + np.float32(intercept), window), header)
+    elif window is not None:
+        low, high = ((limit - intercept) / slope for limit in window.limits)
+    else:
+        low, high = _spread(values, padding)
+        low, high = (low, high) if slope > 0 else (high, low)
+    return _image(_scaled(values, low, high), header)
+
+
+def colours(indices: Values, frame: Frame) -> Image.Image:
+    """Indices through the palette, segmented or not."""
+    header = frame.header
+    through = apply_color_lut(indices, header)[..., :3]
+    if through.dtype.itemsize > 1:
+        bits = int(header.RedPaletteColorLookupTableDescriptor[2])
+        is_wide = bits > 8 and int(through.max()) > 255
+        through = through >> 8 if is_wide else through
+    return Image.fromarray(np.ascontiguousarray(through.astype(np.uint8)), "RGB")
+
+
+def _own_window(frame: Frame) -> Window | None:
+    """The first window of the object; None when it has none, or a table of values of interest."""
+    if _item(frame.header, "VOILUTSequence") is not None:
+        return None
+    found = group(frame, "FrameVOILUTSequence", "WindowWidth")
+    width = number(found, "WindowWidth", 0.0)
+    if width <= 0 or found.get("WindowCenter") is None:
+        return None
+    function = str(found.get("VOILUTFunction") or "LINEAR").strip().upper()
+    return Window(center=number(found, "WindowCenter", 0.0), width=width, function=function)
+
+
+def _image(grey: Grey, header: Dataset) -> Image.Image:
+    """Values from 0 to 255 in the polarity of the object."""
+    shown = grey.astype(np.uint8)
+    if str(header.get("PhotometricInterpretation", "")).strip() == "MONOCHROME1":
+        np.subtract(255, shown, out=shown)
+    return Image.fromarray(shown, "L")
+
+
+def _scaled(values: Values, low: float, high: float) -> Grey:
+    """From 0 at `low` to 255 at `high`, which may be the lower one."""
+    if high == low:
+        return np.where(values > low, np.float32(255), np.float32(0))
+    factor = 255 / (high - low)
+    kind = np.float64 if values.dtype.itemsize > 2 and values.dtype.kind != "f" else np.float32
+    scaled = np.multiply(values, kind(factor), dtype=kind)
+    scaled += kind(0.5 - low * factor)
+    if values.dtype.kind == "f":
+        np.nan_to_num(scaled, copy=False, posinf=255, neginf=0)
+    clipped: Grey = np.clip(scaled, 0, 255, out=scaled)
+    return clipped
+
+
+def _bent(values: Grey, window: Window) -> Grey:
+    """The window function SIGMOID (PS3.3 §C.11.2.1.3.1)."""
+    steep = np.clip(-4 * (values - window.center) / window.width, -50, 50)
+    bent: Grey = 255 / (1 + np.exp(steep))
+    return np.nan_to_num(bent)
+
+
+def _padding(values: Values, header: Dataset) -> Mask | None:
+    """Where the pixels are padding (PS3.3 §C.7.5.1.1.2); None: nowhere."""
+    first = header.get("PixelPaddingValue")
+    if not isinstance(first, int):
+        return None
+    last = header.get("PixelPaddingRangeLimit")
+    last = last if isinstance(last, int) else first
+    found: Mask = (values >= min(first, last)) & (values <= max(first, last))
+    return found if found.any() else None
+
+
+def _spread(values: Values, padding: Mask | None) -> tuple[float, float]:
+    """The 1st and 99th percentile of what is not padding; the extremes when these are equal."""
+    seen = values.ravel() if padding is None or padding.all() else values[~padding]
+    sample = seen[:: max(1, seen.size // _SAMPLED_FOR_WINDOW)].astype(np.float64)
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        raise Undrawable("it holds no values")
+    low, high = (float(v) for v in np.percentile(sample, (1, 99)))
+    if high > low:
+        return low, high
+    return float(seen.min()), float(seen.max())
+
+
+def _item(header: Dataset, sequence: str) -> Dataset | None:
+    items = header.get(sequence) or ()
+    found: Dataset | None = items[0] if items else None
+    return found if found is not None and "LUTData" in found else None
+
+
+def _looked_up(values: Values, item: Dataset) -> Values:
+    """Values through a lookup table (PS3.3 §C.11.1.1, §C.11.2.1.1)."""
+    table, first = _table(item), int(item.LUTDescriptor[1])
+    if first > 32767 and values.min() < 0:
+        first -= 65536  # written as unsigned where the values are signed
+    positions = np.rint(values).astype(np.int64) - first
+    return table[np.clip(positions, 0, len(table) - 1)]
+
+
+def _table(item: Dataset) -> Values:
+    data, bits = item.LUTData, int(item.LUTDescriptor[2])
+    count = int(item.LUTDescriptor[0]) or 65536
+    if not isinstance(data, bytes):
+        return np.asarray(data, np.uint16)[:count]
+    order = "<" if item.original_encoding[1] in {True, None} else ">"
+    is_packed = bits <= 8 and len(data) < 2 * count
+    return np.frombuffer(data, np.uint8 if is_packed else f"{order}u2")[:count]
+
+
+def _brightest(item: Dataset) -> float:
+    """The output that is white: what the table's bits allow, unless it uses less than half."""
+    most, largest = (1 << int(item.LUTDescriptor[2])) - 1, int(_table(item).max())
+    return float(most if largest * 2 > most else max(1, largest))
+
+
+def is_indexed(header: Dataset) -> bool:
+    """Whether the values are indices of a palette."""
+    told = str(header.get("PhotometricInterpretation") or "").strip()
+    return told == "PALETTE COLOR" and whole(header, "SamplesPerPixel", 1) == 1

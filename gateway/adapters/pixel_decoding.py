@@ -1,0 +1,295 @@
+"""A stored frame decoded into its samples, no finer than is needed.
+
+Grey and indexed frames become arrays of stored values, colour becomes an RGB picture.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydicom import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+
+from gateway.adapters.frame_source import MAX_PIXELS, Frame, Undrawable, whole
+
+Values = npt.NDArray[Any]
+_ROOT = "1.2.840.10008.1.2.4."
+_JPEG = frozenset(_ROOT + arc for arc in ("50", "51", "57", "70"))
+_JPEG_LS = frozenset(_ROOT + arc for arc in ("80", "81"))
+_JPEG_2000 = frozenset(_ROOT + arc for arc in ("90", "91", "92", "93", "201", "202", "203"))
+_JPEG_XL = frozenset(_ROOT + arc for arc in ("110", "111", "112"))
+_LARGEST_SHRINK = 5
+"""Resolutions of JPEG 2000 that every encoder writes by default."""
+_DARKEST, _NEUTRAL = np.array((16, 128, 128), np.float32), np.array((0, 128, 128), np.float32)
+_WIDENED = np.array((255 / 219, 255 / 224, 255 / 224), np.float32)
+"""What turns the studio range of YBR_PARTIAL into the full one (PS3.3 §C.7.6.3.1.2)."""
+
+
+def decoded(frame: Frame, shrink: float) -> Values | Image.Image:
+    """The samples of a frame, in each direction down to 1/`shrink` of the stored resolution.
+
+    Undrawable; or whatever a decoder raises.
+    """
+    if frame.syntax is None:
+        return _native(frame)
+    if frame.syntax in _JPEG:
+        return _jpeg(frame, shrink)
+    if frame.syntax in _JPEG_2000:
+        return _jpeg_2000(frame, shrink)
+    if frame.syntax in _JPEG_XL:
+        return _jpeg_xl(frame)
+    if frame.syntax in _JPEG_LS:
+        _start_of_frame(frame.content)
+    return _by_pydicom(frame)
+
+
+def _native(frame: Frame) -> Values | Image.Image:
+    """Uncompressed pixels, little endian (PS3.5 §8.2)."""
+    header = frame.header
+    rows, columns = whole(header, "Rows", 0), whole(header, "Columns", 0)
+    samples, bits = whole(header, "SamplesPerPixel", 1), whole(header, "BitsAllocated", 8)
+    count = rows * columns * samples
+    if bits == 1:
+        stored = np.frombuffer(frame.content, np.uint8)
+        return np.unpackbits(
+            stored, count=_enough(count, stored.size * 8), bitorder="little"
+        ).reshape(rows, columns)
+    if bits not in {8, 16, 32, 64}:
+        raise Undrawable(f"{bits} bits allocated are not read")
+    kind = "f" if frame.is_float else "i" if whole(header, "PixelRepresentation", 0) else "u"
+    if (photometric := _photometric(header)) in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
+        count = rows * columns * 2
+    pixels = np.frombuffer(frame.content, f"<{kind}{bits // 8}")
+    pixels = pixels[: _enough(count, pixels.size)]
+    if samples == 1:
+        return _stored_bits(pixels, header, kind).reshape(rows, columns)
+    if photometric in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
+        planes = _full_resolution(pixels, rows, columns)
+    elif whole(header, "PlanarConfiguration", 0) == 1:
+        planes = pixels.reshape(samples, rows, columns).transpose(1, 2, 0)
+    else:
+        planes = pixels.reshape(rows, columns, samples)
+    return _coloured(planes, header)
+
+
+def _enough(needed: int, found: int) -> int:
+    if found < needed:
+        raise Undrawable("there are fewer pixels than the header says")
+    return needed
+
+
+def _stored_bits(pixels: Values, header: Dataset, kind: str) -> Values:
+    """The values without what else is in their words, such as overlays (PS3.5 §8.1.1)."""
+    allocated = pixels.dtype.itemsize * 8
+    stored = whole(header, "BitsStored", allocated)
+    above = allocated - 1 - whole(header, "HighBit", stored - 1)
+    if kind == "f" or not 0 < stored < allocated or not 0 <= above <= allocated - stored:
+        return pixels
+    low, high = (
+        (-(1 << stored - 1), (1 << stored - 1) - 1) if kind == "i" else (0, (1 << stored) - 1)
+    )
+    if above == allocated - stored and low <= pixels.min() and pixels.max() <= high:
+        return pixels
+    shifted: Values = (pixels << above) >> (allocated - stored)
+    return shifted
+
+
+def _full_resolution(pixels: Values, rows: int, columns: int) -> Values:
+    """Y0 Y1 Cb Cr of each two pixels as three samples of each pixel (PS3.3 §C.7.6.3.1.2)."""
+    pairs = pixels.reshape(rows, columns // 2, 4)
+    planes = np.empty((rows, columns, 3), pixels.dtype)
+    planes[:, 0::2, 0], planes[:, 1::2, 0] = pairs[..., 0], pairs[..., 1]
+    for column in (0, 1):
+        planes[:, column::2, 1:] = pairs[..., 2:]
+    return planes
+
+
+def _coloured(planes: Values, header: Dataset) -> Image.Image:
+    """Three or four samples of each pixel as RGB."""
+    bits = whole(header, "BitsStored", planes.dtype.itemsize * 8)
+    if planes.dtype != np.uint8 or bits != 8:
+        planes = _eight_bits(planes, bits)
+    photometric = _photometric(header)
+    if photometric == "ARGB":
+        planes, photometric = planes[..., 1:], "RGB"
+    if planes.shape[-1] == 4:
+        return Image.fromarray(np.ascontiguousarray(planes), "CMYK").convert("RGB")
+    if photometric.startswith("YBR_PARTIAL"):
+        spread = (planes.astype(np.float32) - _DARKEST) * _WIDENED + _NEUTRAL
+        planes = np.clip(spread, 0, 255).astype(np.uint8)
+    mode = {"HSV": "HSV"}.get(photometric, "YCbCr" if photometric.startswith("YBR_") else "RGB")
+    image = Image.fromarray(np.ascontiguousarray(planes), mode)
+    return image if mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bits(planes: Values, bits: int) -> Values:
+    """The upper eight of `bits`; of fewer, spread over eight."""
+    unsigned = planes.view(f"u{planes.dtype.itemsize}")
+    if bits >= 8:
+        return (unsigned >> (bits - 8)).astype(np.uint8)
+    return (unsigned.astype(np.uint16) * 255 // ((1 << bits) - 1)).astype(np.uint8)
+
+
+def _photometric(header: Dataset) -> str:
+    return str(header.get("PhotometricInterpretation") or "").strip().upper()
+
+
+def _jpeg(frame: Frame, shrink: float) -> Values | Image.Image:
+    """JPEG of all processes (PS3.5 §8.2.1): scaled while it is decoded where it is baseline."""
+    precision, height, width, identifiers = _start_of_frame(frame.content)
+    process = frame.content[_position(frame.content) + 1]
+    if precision != 8 or process not in {0xC0, 0xC1, 0xC2}:
+        return _jpeg_of_any_depth(frame, precision)
+    with Image.open(io.BytesIO(frame.content), formats=("JPEG",)) as image:
+        size = max(1, int(width / shrink)), max(1, int(height / shrink))
+        if len(identifiers) == 1:
+            image.draft("L", size)
+            return _signed(np.asarray(image), frame, 8)
+        is_told = len(identifiers) == 4 or "adobe_transform" in image.info
+        is_rgb = _photometric(frame.header) == "RGB" and "jfif" not in image.info
+        if is_told or not (is_rgb or identifiers.upper() == b"RGB"):
+            image.draft(None, size)
+            return image.convert("RGB")
+        image.draft("YCbCr", size)  # as it is: no transformation by the decoder
+        return Image.frombytes("RGB", image.size, image.tobytes())
+
+
+def _jpeg_of_any_depth(frame: Frame, precision: int) -> Values | Image.Image:
+    """JPEG of more than eight bits, or lossless."""
+    import imagecodecs
+
+    planes: Values = imagecodecs.jpeg8_decode(frame.content)
+    if planes.ndim == 3:
+        header = _with(frame.header, BitsStored=precision)
+        return _coloured(planes, header)
+    return _signed(planes, frame, precision)
+
+
+def _signed(values: Values, frame: Frame, precision: int) -> Values:
+    """Unsigned samples as the header wants them read: two's complement of `precision` bits."""
+    if not whole(frame.header, "PixelRepresentation", 0):
+        return values
+    unused = values.dtype.itemsize * 8 - precision
+    shifted: Values = (values << unused).view(f"i{values.dtype.itemsize}") >> unused
+    return shifted
+
+
+def _jpeg_2000(frame: Frame, shrink: float) -> Values | Image.Image:
+    """JPEG 2000 and High-Throughput JPEG 2000, at a lower resolution where that will do."""
+    at = frame.content.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if at < 0:
+        raise Undrawable("there is no JPEG 2000 codestream")
+    width, height, left, top = struct.unpack_from(">4I", frame.content, at + 8)
+    count, depth = struct.unpack_from(">HB", frame.content, at + 40)
+    precision, is_signed = (depth & 127) + 1, depth > 127
+    _check_pixels((width - left) * (height - top) * count)
+    if count == 1 and precision > 16:
+        return _by_pydicom(frame)
+    try:
+        return _by_pillow(frame, at, shrink, (count, precision, is_signed))
+    except OSError:  # what one OpenJPEG refuses, another may read with a warning
+        return _by_pydicom(frame)
+
+
+def _by_pillow(
+    frame: Frame, at: int, shrink: float, told: tuple[int, int, bool]
+) -> Values | Image.Image:
+    """A JPEG 2000 codestream that starts `at` and tells its components, precision and sign."""
+    count, precision, is_signed = told
+    is_told_right = is_signed == bool(whole(frame.header, "PixelRepresentation", 0))
+    with Image.open(io.BytesIO(frame.content), formats=("JPEG2000",)) as image:
+        if count > 1 or is_told_right:
+            image.reduce = _resolution(frame.content, at, shrink)  # type: ignore[assignment, method-assign]  # Pillow's own way to ask for it
+        image.load()
+        if count > 1:
+            return _converted(image, frame.header)
+        return _levels(np.asarray(image), frame, precision, is_signed=is_signed)
+
+
+def _resolution(content: bytes, at: int, shrink: float) -> int:
+    """How often to halve: as often as `shrink` allows and the codestream can."""
+    coding = content.find(b"\xff\x52", at, at + 4096)
+    levels = content[coding + 9] if coding >= 0 else 0
+    return max(0, min(int(np.log2(max(1.0, shrink)) + 0.001), levels, _LARGEST_SHRINK))
+
+
+def _levels(shown: Values, frame: Frame, precision: int, *, is_signed: bool) -> Values:
+    """The stored values out of Pillow's, which are shifted up to 8 or 16 bits and unsigned."""
+    container = 8 if shown.dtype == np.uint8 else 16
+    values = shown.astype(np.int32) >> (container - precision)
+    if is_signed:
+        values -= 1 << (precision - 1)
+    if is_signed != bool(whole(frame.header, "PixelRepresentation", 0)):
+        values = _signed((values & ((1 << precision) - 1)).astype(np.uint32), frame, precision)
+    return values
+
+
+def _converted(image: Image.Image, header: Dataset) -> Image.Image:
+    if image.mode == "RGB" and _photometric(header) in {"YBR_FULL", "YBR_FULL_422"}:
+        return Image.frombytes("YCbCr", image.size, image.tobytes()).convert("RGB")
+    return image.convert("RGB")
+
+
+def _jpeg_xl(frame: Frame) -> Values | Image.Image:
+    """JPEG XL, which knows its own size and colours."""
+    import imagecodecs
+
+    planes: Values = imagecodecs.jpegxl_decode(frame.content)
+    _check_pixels(planes.size)
+    if planes.ndim == 3 and planes.shape[-1] >= 3:
+        return _coloured(planes[..., :3], _with(frame.header, PhotometricInterpretation="RGB"))
+    bits = whole(frame.header, "BitsStored", planes.dtype.itemsize * 8)
+    return _signed(planes.reshape(planes.shape[:2]), frame, bits)
+
+
+def _by_pydicom(frame: Frame) -> Values | Image.Image:
+    """By the decoders of pydicom: run lengths, JPEG-LS, and what others leave."""
+    header = _with(frame.header, NumberOfFrames=1, PixelData=encapsulate([frame.content]))
+    header["PixelData"].is_undefined_length = True
+    header.ensure_file_meta()
+    header.file_meta.TransferSyntaxUID = UID(frame.syntax or "")
+    planes, meaning = get_decoder(UID(frame.syntax or "")).as_array(header, index=0)
+    if planes.ndim == 2:
+        kind = planes.dtype.kind
+        return _stored_bits(planes, header, kind) if frame.syntax not in _JPEG_LS else planes
+    told = str(meaning["photometric_interpretation"])
+    return _coloured(planes, _with(header, PhotometricInterpretation=told))
+
+
+def _with(header: Dataset, **attributes: object) -> Dataset:
+    changed = Dataset()
+    changed.update(header)
+    for keyword, value in attributes.items():
+        setattr(changed, keyword, value)
+    return changed
+
+
+def _start_of_frame(content: bytes) -> tuple[int, int, int, bytes]:
+    """Precision, height, width and component identifiers of JPEG or JPEG-LS. Undrawable."""
+    at = _position(content)
+    precision, height, width, count = struct.unpack_from(">BHHB", content, at + 4)
+    _check_pixels(height * width * count)
+    return precision, height, width, bytes(content[at + 10 : at + 10 + 3 * count : 3])
+
+
+def _position(content: bytes) -> int:
+    """Where the marker of the frame is (ISO/IEC 10918-1 §B.1.1)."""
+    at = content.find(b"\xff\xd8") + 2
+    while 2 <= at < len(content) - 10 and content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}):
+            return at
+        at += 1 if marker == 0xFF else 2 + struct.unpack_from(">H", content, at + 2)[0]
+    raise Undrawable("there is no frame in its JPEG")
+
+
+def _check_pixels(count: int) -> None:
+    if not 0 < count <= MAX_PIXELS:
+        raise Undrawable("the image is too large")

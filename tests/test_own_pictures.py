@@ -1,0 +1,98 @@
+"""The archives' own pictures: which way is asked, and what is not asked again."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.model import Target
+from gateway.own_pictures import CANNOT_SECONDS, SLOW_SECONDS, OwnPictures, Wanted
+from gateway.rules.retrieval import Fetch
+from tests.assembled import Assembled, over
+from tests.doubles import Held
+from tests.fault_archive import Answer
+
+ONE = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
+TARGET = Target(study_uid=ONE.study, series_uid=ONE.series, instance_uid=ONE.instance)
+PICTURE = b"\xff\xd8 a picture \xff\xd9"
+DRAWN = Answer(body=PICTURE, content_type="image/jpeg")
+CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
+
+
+def wanted(sop_class: str = CT, archives: tuple[str, ...] = ("north",)) -> Wanted:
+    return Wanted(
+        fetch=Fetch(target=TARGET, archives=archives),
+        sop_class_uid=sop_class,
+        number_of_frames=None,
+        width=64,
+        height=64,
+        media_type="image/jpeg",
+    )
+
+
+def own_pictures(assembled: Assembled) -> OwnPictures:
+    return OwnPictures(assembled.fan_out, assembled.clock)
+
+
+async def all_of(own: OwnPictures, asked: Wanted) -> list[bytes]:
+    return [picture async for picture in own.of(asked)]
+
+
+def asked_for(assembled: Assembled) -> list[str]:
+    """What was asked of the first archive since the last time."""
+    requests = assembled.doubles[0].server.requests
+    asked = [r.route.rpartition("/")[2] for r in requests]
+    requests.clear()
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("answer", "seconds"),
+    [
+        (Answer(status=404), CANNOT_SECONDS),
+        (Answer(status=406), CANNOT_SECONDS),
+        (Answer(status=501), CANNOT_SECONDS),
+        (Answer(body=b"<html>", content_type="text/html"), CANNOT_SECONDS),
+        (Answer(body=b"", content_type="image/jpeg"), CANNOT_SECONDS),
+        (Answer(status=500), SLOW_SECONDS),
+    ],
+    ids=["404", "406", "501", "page", "empty", "500"],
+)
+async def test_what_an_archive_cannot_draw_is_not_asked_again(
+    answer: Answer, seconds: float
+) -> None:
+    async with over([ONE]) as assembled:
+        server, own = assembled.doubles[0].server, own_pictures(assembled)
+        server.on("*/thumbnail", answer)
+        server.on("*/rendered", DRAWN)
+
+        assert await all_of(own, wanted()) == [PICTURE]
+        assert asked_for(assembled) == ["thumbnail", "rendered"]
+        assert await all_of(own, wanted(MR)) == [PICTURE]
+        assert asked_for(assembled) == ["thumbnail", "rendered"], "another class is another matter"
+        await all_of(own, wanted())
+        assert asked_for(assembled) == [], "the picture was of no use: the next one was asked for"
+        assembled.clock.now += seconds
+        await all_of(own, wanted())
+        assert asked_for(assembled)[:1] == ["thumbnail"]
+
+
+async def test_a_picture_that_is_of_use_is_asked_for_again() -> None:
+    async with over([ONE]) as assembled:
+        own = own_pictures(assembled)
+        assembled.doubles[0].server.on("*/thumbnail", DRAWN)
+        for _ in range(2):
+            pictures = own.of(wanted())
+            assert await anext(pictures) == PICTURE
+            await pictures.aclose()
+            assert asked_for(assembled) == ["thumbnail"]
+
+
+async def test_an_archive_that_hangs_up_leaves_it_to_the_next_one() -> None:
+    async with over([ONE], [ONE]) as assembled:
+        north, south = (d.server for d in assembled.doubles)
+        north.on("*", Answer(raw=b""))
+        south.on("*/thumbnail", DRAWN)
+        pictures = own_pictures(assembled).of(wanted(archives=("north", "south")))
+        assert await anext(pictures) == PICTURE
+        await pictures.aclose()
+        assert {r.route.rpartition("/")[2] for r in north.requests} == {"thumbnail"}
