@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import AsyncExitStack, aclosing, closing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 
 from gateway.adapters.cache import Fresh
 from gateway.adapters.icons import icon, kind_of
-from gateway.adapters.spool import Spool, TooLarge
 from gateway.adapters.thumbnail import (
-    MAX_DICOM_BYTES,
+    MAX_BYTES,
     NO_SUCH_FRAME,
     OUTSIDE,
     CannotDraw,
@@ -188,9 +187,9 @@ class Pictures:
                 raise
             except (CannotDraw, GatewayError):
                 pass  # the whole object may tell more
-        with closing(Spool(MAX_DICOM_BYTES)) as dicom:
-            await self._spooled(dicom, replace(fetch, target=replace(fetch.target, frames=())))
-            return (await self._worker.draw(dicom, wanted)).content
+        whole = replace(fetch, target=replace(fetch.target, frames=()))
+        dicom, _ = await self._fetched(whole, media.DICOM)
+        return (await self._worker.draw(dicom, wanted)).content
 
     async def _one_of_many(self, fetch: Fetch, wanted: PictureRequest) -> bytes:
         """The picture of a frame by the instance's metadata and that frame alone."""
@@ -199,25 +198,21 @@ class Pictures:
         found = await self._archives.delivery.metadata(whole)
         if len(found) != 1:
             raise CannotDraw("its metadata are not those of one instance")
-        with closing(Spool(MAX_DICOM_BYTES)) as content:
-            content.write(found[0])
-            content_type = await self._spooled(content, of_frame)
-            sizes = len(found[0]), content.size - len(found[0])
-            syntax = media.transfer_syntax(content_type)
-            return (await self._worker.draw_frame(content, sizes, syntax, wanted)).content
+        frame, content_type = await self._fetched(of_frame, "*/*")
+        syntax = media.transfer_syntax(content_type)
+        return (await self._worker.draw_frame(found[0], frame, syntax, wanted)).content
 
-    async def _spooled(self, spool: Spool, fetch: Fetch) -> str:
-        """Appends the only part of a fetch, and tells its Content-Type."""
-        types = ("*/*",) if fetch.target.frames else (media.DICOM,)
-        form = Form(is_multipart=False, types=types, transfer_syntaxes=(ANY,))
+    async def _fetched(self, fetch: Fetch, kind: str) -> tuple[bytearray, str]:
+        """The only part of a fetch, and its Content-Type."""
+        form = Form(is_multipart=False, types=(kind,), transfer_syntaxes=(ANY,))
+        body = bytearray()
         async with AsyncExitStack() as stack:
             async for part in await self._archives.delivery.opened(stack, fetch, form):
-                try:
-                    async for chunk in part.chunks:
-                        spool.write(chunk)
-                except TooLarge as error:
-                    raise CannotDraw("the object is too large") from error
-                return part.content_type
+                async for chunk in part.chunks:
+                    body += chunk
+                    if len(body) > MAX_BYTES:
+                        raise CannotDraw("the object is too large")
+                return body, part.content_type
         raise CannotDraw("nothing came")
 
     def _icon(self, shown: Shown, wanted: PictureRequest) -> bytes:

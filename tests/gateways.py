@@ -55,13 +55,6 @@ class Gateway(Process):
         return self._process.wait(seconds)
 
     @property
-    def pid(self) -> int:
-        """Its process id."""
-        if self._process is None:
-            raise RuntimeError("it was not started")
-        return self._process.pid
-
-    @property
     def log(self) -> str:
         """What it has logged so far."""
         return self._log.read_text(errors="replace")

@@ -70,6 +70,13 @@ class Process:
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        if self._process is None:
+            raise ServerError("it was not started")
+        return self._process.pid
+
     def command(self) -> Sequence[str]:
         """The command line, for the present port."""
         raise NotImplementedError

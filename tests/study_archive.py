@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.model import Found, Instance, Level, Origin, Part, Study, Target
+from gateway.errors import NotAcceptable
+from gateway.model import Found, Instance, Level, Origin, Part, Rung, Study, Target
 from gateway.rules import matching, records
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
@@ -102,9 +103,9 @@ class StudyArchive:
         raise NotImplementedError
 
     async def picture(
-        self, target: Target, width: int, height: int, media_type: str
-    ) -> bytes | None:
-        return None
+        self, target: Target, rung: Rung, width: int, height: int, media_type: str
+    ) -> bytes:
+        raise NotAcceptable("it draws nothing")
 
     async def close(self) -> None:
         pass

@@ -8,6 +8,7 @@ import io
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.uid import UID
 
 from gateway.errors import NotAcceptable, NotFound
 from gateway.model import Target
@@ -42,7 +43,7 @@ def renamed(sample: Sample) -> bytes:
     """A sample's file under the UIDs of ONE."""
     dataset = pydicom.dcmread(sample.path)
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = ONE.study, ONE.series
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = ONE.instance
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(ONE.instance)
     content = io.BytesIO()
     dataset.save_as(content, enforce_file_format=True)
     return content.getvalue()

@@ -29,6 +29,7 @@ from gateway.adapters.dicom_files import (
 
 MAX_CONVERTED_BYTES = 256 * 2**20
 _PIXEL_DATA = 0x7FE00010
+_HALF_COLOUR = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
 _SWAPPED = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
@@ -72,7 +73,7 @@ class Frames:
     def _frame_bits(self) -> int:
         header = self._header
         size = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated)
-        if str(header.get("PhotometricInterpretation", "")) == "YBR_FULL_422":
+        if str(header.get("PhotometricInterpretation", "")) in _HALF_COLOUR:
             return size * 2
         return size * int(header.get("SamplesPerPixel") or 1)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -64,9 +63,9 @@ class _Box:
         return right - left, bottom - top
 
 
-def draw(stream: BinaryIO, order: Order) -> tuple[bytes, int, int]:
+def draw(content: bytes | memoryview, order: Order) -> tuple[bytes, int, int]:
     """The picture of one frame of a DICOM file, with its width and height. Undrawable."""
-    return _drawn(frame_source.of_file(stream, order.frame), order)
+    return _drawn(frame_source.of_file(content, order.frame), order)
 
 
 def draw_frame(metadata: bytes, frame: bytes, syntax: str, order: Order) -> tuple[bytes, int, int]:
@@ -74,9 +73,9 @@ def draw_frame(metadata: bytes, frame: bytes, syntax: str, order: Order) -> tupl
     return _drawn(frame_source.of_parts(metadata, frame, syntax, order.frame or 1), order)
 
 
-def fit(stream: BinaryIO, order: Order) -> tuple[bytes, int, int]:
+def fit(content: bytes | memoryview, order: Order) -> tuple[bytes, int, int]:
     """A picture made to fit the box of `order` and written anew. Undrawable."""
-    with Image.open(stream, formats=_READ_FORMATS) as image:
+    with Image.open(io.BytesIO(content), formats=_READ_FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise Undrawable("the picture is too large")
         image.draft(None, (order.width, order.height))

@@ -5,16 +5,18 @@ It comes out of a whole DICOM file, or of the metadata and the frame that an arc
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 
-from gateway.adapters import dicom_files, dicom_parts
+from gateway.adapters import dicom_files, dicom_parts, quick_header
+from gateway.adapters.dicom_files import Pixels
 
 MAX_PIXELS = 64 * 2**20
 """Pixels of one frame, or of a picture, that are decoded at the most."""
@@ -62,7 +64,7 @@ _KEYWORDS = (
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
 )
-_TAGS = tuple(tag for keyword in _KEYWORDS if (tag := tag_for_keyword(keyword)) is not None)
+_TAGS = frozenset(tag for keyword in _KEYWORDS if (tag := tag_for_keyword(keyword)) is not None)
 
 
 class Undrawable(Exception):
@@ -83,10 +85,11 @@ class Frame:
     is_float: bool = False
 
 
-def of_file(stream: BinaryIO, wanted: int | None) -> Frame:
+def of_file(content: bytes | memoryview, wanted: int | None) -> Frame:
     """Frame `wanted` (1-based; None: the middle one) of a DICOM file. Undrawable."""
-    opened = dicom_files.open_dicom(stream, is_named_dicom=True)
-    header, pixels = dicom_files.header_and_pixels(opened, _TAGS)
+    content = bytes(content)
+    opened = dicom_files.open_dicom(io.BytesIO(content), is_named_dicom=True)
+    header, pixels = _header_and_pixels(content, opened)
     if dicom_parts.is_video(opened.transfer_syntax):
         raise Undrawable("a video is not drawn")
     if pixels is None:
@@ -95,12 +98,22 @@ def of_file(stream: BinaryIO, wanted: int | None) -> Frame:
     check_size(header)
     found = dicom_parts.Frames(opened, pixels, _counted(header))
     try:
-        content = found.read(index + 1)
+        stored = found.read(index + 1)
     except dicom_files.Unusable as error:
         raise Undrawable(f"the file {error}") from error
     syntax = opened.transfer_syntax if pixels.length is None else None
     is_float = pixels.tag != 0x7FE00010
-    return _plain(Frame(header=header, index=index, syntax=syntax, content=content), is_float)
+    return _plain(Frame(header=header, index=index, syntax=syntax, content=stored), is_float)
+
+
+def _header_and_pixels(content: bytes, opened: dicom_files.Opened) -> tuple[Dataset, Pixels | None]:
+    """The header as far as it is needed, and where the pixels are."""
+    found = None
+    if opened.transfer_syntax not in dicom_files.DEFLATED:
+        found = quick_header.header_and_pixels(content, opened, _TAGS)
+    if found is not None:
+        return found
+    return dicom_files.header_and_pixels(opened, tuple(_TAGS))
 
 
 def of_parts(metadata: bytes, frame: bytes, syntax: str, wanted: int) -> Frame:

@@ -42,7 +42,7 @@ class Window:
 def greys(values: Values, frame: Frame, window: Window | None) -> Image.Image:
     """The frame in 256 greys, through `window`, else through the object's own, else its spread."""
     header = frame.header
-    padding = _padding(values, header)
+    stored = values
     table = _item(header, "ModalityLUTSequence")
     rescale = group(frame, "PixelValueTransformationSequence", "RescaleSlope")
     slope, intercept = 1.0, 0.0
@@ -61,9 +61,18 @@ def greys(values: Values, frame: Frame, window: Window | None) -> Image.Image:
     elif window is not None:
         low, high = ((limit - intercept) / slope for limit in window.limits)
     else:
-        low, high = _spread(values, padding)
-        low, high = (low, high) if slope > 0 else (high, low)
+        return _by_spread(stored, values, header, is_falling=slope < 0)
     return _image(_scaled(values, low, high), header)
+
+
+def _by_spread(stored: Values, values: Values, header: Dataset, *, is_falling: bool) -> Image.Image:
+    """The frame between the extremes of what is not padding; padding is black."""
+    padding = _padding(stored, header)
+    low, high = _spread(values, padding)
+    image = _image(_scaled(values, *((high, low) if is_falling else (low, high))), header)
+    if padding is not None:
+        image.paste(0, mask=Image.fromarray(padding))
+    return image
 
 
 def colours(indices: Values, frame: Frame) -> Image.Image:

@@ -1,26 +1,25 @@
 """The worker process that draws: orders on standard input, pictures on standard output.
 
-An order is a header (JSON after its length) and the descriptor of a file that holds what is to be
-drawn; an answer is a header and as many bytes as its `size` says. What decoders do to this process
-(crash, leak, loop) stays here: its limits kill it, and only it.
+An order is a header (JSON after its length); what is to be drawn lies on a desk, a file in memory
+whose descriptor is the only argument. An answer is a header and as many bytes as its `size` says.
+What decoders do to this process (crash, leak, loop) stays here: its limits kill it, and only it.
 """
 
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import resource
 import signal
-import socket
 import struct
 import sys
-from typing import Any, BinaryIO
+from typing import Any
+
+from gateway.adapters.desk import View
 
 MAX_MEMORY_BYTES = 2**30
 CPU_SECONDS = 10
 LENGTH = struct.Struct(">I")
-_MAX_HEADER_BYTES = 2**16
 
 
 def message(header: dict[str, Any]) -> bytes:
@@ -32,7 +31,7 @@ def message(header: dict[str, Any]) -> bytes:
 def main() -> None:
     """Draw until nobody can order any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    orders, pictures = socket.socket(fileno=os.dup(0)), os.fdopen(os.dup(1), "wb")
+    orders, pictures = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -40,26 +39,13 @@ def main() -> None:
     from gateway.adapters import dicom_files, drawing
 
     dicom_files.hush()
-    while (order := _order(orders)) is not None:
-        header, descriptor = order
+    desk = View(int(sys.argv[1]))
+    while (prefix := orders.read(LENGTH.size)) and len(prefix) == LENGTH.size:
+        header = json.loads(orders.read(LENGTH.unpack(prefix)[0]))
         _limit_cpu()
-        try:
-            answer, picture = _done(drawing, header, descriptor)
-        finally:
-            os.close(descriptor)
+        answer, picture = _done(drawing, header, desk)
         pictures.write(message({**answer, "size": len(picture)}) + picture)
         pictures.flush()
-
-
-def _order(orders: socket.socket) -> tuple[dict[str, Any], int] | None:
-    """The next header and the descriptor that came with it; None: there will be none."""
-    read, descriptors, _, _ = socket.recv_fds(orders, _MAX_HEADER_BYTES, 1)
-    if not read:
-        return None
-    length = LENGTH.unpack(read[: LENGTH.size])[0]
-    while len(read) < LENGTH.size + length:
-        read += orders.recv(_MAX_HEADER_BYTES)
-    return json.loads(read[LENGTH.size :]), descriptors[0]
 
 
 def _limit_cpu() -> None:
@@ -69,17 +55,17 @@ def _limit_cpu() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
 
 
-def _done(drawing: Any, header: dict[str, Any], descriptor: int) -> tuple[dict[str, Any], bytes]:
+def _done(drawing: Any, header: dict[str, Any], desk: View) -> tuple[dict[str, Any], bytes]:
     """The answer to one order, whatever the content does to those who read it."""
     work, sizes, syntax = (header.pop(name) for name in ("work", "sizes", "syntax"))
     try:
         order = _read_order(drawing, header)
-        with _held(descriptor, sum(sizes)) as content:
-            if work == "frame":
-                metadata, frame = content.read(sizes[0]), content.read(sizes[1])
-                picture, width, height = drawing.draw_frame(metadata, frame, syntax, order)
-            else:
-                picture, width, height = getattr(drawing, work)(content, order)
+        contents = desk.contents(sizes)
+        if work == "frame":
+            metadata, frame = (bytes(c) for c in contents)
+            picture, width, height = drawing.draw_frame(metadata, frame, syntax, order)
+        else:
+            picture, width, height = getattr(drawing, work)(contents[0], order)
     except drawing.Undrawable as reason:
         return {"error": str(reason)}, b""
     except Exception as error:
@@ -90,14 +76,6 @@ def _done(drawing: Any, header: dict[str, Any], descriptor: int) -> tuple[dict[s
 def _read_order(drawing: Any, header: dict[str, Any]) -> Any:
     window = header.pop("window")
     return drawing.Order(**header, window=drawing.Window(**window) if window else None)
-
-
-def _held(descriptor: int, size: int) -> BinaryIO:
-    """The content as a file in memory; MemoryError when it does not fit."""
-    if not size:
-        raise EOFError
-    held: Any = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
-    return held  # type: ignore[no-any-return]  # it reads, seeks and tells as a file does
 
 
 if __name__ == "__main__":

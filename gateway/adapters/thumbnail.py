@@ -9,24 +9,29 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from gateway.adapters.desk import Desk
 from gateway.adapters.picture_process import LENGTH, message
-from gateway.adapters.spool import Spool
 
 WALL_SECONDS = 15.0
 TURN_SECONDS = 5.0
 NO_SUCH_FRAME = "there is no such frame"
 OUTSIDE = "the source region lies outside of the image"
 """What a CannotDraw says where the object was read, and holds fewer frames, or less of an image."""
-MAX_DICOM_BYTES = 256 * 2**20
-MAX_PICTURE_BYTES = 16 * 2**20
+MAX_BYTES = 256 * 2**20
+"""The largest object that is drawn."""
+_KEEPING_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
+}
+"""So that the pages of one picture serve the next: new ones cost as much as drawing."""
+Content = bytes | bytearray
 
 
 class CannotDraw(Exception):
@@ -72,10 +77,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Worker:
-    """A process that draws, and our end of its orders."""
+    """A process that draws, and the desk where it finds what."""
 
     process: Process
-    orders: socket.socket
+    desk: Desk
 
 
 class PictureWorker:
@@ -88,28 +93,23 @@ class PictureWorker:
         self._turns = asyncio.Semaphore(processes)
         self._is_closed = False
 
-    async def draw(self, dicom: Spool, request: PictureRequest) -> Picture:
+    async def draw(self, dicom: Content, request: PictureRequest) -> Picture:
         """One frame of a DICOM file. CannotDraw: not an image, too large, or not decodable."""
-        return await self._work("draw", dicom, request)
+        return await self._work("draw", (dicom,), request)
 
     async def draw_frame(
-        self, content: Spool, sizes: tuple[int, int], syntax: str, request: PictureRequest
+        self, metadata: Content, frame: Content, syntax: str, request: PictureRequest
     ) -> Picture:
-        """A frame out of its instance's metadata (DICOM JSON) and, after that, its stored bytes.
+        """A frame as stored in a transfer syntax, by its instance's metadata (DICOM JSON).
 
-        `sizes` are those of the two in `content`. CannotDraw also where the metadata lack what it
-        takes.
+        CannotDraw also where the metadata lack what it takes.
         """
-        return await self._work("frame", content, request, sizes, syntax)
+        return await self._work("frame", (metadata, frame), request, syntax)
 
-    async def fit(self, picture: bytes, width: int, height: int, media_type: str) -> bytes:
+    async def fit(self, picture: Content, width: int, height: int, media_type: str) -> bytes:
         """A picture scaled down to the box and written as `media_type`. CannotDraw."""
-        if len(picture) > MAX_PICTURE_BYTES:
-            raise CannotDraw("the picture is too large")
         request = PictureRequest(width=width, height=height, media_type=media_type)
-        with closing(Spool(MAX_PICTURE_BYTES)) as content:
-            content.write(picture)
-            return (await self._work("fit", content, request)).content
+        return (await self._work("fit", (picture,), request)).content
 
     async def close(self) -> None:
         """End every worker and wait until it is gone."""
@@ -121,17 +121,18 @@ class PictureWorker:
     async def _work(
         self,
         work: Literal["draw", "frame", "fit"],
-        content: Spool,
+        contents: Sequence[Content],
         request: PictureRequest,
-        sizes: Sequence[int] = (),
         syntax: str | None = None,
     ) -> Picture:
-        header = {"work": work, "sizes": sizes or (content.size,), "syntax": syntax}
-        header |= _written(request)
+        sizes = [len(c) for c in contents]
+        if sum(sizes) > MAX_BYTES:
+            raise CannotDraw("it is too large")
+        header = {"work": work, "sizes": sizes, "syntax": syntax, **_written(request)}
         async with self._turn(), self._process() as worker:
             try:
                 async with asyncio.timeout(self._wall_seconds):
-                    answer, picture = await _exchange(worker, header, content)
+                    answer, picture = await _exchange(worker, header, contents)
             except TimeoutError as error:
                 raise DecoderLost("it took too long") from error
             except (OSError, EOFError) as error:
@@ -172,6 +173,7 @@ class PictureWorker:
         finally:
             self._busy.discard(worker)
             if is_well and not self._is_closed:
+                worker.desk.clear()
                 self._idle.append(worker)
             else:
                 await asyncio.shield(_end(worker))
@@ -200,30 +202,34 @@ async def _start() -> _Worker:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
+        **_KEEPING_MEMORY,
     }
-    arguments = (sys.executable, "-m", "gateway.adapters.picture_process")
-    orders, theirs = socket.socketpair()
-    orders.setblocking(False)
+    desk = Desk()
+    arguments = (sys.executable, "-m", "gateway.adapters.picture_process", str(desk.descriptor))
     try:
         process = await asyncio.create_subprocess_exec(
-            *arguments, stdin=theirs.fileno(), stdout=PIPE, env=environment, limit=2**20
+            *arguments,
+            stdin=PIPE,
+            stdout=PIPE,
+            env=environment,
+            pass_fds=(desk.descriptor,),
+            limit=2**20,
         )
     except OSError as error:
-        orders.close()
+        desk.close()
         raise WorkersBusy("no process can be started") from error
-    finally:
-        theirs.close()
-    return _Worker(process, orders)
+    return _Worker(process, desk)
 
 
 async def _exchange(
-    worker: _Worker, header: dict[str, Any], content: Spool
+    worker: _Worker, header: dict[str, Any], contents: Sequence[Content]
 ) -> tuple[dict[str, Any], bytes]:
     """Send one order and read its answer."""
-    answers = worker.process.stdout
-    if answers is None:
-        raise EOFError("the worker has no pipe")
-    socket.send_fds(worker.orders, [message(header)], [content.descriptor])
+    orders, answers = worker.process.stdin, worker.process.stdout
+    if orders is None or answers is None:
+        raise EOFError("the worker has no pipes")
+    await worker.desk.lay(contents)
+    orders.write(message(header))
     length = LENGTH.unpack(await answers.readexactly(LENGTH.size))[0]
     answer: dict[str, Any] = json.loads(await answers.readexactly(length))
     return answer, await answers.readexactly(answer["size"])
@@ -233,5 +239,7 @@ async def _end(worker: _Worker) -> None:
     """Kill and bury a worker."""
     if worker.process.returncode is None:
         worker.process.kill()
-    worker.orders.close()
+    if worker.process.stdin is not None:
+        worker.process.stdin.close()
     await worker.process.wait()
+    worker.desk.close()

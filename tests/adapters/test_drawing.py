@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,21 +15,26 @@ import pytest
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
-from gateway.adapters.drawing import Order, Undrawable, Window, draw, fit
+from gateway.adapters.dicom_files import Unusable
+from gateway.adapters.drawing import Order, Undrawable, Window, draw, draw_frame, fit
+from tests import odd_images
 
-FILES = Path(pydicom.__file__).parent / "data/test_files"
+FILES = odd_images.FILES
+GOLDEN = Path(__file__).parent / "golden"
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+"""What pydicom says of odd files, which the drawing process does not listen to."""
 PNG = Order(width=1024, height=1024, media_type="image/png")
 
 
 def drawn(name: str) -> tuple[bytes, int, int]:
     """The picture of one of pydicom's files."""
-    return draw(io.BytesIO((FILES / f"{name}").read_bytes()), PNG)
+    return draw((FILES / name).read_bytes(), PNG)
 
 
 def picture(dataset: pydicom.Dataset, order: Order = PNG) -> npt.NDArray[np.uint8]:
     content = io.BytesIO()
     dataset.save_as(content, enforce_file_format=True)
-    return np.asarray(Image.open(io.BytesIO(draw(content, order)[0])))
+    return np.asarray(Image.open(io.BytesIO(draw(content.getvalue(), order)[0])))
 
 
 def ramp(**attributes: object) -> pydicom.Dataset:
@@ -146,7 +154,7 @@ def test_transfer_syntax_makes_no_difference(name: str) -> None:
 
 
 def test_frames_of_a_loop_are_drawn_one_by_one() -> None:
-    content = io.BytesIO((FILES / "examples_ybr_color.dcm").read_bytes())
+    content = (FILES / "examples_ybr_color.dcm").read_bytes()
 
     first, middle, last = (
         draw(content, Order(width=128, height=128, frame=frame))[0] for frame in (1, 16, 30)
@@ -163,7 +171,7 @@ def test_huge_header_is_refused_before_anything_is_decoded() -> None:
     dataset.save_as(content, enforce_file_format=True)
 
     with pytest.raises(Undrawable, match="too large"):
-        draw(content, PNG)
+        draw(content.getvalue(), PNG)
 
 
 def test_header_that_promises_more_pixels_than_there_are_is_refused() -> None:
@@ -175,7 +183,124 @@ def test_transparent_picture_becomes_opaque() -> None:
     content = io.BytesIO()
     Image.new("RGBA", (40, 20), (255, 255, 255, 0)).save(content, "PNG")
 
-    fitted, width, height = fit(content, Order(width=20, height=20))
+    fitted, width, height = fit(content.getvalue(), Order(width=20, height=20))
 
     assert (width, height) == (20, 10)
     assert Image.open(io.BytesIO(fitted)).getpixel((5, 5)) == (0, 0, 0)
+
+
+GREY, COLOURED, OTHERS = (odd_images.KINDS[kind]() for kind in ("grey", "colour", "other"))
+
+
+@pytest.mark.parametrize("name", GREY)
+def test_grey_looks_the_same_in_every_encoding(name: str) -> None:
+    found = np.asarray(Image.open(io.BytesIO(draw(GREY[name], PNG)[0]))).astype(int)
+
+    assert abs(found - odd_images.base()).mean() < 1
+
+
+@pytest.mark.parametrize("name", COLOURED)
+def test_colour_looks_the_same_in_every_encoding(name: str) -> None:
+    found = np.asarray(Image.open(io.BytesIO(draw(COLOURED[name], PNG)[0]))).astype(int)
+
+    assert abs(found - odd_images.colours()).mean() < 2
+
+
+REVIEWED = {**{f"odd {n}": c for n, c in OTHERS.items()}, **dict(odd_images.of_pydicom())}
+
+
+@pytest.mark.parametrize("name", REVIEWED)
+def test_picture_is_the_one_that_was_looked_at(name: str) -> None:
+    golden = GOLDEN / f"{name.replace(' ', '_')}.png"
+
+    found = draw(REVIEWED[name], Order(width=64, height=64, media_type="image/png"))[0]
+
+    if "WRITE_GOLDEN" in os.environ:
+        golden.write_bytes(found)
+    shown = np.asarray(Image.open(io.BytesIO(found)).convert("RGB")).astype(int)
+    expected = np.asarray(Image.open(golden).convert("RGB")).astype(int)
+    assert shown.shape == expected.shape
+    assert abs(shown - expected).mean() < 2
+
+
+@pytest.mark.parametrize("name", odd_images.NO_PICTURE)
+def test_broken_pixels_are_refused(name: str) -> None:
+    with pytest.raises((Undrawable, Unusable, EOFError)):
+        drawn(f"{name}.dcm")
+
+
+@pytest.mark.parametrize(
+    "name", ["JPEG", "JPEG 2000", "High-Throughput JPEG 2000", "16 bits, implicit"]
+)
+def test_small_picture_is_the_large_one_made_small(name: str) -> None:
+    small = draw(GREY[name], Order(width=24, height=24, media_type="image/png"))[0]
+    expected = Image.fromarray(odd_images.base()).reduce(4)
+
+    found = np.asarray(Image.open(io.BytesIO(small))).astype(int)
+
+    assert found.shape == (16, 24)
+    assert abs(found - np.asarray(expected)).mean() < 16  # wavelets are sharper than means
+
+
+def part(**changes: Any) -> npt.NDArray[Any]:
+    order = replace(PNG, **changes)
+    found = draw(GREY["8 bits"], order)[0]
+    return np.asarray(Image.open(io.BytesIO(found))).astype(int)
+
+
+def test_region_is_cut_out_of_the_source() -> None:
+    assert (part(source=(10, 5, 40, 30)) == odd_images.base()[5:35, 10:50]).all()
+    assert (part(source=(90, 60, 40, 30)) == odd_images.base()[60:, 90:]).all()
+    assert (part(region=(0.5, 0, 1, 0.5)) == odd_images.base()[:32, 48:]).all()
+
+
+def test_negative_sizes_mirror() -> None:
+    assert (part(source=(0, 0, -96, None)) == odd_images.base()[:, ::-1]).all()
+    assert (part(source=(0, 0, None, -64)) == odd_images.base()[::-1]).all()
+
+
+def test_region_is_scaled_to_the_box_but_not_enlarged() -> None:
+    assert part(source=(0, 0, 40, 20), width=20, height=20).shape == (10, 20)
+    assert part(source=(0, 0, 40, 20), width=80, height=80).shape == (20, 40)
+
+
+def test_region_outside_of_the_image_is_refused() -> None:
+    with pytest.raises(Undrawable, match="outside"):
+        part(source=(96, 0, 10, 10))
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+def test_window_functions_are_those_of_the_standard(function: str) -> None:
+    window = Window(center=100, width=50, function=function)
+    values = odd_images.base().astype(float)
+    expected = {
+        "LINEAR": ((values - 99.5) / 49 + 0.5) * 255,
+        "LINEAR_EXACT": ((values - 100) / 50 + 0.5) * 255,
+        "SIGMOID": 255 / (1 + np.exp(-4 * (values - 100) / 50)),
+    }[function]
+
+    assert abs(part(window=window) - np.clip(expected, 0, 255)).max() <= 1
+
+
+def test_pictures_are_written_as_gif_too() -> None:
+    content, _, _ = draw(COLOURED["RGB"], replace(PNG, media_type="image/gif"))
+
+    assert content.startswith(b"GIF8")
+
+
+def test_frame_that_came_apart_from_its_header_looks_the_same() -> None:
+    dataset = pydicom.dcmread(io.BytesIO(GREY["enhanced"]))
+    frame = dataset.pixel_array[1].tobytes()
+    del dataset.PixelData
+    metadata = dataset.to_json().encode()
+
+    found = draw_frame(metadata, frame, ExplicitVRLittleEndian, replace(PNG, frame=2))[0]
+
+    assert found == draw(GREY["enhanced"], replace(PNG, frame=2))[0]
+
+
+def test_frame_whose_palette_is_elsewhere_is_refused() -> None:
+    metadata = b'{"00281201": {"vr": "OW", "BulkDataURI": "http://archive/bulk"}}'
+
+    with pytest.raises(Undrawable, match="not in its metadata"):
+        draw_frame(metadata, b"", ExplicitVRLittleEndian, PNG)

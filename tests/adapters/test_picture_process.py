@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from typing import Any
 import pydicom
 import pytest
 
+from gateway.adapters.desk import Desk
 from gateway.adapters.picture_process import LENGTH, MAX_MEMORY_BYTES, message
-from gateway.adapters.spool import Spool
 
 FILES = Path(pydicom.__file__).parent / "data/test_files"
 ORDER = {
@@ -31,38 +31,37 @@ ORDER = {
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The process, and our end of its orders."""
+    """The process, and the desk where it finds what to draw."""
 
     process: subprocess.Popen[bytes]
-    orders: socket.socket
+    desk: Desk
 
 
 @pytest.fixture
 def started() -> Iterator[Started]:
-    command = (sys.executable, "-m", "gateway.adapters.picture_process")
+    desk = Desk()
+    module = "gateway.adapters.picture_process"
+    command = (sys.executable, "-m", module, str(desk.descriptor))
     root = Path(__file__).parents[2]
-    environment = {"PYTHONPATH": str(root), "PATH": os.environ["PATH"]}
-    ours, theirs = socket.socketpair()
-    with (
-        ours,
-        theirs,
-        subprocess.Popen(  # noqa: S603  our own module
-            command, stdin=theirs, stdout=subprocess.PIPE, env=environment
-        ) as process,
-    ):
-        theirs.close()
-        yield Started(process, ours)
+    with subprocess.Popen(  # noqa: S603  our own module
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": str(root), "PATH": os.environ["PATH"]},
+        pass_fds=(desk.descriptor,),
+    ) as process:
+        yield Started(process, desk)
         process.kill()
+    desk.close()
 
 
 def answer(started: Started, content: bytes) -> tuple[dict[str, Any], bytes]:
-    spool = Spool(1 << 24)
-    spool.write(content)
-    header = message({**ORDER, "sizes": [len(content)]})
-    socket.send_fds(started.orders, [header], [spool.descriptor])
-    spool.close()
-    pictures = started.process.stdout
+    asyncio.run(started.desk.lay((content,)))
+    orders, pictures = started.process.stdin, started.process.stdout
+    assert orders is not None
     assert pictures is not None
+    orders.write(message({**ORDER, "sizes": [len(content)]}))
+    orders.flush()
     told = json.loads(pictures.read(LENGTH.unpack(pictures.read(LENGTH.size))[0]))
     return told, pictures.read(told["size"])
 
@@ -91,7 +90,8 @@ def test_memory_and_core_dumps_are_limited(started: Started) -> None:
 
 
 def test_process_ends_when_nobody_can_order_any_more(started: Started) -> None:
-    started.orders.close()
+    assert started.process.stdin is not None
+    started.process.stdin.close()
 
     assert started.process.wait(30) == 0
 

@@ -14,21 +14,13 @@ import pydicom
 import pytest
 from PIL import Image
 
-from gateway.adapters.spool import Spool
 from gateway.adapters.thumbnail import CannotDraw, PictureRequest, PictureWorker
 
 FILES = Path(pydicom.__file__).parent / "data/test_files"
 
 
-def stored(name: str) -> Spool:
-    """One of pydicom's files on its way to a worker; its descriptor lives as long as the test."""
-    return spooled((FILES / name).read_bytes())
-
-
-def spooled(content: bytes) -> Spool:
-    spool = Spool(1 << 28)
-    spool.write(content)
-    return spool
+def stored(name: str) -> bytes:
+    return (FILES / name).read_bytes()
 
 
 @pytest.fixture
@@ -65,7 +57,7 @@ async def test_frame_beyond_the_last_cannot_be_drawn(worker: PictureWorker) -> N
 
 async def test_garbage_cannot_be_drawn_and_costs_nobody_else(worker: PictureWorker) -> None:
     with pytest.raises(CannotDraw):
-        await worker.draw(spooled(b"\0" * 128 + b"DICM" + b"\xff" * 1000), PictureRequest())
+        await worker.draw(b"\0" * 128 + b"DICM" + b"\xff" * 1000, PictureRequest())
 
     picture = await worker.draw(stored("CT_small.dcm"), PictureRequest())
 
