@@ -179,7 +179,7 @@ def _pillow(planes: Values, kind: str, **options: Any) -> bytes:
     return written.getvalue()
 
 
-def _deflated(content: bytes) -> bytes:
+def deflated(content: bytes) -> bytes:
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     return deflate.compress(content) + deflate.flush()
 
@@ -266,7 +266,7 @@ def greys() -> dict[str, bytes]:
         "JPEG XL": compressed(
             JPEG + "110", imagecodecs.jpegxl_encode(deep, lossless=True), **WINDOW
         ),
-        "deflated frames": compressed("1.2.840.10008.1.2.8.1", _deflated(deep.tobytes()), **WINDOW),
+        "deflated frames": compressed("1.2.840.10008.1.2.8.1", deflated(deep.tobytes()), **WINDOW),
         "native in fragments": compressed("1.2.840.10008.1.2.1.98", deep.tobytes(), **WINDOW),
     }
 

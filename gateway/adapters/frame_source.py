@@ -25,7 +25,7 @@ DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 _NATIVE_IN_FRAGMENTS = "1.2.840.10008.1.2.1.98"
 _MAX_HEADER_DEPTH = 100
 
-_KEYWORDS = (
+KEYWORDS = (
     "SOPClassUID",
     "SamplesPerPixel",
     "PhotometricInterpretation",
@@ -64,7 +64,7 @@ _KEYWORDS = (
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
 )
-_TAGS = frozenset(tag for keyword in _KEYWORDS if (tag := tag_for_keyword(keyword)) is not None)
+TAGS = frozenset(tag for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None)
 
 
 class Undrawable(Exception):
@@ -110,10 +110,10 @@ def _header_and_pixels(content: bytes, opened: dicom_files.Opened) -> tuple[Data
     """The header as far as it is needed, and where the pixels are."""
     found = None
     if opened.transfer_syntax not in dicom_files.DEFLATED:
-        found = quick_header.header_and_pixels(content, opened, _TAGS)
+        found = quick_header.header_and_pixels(content, opened, TAGS)
     if found is not None:
         return found
-    return dicom_files.header_and_pixels(opened, tuple(_TAGS))
+    return dicom_files.header_and_pixels(opened, tuple(TAGS))
 
 
 def of_parts(metadata: bytes, frame: bytes, syntax: str, wanted: int) -> Frame:
@@ -210,7 +210,7 @@ def check_size(header: Dataset) -> None:
 
 def _from_json(row: Mapping[str, Any]) -> Dataset:
     """The header out of DICOM JSON; Undrawable where what is needed is not in it but apart."""
-    wanted = {f"{tag:08X}" for tag in _TAGS}
+    wanted = {f"{tag:08X}" for tag in TAGS}
     kept = {tag.upper(): element for tag, element in row.items() if tag.upper() in wanted}
     _check_whole(kept, 0)
     return Dataset.from_json(kept)

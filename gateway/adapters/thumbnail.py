@@ -86,8 +86,15 @@ class _Worker:
 class PictureWorker:
     """Draws one picture a process at a time, in at most `processes` of them."""
 
-    def __init__(self, processes: int = 2, wall_seconds: float = WALL_SECONDS) -> None:
+    def __init__(
+        self,
+        processes: int = 2,
+        wall_seconds: float = WALL_SECONDS,
+        turn_seconds: float = TURN_SECONDS,
+    ) -> None:
+        """`wall_seconds`: how long one picture may take; `turn_seconds`: how long it may wait."""
         self._wall_seconds = wall_seconds
+        self._turn_seconds = turn_seconds
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
         self._turns = asyncio.Semaphore(processes)
@@ -150,7 +157,7 @@ class PictureWorker:
     async def _turn(self) -> AsyncIterator[None]:
         """One of as many orders as there are processes; WorkersBusy after a while."""
         try:
-            async with asyncio.timeout(TURN_SECONDS):
+            async with asyncio.timeout(self._turn_seconds):
                 await self._turns.acquire()
         except TimeoutError as error:
             raise WorkersBusy("too much is being drawn") from error

@@ -6,15 +6,26 @@ import asyncio
 import contextlib
 import io
 import os
+import random
 import signal
+import struct
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.encaps import encapsulate
 
-from gateway.adapters.thumbnail import CannotDraw, PictureRequest, PictureWorker
+from gateway.adapters.thumbnail import (
+    WALL_SECONDS,
+    CannotDraw,
+    PictureRequest,
+    PictureWorker,
+    WorkersBusy,
+)
+from tests import odd_images
 
 FILES = Path(pydicom.__file__).parent / "data/test_files"
 
@@ -143,6 +154,83 @@ async def test_picture_bomb_is_refused(worker: PictureWorker) -> None:
 
     with pytest.raises(CannotDraw):
         await worker.fit(bomb.getvalue(), 128, 128, "image/jpeg")
+
+
+@pytest.fixture(scope="module")
+def hostile() -> dict[str, bytes]:
+    """Files that declare more than they hold, or hold more than they declare."""
+    explicit, jpeg = odd_images.EXPLICIT, odd_images.JPEG
+    good = odd_images.native(odd_images.base(), **odd_images.EIGHT)
+    lying = struct.pack(">HH", 65500, 65500)
+    large_jpeg = odd_images.greys()["JPEG"].replace(struct.pack(">HH", 64, 96), lying)
+    nested = b"".join(
+        b"\x08\x00\x15\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+        for _ in range(20_000)
+    )
+    at = good.index(b"\x08\x00\x16\x00UI", 200)
+    deflated = odd_images.file(odd_images.DEFLATED, b"\0" * (90 << 20))
+    endless = encapsulate([b"\xff\xd8" + b"\0" * 10] * 5000)[:-8]
+    return {
+        "65535 x 65535": odd_images.file(explicit, b"\0" * 64, Rows=65535, Columns=65535),
+        "deflate bomb": deflated,
+        "JPEG bomb": large_jpeg,
+        "deep sequences": good[:at] + nested,
+        "cut": good[:-2000],
+        "cut in the header": good[:500],
+        "endless fragments": odd_images.file(jpeg + "50", endless, NumberOfFrames=2**31 - 1),
+        "length beyond the end": good[:at] + b"\x08\x00\x16\x00UN\0\0\xfe\xff\xff\x7f",
+        "nothing": b"",
+    }
+
+
+async def test_hostile_files_are_refused_and_cost_nobody_else(
+    worker: PictureWorker, hostile: dict[str, bytes]
+) -> None:
+    for name, content in hostile.items():
+        started = time.monotonic()
+        with pytest.raises(CannotDraw):
+            await worker.draw(content, PictureRequest())
+        assert time.monotonic() - started < WALL_SECONDS, name
+
+    assert (await worker.draw(stored("CT_small.dcm"), PictureRequest())).width == 128
+
+
+async def test_files_with_bytes_changed_are_drawn_or_refused(worker: PictureWorker) -> None:
+    change = random.Random(7)  # noqa: S311  any sequence will do
+    names = ("CT_small.dcm", "examples_jpeg2k.dcm", "SC_rgb_jpeg_gdcm.dcm", "MR_small_RLE.dcm")
+    for number in range(120):
+        content = bytearray(stored(names[number % len(names)]))
+        for _ in range(change.choice((1, 5, 50))):
+            content[change.randrange(132, min(len(content), 4000))] = change.randrange(256)
+        with contextlib.suppress(CannotDraw):
+            await worker.draw(bytes(content), PictureRequest(width=64, height=64))
+
+    assert (await worker.draw(stored("CT_small.dcm"), PictureRequest())).width == 128
+
+
+async def test_loop_is_not_held_up_by_large_files(worker: PictureWorker) -> None:
+    large = odd_images.file(
+        odd_images.EXPLICIT, b"\0" * (32 << 20), Rows=4096, Columns=4096, BitsAllocated=16
+    )
+    drawing = asyncio.ensure_future(worker.draw(large, PictureRequest()))
+    latest, last = 0.0, time.monotonic()
+    while not drawing.done():
+        await asyncio.wait((drawing,), timeout=0.005)
+        latest, last = max(latest, time.monotonic() - last), time.monotonic()
+
+    assert (await drawing).width == 256
+    assert latest < 0.5
+
+
+async def test_too_many_at_once_are_told_so() -> None:
+    worker = PictureWorker(processes=1, turn_seconds=0.01)
+    content = stored("CT_small.dcm")
+    found = await asyncio.gather(
+        *(worker.draw(content, PictureRequest()) for _ in range(3)), return_exceptions=True
+    )
+    await worker.close()
+
+    assert sum(isinstance(f, WorkersBusy) for f in found) == 2
 
 
 def _children() -> set[int]:

@@ -1,0 +1,40 @@
+"""What one process lays on the desk, the other one sees, however often and however much."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.adapters.desk import KEPT_BYTES, Desk, View
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    made = Desk()
+    yield made
+    made.close()
+
+
+async def test_contents_are_seen_one_by_one(desk: Desk) -> None:
+    view = View(desk.descriptor)
+    for contents in ((b"metadata", bytearray(b"frame")), (b"a" * 100_000,), (b"short",)):
+        await desk.lay(contents)
+        found = view.contents([len(c) for c in contents])
+        assert [bytes(f) for f in found] == [bytes(c) for c in contents]
+
+
+async def test_memory_of_large_contents_is_given_back(desk: Desk) -> None:
+    large = b"x" * (KEPT_BYTES + 1)
+    view = View(desk.descriptor)
+    for content in (large, b"small", large):
+        await desk.lay((content,))
+        assert bytes(view.contents([len(content)])[0]) == content
+        desk.clear()
+        assert os.fstat(desk.descriptor).st_size <= KEPT_BYTES
+
+
+async def test_nothing_is_not_mapped(desk: Desk) -> None:
+    with pytest.raises(EOFError):
+        View(desk.descriptor).contents([0])
