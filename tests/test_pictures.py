@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import replace
 
+import numpy as np
 import pydicom
 import pytest
 from PIL import Image
 from pydicom.uid import UID
 
-from gateway.errors import NotAcceptable, NotFound
+from gateway.errors import BadRequest, NotAcceptable, NotFound
 from gateway.model import Target
 from gateway.pictures import Picture
 from gateway.rules.rendering import Rendering
+from tests import odd_images
 from tests.assembled import ANYONE, Assembled, over
+from tests.dicom import row
 from tests.doubles import Held
-from tests.fault_archive import Answer, multipart_answer
+from tests.fault_archive import Answer, Seen, json_answer, multipart_answer
 from tests.samples import Sample
 
 ONE = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
@@ -39,9 +43,9 @@ def stored(sample: Sample) -> bytes:
     return sample.path.read_bytes()
 
 
-def renamed(sample: Sample) -> bytes:
-    """A sample's file under the UIDs of ONE."""
-    dataset = pydicom.dcmread(sample.path)
+def renamed(file: bytes) -> bytes:
+    """A file under the UIDs of ONE."""
+    dataset = pydicom.dcmread(io.BytesIO(file))
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = ONE.study, ONE.series
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(ONE.instance)
     content = io.BytesIO()
@@ -123,7 +127,7 @@ async def test_what_could_not_be_fetched_is_an_icon_that_is_tried_again(
         server.on(ONE.path, Answer(status=500))
         icon = await thumbnail(assembled)
         assert max(size_of(icon)) <= 64
-        server.on(ONE.path, multipart_answer([renamed(ct)]))
+        server.on(ONE.path, multipart_answer([renamed(stored(ct))]))
         assert (await thumbnail(assembled)).body != icon.body
 
 
@@ -133,6 +137,133 @@ async def test_what_is_no_image_is_an_icon_that_is_not_asked_for_again() -> None
         asked = assembled.asked
         await thumbnail(assembled)
         assert assembled.asked == asked
+
+
+async def test_a_broken_picture_falls_to_the_next_way(samples: tuple[Sample, ...]) -> None:
+    async with over([ONE]) as assembled:
+        server = assembled.doubles[0].server
+        server.on("*/thumbnail", own(b"\xff\xd8 no picture \xff\xd9"))
+        server.on("*/rendered", own(encoded(33, 22)))
+        assert size_of(await thumbnail(assembled)) == (33, 22)
+        server.requests.clear()
+        await thumbnail(assembled, size=(20, 20))
+        asked = {r.route.rpartition("/")[2] for r in server.requests}
+        assert asked == {"rendered"}, "what is broken once is not asked for again"
+
+
+def loop_of(count: int) -> bytes:
+    """A file of many frames, all black but the middle one and the third."""
+    frames = np.zeros((count, 64, 96), np.uint8)
+    frames[[min(2, count - 1), count // 2]] = odd_images.base()
+    return odd_images.native(frames, **odd_images.EIGHT, **odd_images.NARROW, NumberOfFrames=count)
+
+
+def answers_for_frames(assembled: Assembled, content: bytes, count: int) -> None:
+    """Lets the first archive hold `content` under ONE, and give its metadata and frames."""
+    server = assembled.doubles[0].server
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    pixels, size = dataset.PixelData, 64 * 96
+    whole = renamed(content)
+    del dataset.PixelData
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = ONE.study, ONE.series
+    dataset.SOPInstanceUID = UID(ONE.instance)
+    metadata = dataset.to_json_dict()
+    told = row(
+        StudyInstanceUID=ONE.study,
+        SeriesInstanceUID=ONE.series,
+        SOPInstanceUID=ONE.instance,
+        SOPClassUID=str(dataset.SOPClassUID),
+        NumberOfFrames=count,
+    )
+    server.on("/studies/*/instances", json_answer([told]))
+    server.on(f"{ONE.path}/metadata", json_answer([metadata]))
+    server.on(ONE.path, multipart_answer([whole]))
+
+    def frame(seen: Seen) -> Answer:
+        at = (int(seen.route.rpartition("/")[2]) - 1) * size
+        return multipart_answer([pixels[at : at + size]], part_type="application/octet-stream")
+
+    server.on(f"{ONE.path}/frames/*", frame)
+
+
+def is_the_f(picture: Picture) -> bool:
+    with Image.open(io.BytesIO(picture.body)) as image:
+        found = np.asarray(image.convert("L")).astype(int)
+    expected = np.asarray(Image.fromarray(odd_images.base()).resize(image.size)).astype(int)
+    return bool(abs(found - expected).mean() < 12)
+
+
+@pytest.mark.parametrize(("frames", "number"), [((), 6), ((3,), 3)])
+async def test_of_many_frames_only_one_is_fetched(frames: tuple[int, ...], number: int) -> None:
+    async with over([ONE]) as assembled:
+        answers_for_frames(assembled, loop_of(10), 10)
+        picture = await thumbnail(assembled, replace(TARGET, frames=frames), size=(96, 64))
+        assert is_the_f(picture)
+        asked = [r.route for r in assembled.doubles[0].server.requests]
+        assert f"{ONE.path}/frames/{number}" in asked
+        assert ONE.path not in asked
+
+
+async def test_archive_without_frames_gives_the_whole_object() -> None:
+    async with over([ONE]) as assembled:
+        answers_for_frames(assembled, loop_of(10), 10)
+        assembled.doubles[0].server.on(f"{ONE.path}/frames/*", Answer(status=501))
+        assert is_the_f(await thumbnail(assembled, size=(96, 64)))
+
+
+async def test_frame_beyond_the_last_is_not_found() -> None:
+    async with over([ONE]) as assembled:
+        answers_for_frames(assembled, loop_of(10), 10)
+        with pytest.raises(NotFound, match="frame"):
+            await thumbnail(assembled, replace(TARGET, frames=(11,)))
+
+
+async def test_region_is_rendered_and_one_outside_is_refused_by_name() -> None:
+    async with over([ONE]) as assembled:
+        answers_for_frames(assembled, loop_of(1), 1)
+        inside = Rendering(media_type="image/png", source=(10, 5, -40, 30))
+        shown = await assembled.pictures.rendered(ANYONE, TARGET, inside)
+        with Image.open(io.BytesIO(shown.body)) as image:
+            assert image.size == (40, 30)
+        outside = Rendering(media_type="image/png", source=(500, 0, 10, 10))
+        with pytest.raises(BadRequest) as raised:
+            await assembled.pictures.rendered(ANYONE, TARGET, outside)
+        assert raised.value.parameter == "viewport"
+
+
+async def test_a_report_is_an_icon_for_which_nothing_is_fetched() -> None:
+    report = "1.2.840.10008.5.1.4.1.1.88.11"
+    async with over([REPORT]) as assembled:
+        server = assembled.doubles[0].server
+        told = row(
+            StudyInstanceUID=REPORT.study,
+            SeriesInstanceUID=REPORT.series,
+            SOPInstanceUID=REPORT.instance,
+            SOPClassUID=report,
+        )
+        server.on("/studies/*/instances", json_answer([told]))
+        target = Target(study_uid="1.2.3", series_uid=REPORT.series, instance_uid=REPORT.instance)
+        await thumbnail(assembled, target)
+        assert all("StudyInstanceUID" in r.path or "studies" in r.route for r in server.requests)
+        asked = {r.route.rpartition("/")[2] for r in server.requests}
+        assert not asked & {"thumbnail", "rendered", REPORT.instance}
+
+
+async def test_localizers_do_not_stand_for_a_study_with_images() -> None:
+    scout = replace(ONE, series="1.2.3.3", instance="1.2.3.3.1")
+    async with over([scout, ONE]) as assembled:
+        server = assembled.doubles[0].server
+        told = row(
+            StudyInstanceUID=scout.study,
+            SeriesInstanceUID=scout.series,
+            SOPInstanceUID=scout.instance,
+            ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+        )
+        server.on(f"/studies/1.2.3/series/{scout.series}/instances", json_answer([told]))
+        server.on("*/thumbnail", own(encoded(20, 20)))
+        await thumbnail(assembled, STUDY)
+        asked = [r.route for r in server.requests if r.route.endswith("/thumbnail")]
+        assert asked == [f"{ONE.path}/thumbnail"]
 
 
 async def test_a_study_is_shown_by_an_image_and_a_report_by_its_icon() -> None:
