@@ -53,7 +53,7 @@ def fill(folder: Path) -> dict[str, str]:
 
 
 def _others() -> Iterator[tuple[str, bytes]]:
-    """pydicom's files of every kind, odd encodings, and a video."""
+    """Files of pydicom of every kind, odd encodings, and a video."""
     for path in sorted(odd_images.FILES.glob("*.dcm")):
         yield path.stem, path.read_bytes()
     for kind, files in odd_images.KINDS.items():
@@ -63,9 +63,9 @@ def _others() -> Iterator[tuple[str, bytes]]:
     video = odd_images.file("1.2.840.10008.1.2.4.102", pydicom.encaps.encapsulate([b"video"]))
     dataset = pydicom.dcmread(io.BytesIO(video))
     dataset.SOPClassUID, dataset.Modality = UID(VIDEO), "ES"
-    content = io.BytesIO()
-    dataset.save_as(content)
-    yield "a video", content.getvalue()
+    written = io.BytesIO()
+    dataset.save_as(written)
+    yield "a video", written.getvalue()
 
 
 def _name(dataset: pydicom.Dataset, number: int) -> None:

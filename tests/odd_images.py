@@ -63,7 +63,7 @@ def colours() -> Values:
     return planes
 
 
-def file(syntax: str, pixels: bytes | None, **attributes: object) -> bytes:
+def file(syntax: str, pixels: bytes | None, **attributes: Any) -> bytes:
     """A file of an image with 16 bits of grey, unless the attributes say otherwise."""
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = UID(_CT), UID("1.2.3.4")
@@ -102,7 +102,7 @@ def _renamed(content: bytes, syntax: str) -> bytes:
     return content[:140] + struct.pack("<I", grown) + content[144:].replace(old, new)
 
 
-def native(values: Values, syntax: str = EXPLICIT, **attributes: object) -> bytes:
+def native(values: Values, syntax: str = EXPLICIT, **attributes: Any) -> bytes:
     """A file with uncompressed pixels."""
     order = ">" if syntax == BIG_ENDIAN else "<"
     content = values.astype(values.dtype.newbyteorder(order)).tobytes()
@@ -111,24 +111,29 @@ def native(values: Values, syntax: str = EXPLICIT, **attributes: object) -> byte
     return file(syntax, content + b"\0" * (len(content) % 2), **attributes)
 
 
-def compressed(syntax: str, frame: bytes, **attributes: object) -> bytes:
+def compressed(syntax: str, frame: bytes | bytearray, **attributes: Any) -> bytes:
     """A file with one frame in fragments."""
-    return file(syntax, encapsulate([frame]), **attributes)
+    return file(syntax, encapsulate([bytes(frame)]), **attributes)
 
 
-EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
-TWELVE = {"BitsStored": 12, "HighBit": 11}
-SIGNED = {"PixelRepresentation": 1}
-RGB = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, **EIGHT}
-WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}
-NARROW = {"WindowCenter": 128, "WindowWidth": 256}
+EIGHT: dict[str, Any] = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+TWELVE: dict[str, Any] = {"BitsStored": 12, "HighBit": 11}
+SIGNED: dict[str, Any] = {"PixelRepresentation": 1}
+RGB: dict[str, Any] = {
+    "SamplesPerPixel": 3,
+    "PhotometricInterpretation": "RGB",
+    "PlanarConfiguration": 0,
+    **EIGHT,
+}
+WINDOW: dict[str, Any] = {"WindowCenter": 2048, "WindowWidth": 4096}
+NARROW: dict[str, Any] = {"WindowCenter": 128, "WindowWidth": 256}
 
 
 def _table(descriptor: Sequence[int], data: Sequence[int]) -> list[Dataset]:
     """A lookup table sequence of one item."""
     item = Dataset()
     item.add_new("LUTDescriptor", "US", list(descriptor))
-    item.add_new("LUTData", "US", [int(n) for n in data])
+    item.add_new("LUTData", "US", list(data))
     return [item]
 
 
@@ -140,9 +145,9 @@ def _functional_groups(center: float) -> list[Dataset]:
     return [group]
 
 
-def _palette(data: Values, bits: int, **segments: bytes) -> dict[str, object]:
+def _palette(data: Values, bits: int, **segments: bytes) -> dict[str, Any]:
     """The attributes of a palette whose entry n is the colour of grey n."""
-    told: dict[str, object] = {"PhotometricInterpretation": "PALETTE COLOR", **EIGHT}
+    told: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR", **EIGHT}
     for number, name in enumerate(("Red", "Green", "Blue")):
         told[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
         if name in segments:
@@ -170,7 +175,7 @@ def _half_colour(planes: Values, *, is_partial: bool = False) -> bytes:
 
 
 def _jpeg_2000(values: Values, **options: Any) -> bytes:
-    return imagecodecs.jpeg2k_encode(values, codecformat="j2k", **options)
+    return bytes(imagecodecs.jpeg2k_encode(values, codecformat="j2k", **options))
 
 
 def _pillow(planes: Values, kind: str, **options: Any) -> bytes:
@@ -225,10 +230,13 @@ def greys() -> dict[str, bytes]:
             PhotometricInterpretation="MONOCHROME1",
         ),
         "modality table": native(
-            4095 - deep, ModalityLUTSequence=_table((4096, 0, 16), 4095 - ramp), **WINDOW
+            4095 - deep, ModalityLUTSequence=_table((4096, 0, 16), (4095 - ramp).tolist()), **WINDOW
         ),
         "table of values of interest": native(
-            deep, VOILUTSequence=_table((4096, 0, 8), ramp // 16), WindowCenter=1, WindowWidth=1
+            deep,
+            VOILUTSequence=_table((4096, 0, 8), (ramp // 16).tolist()),
+            WindowCenter=1,
+            WindowWidth=1,
         ),
         "float": _float(deep, "FloatPixelData", "f4", 32),
         "double": _float(deep, "DoubleFloatPixelData", "f8", 64),

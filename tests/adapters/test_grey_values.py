@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,11 +12,11 @@ from gateway.adapters.grey_values import Window, greys, is_indexed
 from tests import odd_images
 
 
-def frame(**attributes: object) -> Frame:
+def frame(**attributes: Any) -> Frame:
     return of_file(odd_images.native(odd_images.base(), **odd_images.EIGHT, **attributes), None)
 
 
-def shown(values: list[float], window: Window | None = None, **attributes: object) -> list[int]:
+def shown(values: list[float], window: Window | None = None, **attributes: Any) -> list[int]:
     image = greys(np.array([values], np.float32), frame(**attributes), window)
     return [int(v) for v in np.asarray(image)[0]]
 
