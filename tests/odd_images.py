@@ -105,7 +105,7 @@ def _renamed(content: bytes, syntax: str) -> bytes:
 def native(values: Values, syntax: str = EXPLICIT, **attributes: Any) -> bytes:
     """A file with uncompressed pixels."""
     order = ">" if syntax == BIG_ENDIAN else "<"
-    content = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    content = values.astype(f"{order}{values.dtype.str[1:]}").tobytes()
     if order == ">" and values.dtype.itemsize == 1:  # the words of OW are turned round
         content = np.frombuffer(content, "<u2").byteswap().tobytes()
     return file(syntax, content + b"\0" * (len(content) % 2), **attributes)
