@@ -10,14 +10,15 @@ silence           an archive that fails costs its part of the answer, and is nam
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gateway.archives import Archives
 from gateway.counting import counted
-from gateway.errors import NotAcceptable, NotFound
+from gateway.errors import NotAcceptable, NotFound, Unavailable
 from gateway.fan_out import Health
 from gateway.model import Consumer, Found, Instance, Level, Loaded, Part, Series, Study, Target
 from gateway.rules import dicom_json as dj
@@ -59,11 +60,17 @@ class Shown:
     fetch: Fetch | None
 
 
+KeyImages = Callable[[Study], Awaitable[Sequence[Target]]]
+"""The images or frames of a study that somebody flagged (PS3.3 §A.35.4), in their order."""
+
+
 class Catalog:
     """What exists for a consumer, over all archives."""
 
-    def __init__(self, archives: Archives) -> None:
+    def __init__(self, archives: Archives, key_images: KeyImages | None = None) -> None:
+        """`key_images` tells which images to show first; None: nobody does."""
         self._archives = archives
+        self._key_images = key_images
 
     async def search(self, consumer: Consumer, query: Query) -> Found[Dataset]:
         """QIDO-RS (PS3.18 §10.6): the rows of the page asked for. Unavailable: all are silent."""
@@ -167,12 +174,30 @@ class Catalog:
         inside = [s for s in study.series or () if target.series_uid in {None, s.uid}]
         if not inside:
             raise NotFound("nothing to show")
+        if target.instance_uid is None and (
+            flagged := await self._flagged(consumer, study, inside)
+        ):
+            return await self.shown(consumer, flagged)
         series, chosen = await self._representative(study, inside, target)
         if chosen is None:
             return Shown(target=target, series=series, fetch=None)
         one = replace(target, series_uid=series.uid, instance_uid=chosen.uid)
         fetch = Fetch(target=one, archives=chosen.archives or series.archives)
         return Shown(target=one, series=replace(series, instances=(chosen,)), fetch=fetch)
+
+    async def _flagged(
+        self, consumer: Consumer, study: Study, inside: Sequence[Series]
+    ) -> Target | None:
+        """The first key image `inside` a target that exists for `consumer`; None: there is none."""
+        if self._key_images is None:
+            return None
+        seen = {s.uid for s in inside}
+        for flagged in await self._key_images(study):
+            if flagged.series_uid in seen and flagged.instance_uid is not None:
+                with contextlib.suppress(NotFound, Unavailable):
+                    await self.located(consumer, flagged)
+                    return flagged
+        return None
 
     async def _representative(
         self, study: Study, inside: Sequence[Series], target: Target

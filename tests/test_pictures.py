@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 from pydicom.uid import UID
 
+from gateway.adapters.thumbnail import PictureWorker
+from gateway.catalog import Catalog
 from gateway.errors import BadRequest, NotAcceptable, NotFound
-from gateway.model import Target
-from gateway.pictures import Picture
+from gateway.model import Study, Target
+from gateway.pictures import Picture, Pictures
 from gateway.rules.rendering import Rendering
 from tests import odd_images
 from tests.assembled import ANYONE, Assembled, over
@@ -264,6 +266,26 @@ async def test_localizers_do_not_stand_for_a_study_with_images() -> None:
         await thumbnail(assembled, STUDY)
         asked = [r.route for r in server.requests if r.route.endswith("/thumbnail")]
         assert asked == [f"{ONE.path}/thumbnail"]
+
+
+@pytest.mark.parametrize("level", ["study", "series"])
+async def test_a_flagged_image_stands_for_its_study_and_series(level: str) -> None:
+    held = [replace(ONE, instance=f"1.2.3.1.{n}") for n in range(1, 6)]
+    gone, last = (replace(TARGET, instance_uid=f"1.2.3.1.{n}") for n in (9, 5))
+
+    async def flagged(study: Study) -> list[Target]:
+        return [gone, last]
+
+    async with over(held) as assembled:
+        server = assembled.doubles[0].server
+        server.on("*/thumbnail", own(encoded(20, 20)))
+        catalog = Catalog(assembled.archives, key_images=flagged)
+        shown = Pictures(catalog, assembled.archives, PictureWorker())
+        target = STUDY if level == "study" else replace(STUDY, series_uid=ONE.series)
+        await shown.thumbnail(ANYONE, target, 64, 64, "image/jpeg")
+        await shown.close()
+        asked = [r.route for r in server.requests if r.route.endswith("/thumbnail")]
+        assert asked == [f"{held[-1].path}/thumbnail"]
 
 
 async def test_a_study_is_shown_by_an_image_and_a_report_by_its_icon() -> None:

@@ -600,6 +600,16 @@ async def test_thumbnails_are_validated_by_their_tag(gateway: Client, double: Do
     assert other.status == 200
 
 
+async def test_thumbnails_are_private_and_have_heads(gateway: Client, double: Double) -> None:
+    whole = await gateway.get(f"{ONE}/thumbnail?viewport=32,32")
+    head = await gateway.head(f"{ONE}/thumbnail?viewport=32,32")
+    assert (head.status, await head.read()) == (200, b"")
+    for name in ("Content-Type", "Content-Length", "ETag", "Cache-Control", "Vary"):
+        assert head.headers[name] == whole.headers[name]
+    assert whole.headers["Cache-Control"].startswith("private, ")
+    assert "Accept" in whole.headers["Vary"]
+
+
 @pytest.mark.parametrize(
     "query",
     [
