@@ -46,10 +46,16 @@ def fill(folder: Path) -> dict[str, str]:
         try:
             dataset.save_as(folder / f"{number}.dcm", enforce_file_format=True)
         except (ValueError, TypeError, AttributeError, KeyError):
-            write(f"left out, for it cannot be stored: {name}\n")
+            names[_as_it_is(folder, number, content)] = name
             continue
         names[f"{ROOT}.3.{number}"] = name
     return names
+
+
+def _as_it_is(folder: Path, number: int, content: bytes) -> str:
+    """Puts a file that cannot be written anew into the folder; its own SOPInstanceUID."""
+    (folder / f"{number}.dcm").write_bytes(content)
+    return str(pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True).SOPInstanceUID)
 
 
 def _others() -> Iterator[tuple[str, bytes]]:

@@ -97,7 +97,8 @@ def _drawn(frame: Frame, order: Order) -> tuple[bytes, int, int]:
     elif is_indexed(frame.header):
         image = colours(found, frame)
     else:
-        image = greys(found, frame, order.window)
+        left = shrink * found.shape[1] / columns  # what decoding has not done yet
+        image = greys(found, frame, order.window, left)
     return _written(_resized(_cut(image, box, columns, rows), size), order)
 
 

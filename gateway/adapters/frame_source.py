@@ -179,8 +179,9 @@ def group(frame: Frame, sequence: str, keyword: str) -> Dataset:
 
 
 def _counted(header: Dataset) -> Dataset:
-    """The header with a number of frames that is one."""
-    header.NumberOfFrames = _count(header)
+    """The header with a number of frames that is one, where it has any."""
+    if "NumberOfFrames" in header:
+        header.NumberOfFrames = _count(header)
     return header
 
 

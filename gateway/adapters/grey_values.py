@@ -20,6 +20,7 @@ Values = npt.NDArray[Any]
 Grey = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 _SAMPLED_FOR_WINDOW = 20_000
+_BLOCKS = (8, 4, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +40,11 @@ class Window:
         return middle - half, middle + half
 
 
-def greys(values: Values, frame: Frame, window: Window | None) -> Image.Image:
-    """The frame in 256 greys, through `window`, else through the object's own, else its spread."""
+def greys(values: Values, frame: Frame, window: Window | None, shrink: float = 1.0) -> Image.Image:
+    """The frame in 256 greys, through `window`, else through the object's own, else its spread.
+
+    Up to `shrink` times smaller in each direction, where that spares work.
+    """
     header = frame.header
     stored = values
     table = _item(header, "ModalityLUTSequence")
@@ -53,6 +57,8 @@ def greys(values: Values, frame: Frame, window: Window | None) -> Image.Image:
         intercept = number(rescale, "RescaleIntercept", 0.0)
     window = window or _own_window(frame)
     interest = _item(header, "VOILUTSequence") if window is None else None
+    if window is not None and table is None:
+        values = _averaged(values, shrink)
     if interest is not None:
         values = _looked_up(values * slope + intercept, interest)
         low, high = 0.0, _brightest(interest)
@@ -118,6 +124,21 @@ def _scaled(values: Values, low: float, high: float) -> Grey:
         np.nan_to_num(scaled, copy=False, posinf=255, neginf=0)
     clipped: Grey = np.clip(scaled, 0, 255, out=scaled)
     return clipped
+
+
+def _averaged(values: Values, shrink: float) -> Values:
+    """The means of blocks: fewer values to put through a window."""
+    rows, columns = values.shape
+    fitting = (f for f in _BLOCKS if f <= shrink and not rows % f and not columns % f)
+    side = next(fitting, 1)
+    if side == 1 or values.dtype.kind == "f" or values.dtype.itemsize > 2:
+        return values
+    down = np.add.reduce(values.reshape(rows // side, side, columns), axis=1, dtype=np.int32)
+    blocks = down[:, ::side].copy()
+    for column in range(1, side):  # several times as fast as a sum over the last axis
+        blocks += down[:, column::side]
+    means: Grey = np.multiply(blocks, np.float32(1 / side**2), dtype=np.float32)
+    return means
 
 
 def _bent(values: Grey, window: Window) -> Grey:
