@@ -29,9 +29,9 @@ from gateway.adapters.thumbnail import PictureRequest, PictureWorker
 from tests.gateways import Gateway, archive
 from tests.servers import Orthanc
 
-ROUNDS = 15
-AT_ONCE = 5
-"""Thumbnails of one way before it is the other's turn: both find their own memory warm."""
+ROUNDS = 7
+AT_ONCE = 25
+"""Thumbnails of one way, a page of them, before it is the other's turn."""
 SIDE = 128
 FILES = Path(pydicom.__file__).parent / "data/test_files"
 LAG_SECONDS = 5.0
