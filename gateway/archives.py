@@ -226,6 +226,7 @@ class Archives:
         Where it is not what it was, the study's own record is made anew, so that searches, which
         look no deeper, tell the same time.
         """
+        just_loaded: dict[int, tuple[bytes, _Listing]] = {}
 
         async def load(previous: bytes | None) -> Fresh:
             if previous and study.number_of_instances is not None:
@@ -235,10 +236,18 @@ class Archives:
             since = await self._noticing.instances(archive.id, study, found)
             if since != study.last_updated:
                 await self.cache.forget(self._key("study", archive.id, study.uid))
-            return Fresh(value=_encoded(_Listing(instances=found, last_updated=since)))
+            listing = _Listing(instances=found, last_updated=since)
+            value = _encoded(listing)
+            just_loaded[id(value)] = value, listing
+            return Fresh(value=value)
+
+        def decoded(value: bytes) -> _Listing:
+            """What a value says; the one that was just made need not be read to know."""
+            known = just_loaded.get(id(value))
+            return _listing(value) if known is None else known[1]
 
         key = self._key("instances", archive.id, study.uid, study.last_updated)
-        return await self._remembered(key, load, _listing)
+        return await self._remembered(key, load, decoded)
 
     async def _with_instance(self, loaded: Loaded, series: Series, target: Target) -> Loaded:
         """`loaded` with the one instance of `target` in its series."""
@@ -248,7 +257,7 @@ class Archives:
         holders = [(a, i) for a, i in answers if i is not None]
         if not holders:
             raise _missing(loaded, "no such instance", failures)
-        one = replace(holders[0][1], archives=tuple(a.id for a, _ in holders))
+        one = msgspec.structs.replace(holders[0][1], archives=tuple(a.id for a, _ in holders))
         shown = replace(series, instances=(one,))
         others = tuple(shown if s.uid == series.uid else s for s in loaded.study.series or ())
         return Loaded(study=replace(loaded.study, series=others), silent=loaded.silent)

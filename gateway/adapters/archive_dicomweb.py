@@ -319,16 +319,14 @@ def _named(dataset: Any, tag: str) -> Any:
     return dataset.get(tag, dataset.get(tag.lower()))
 
 
-async def _read_plain(body: bytes, study_uid: str) -> dict[str, tuple[Instance, ...]] | None:
+async def _read_plain(
+    body: bytes | bytearray, study_uid: str
+) -> dict[str, tuple[Instance, ...]] | None:
     """The instances of a body of plain rows, large ones step by step; None when it is not plain."""
     reading = instance_rows.Reading(study_uid)
     try:
-        if len(body) < instance_rows.STEP_BYTES:
-            reading.add(body)
-        else:
-            for step in instance_rows.steps(body):
-                reading.add(step)
-                await asyncio.sleep(0)  # others get their turn
+        for _ in reading.steps(body):
+            await asyncio.sleep(0)  # others get their turn
     except instance_rows.Odd:
         return None
     return reading.instances()

@@ -183,8 +183,8 @@ def _sop_class(uid: str | None, shape: Shape) -> Resource:
 
 def _instance(record: Instance, classes: Mapping[str | None, Resource]) -> Resource:
     entry = {"uid": record.uid, **classes[record.sop_class_uid]}
-    if (number := unsigned_int(record.number)) is not None:
+    if record.number is not None and (number := unsigned_int(record.number)) is not None:
         entry["number"] = number
-    if (title := text(record.title)) is not None:
+    if record.title is not None and (title := text(record.title)) is not None:
         entry["title"] = title
     return entry

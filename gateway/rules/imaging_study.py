@@ -7,13 +7,11 @@ by policy. Nothing is ever null or empty, and equal records give equal text.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain
 
 from gateway.config import Fhir
-from gateway.model import Patient, Series, Study
+from gateway.model import Patient, Study
 from gateway.rules import imaging_series
-from gateway.rules.dicom_json import is_uid
 from gateway.rules.endpoints import Carried
 from gateway.rules.fhir_elements import (
     DCM,
@@ -54,7 +52,6 @@ def imaging_study(
     those of the configuration that say how identifiers are written; `patients` are those to
     refer to.
     """
-    study = nameable(study)
     scope = Scope(subject(study.patient, options.patient_identifier_type, patients))
     return members(
         resourceType="ImagingStudy",
@@ -82,20 +79,6 @@ def imaging_study(
         description=text(study.description),
         series=series(study, shape, scope, endpoints),
     )
-
-
-def nameable(study: Study) -> Study:
-    """`study` without the series and instances whose UID cannot stand in FHIR, nor be asked for."""
-    if study.series is None:
-        return study
-    kept = tuple(_nameable(one) for one in study.series if is_uid(one.uid))
-    return replace(study, series=kept)
-
-
-def _nameable(one: Series) -> Series:
-    if one.instances is None or all(is_uid(i.uid) for i in one.instances):
-        return one
-    return replace(one, instances=tuple(i for i in one.instances if is_uid(i.uid)))
 
 
 def series(study: Study, shape: Shape, scope: Scope, endpoints: Carried) -> list[Resource]:
@@ -239,9 +222,8 @@ def oddities(study: Study) -> list[str]:
     uids = [study.uid, *(s.uid for s in series), *instances]
     counted = {
         "series without a modality": sum(code(s.modality) is None for s in series),
-        "instances without a legal UID left out": sum(not is_uid(uid) for uid in instances),
         "UIDs that are no OIDs, such as those with leading zeros": sum(
-            is_uid(uid) and not is_oid(uid) for uid in uids
+            not is_oid(uid) for uid in uids
         ),
     }
     found = [f"{count} {what}" for what, count in counted.items() if count]

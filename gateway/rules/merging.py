@@ -6,8 +6,11 @@ The first archive that knows a value decides on it; what belongs together is tak
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
+from functools import cache
 from typing import Any, TypeVar
+
+from msgspec import structs
 
 from gateway.model import Instance, Patient, Series, Study
 from gateway.rules import dicom_json as dj
@@ -78,15 +81,20 @@ def _number_of_instances(series: Series) -> int | None:
     return series.number_of_instances
 
 
-def _filled(found: Sequence[_Record]) -> _Record:
+def _filled(found: Sequence[_Dated]) -> _Dated:
     """The first record, what it does not know taken from the first that does."""
+    return replace(found[0], **_told_by_others(found))
+
+
+def _told_by_others(found: Sequence[_Record]) -> dict[str, Any]:
+    """What the first record does not know, from the first that does."""
     first, *others = found
-    missing = [f.name for f in fields(first) if getattr(first, f.name) in (None, ())]
+    missing = [n for n in type(first).__annotations__ if getattr(first, n) in (None, ())]
     known: dict[str, Any] = {}
     for name in missing:
         others_say = (getattr(o, name) for o in others)
         known[name] = next((v for v in others_say if v not in (None, ())), getattr(first, name))
-    return replace(first, **known)
+    return known
 
 
 def _moment(found: Sequence[_Dated]) -> dict[str, Any]:
@@ -142,16 +150,28 @@ def _one_series(found: Sequence[Series]) -> Series:
 
 def _merged_instances(found: Sequence[Series]) -> tuple[Instance, ...] | None:
     """Every instance once; those that not all archives of the series hold name theirs."""
-    if any(s.instances is None for s in found):
+    listed = [s.instances for s in found if s.instances is not None]
+    if len(listed) < len(found):
         return None
+    if all(one == listed[0] for one in listed) and not any(i.archives for i in listed[0]):
+        return listed[0]  # the archives are mirrors
     everywhere = _united(s.archives for s in found)
-    by_uid: dict[str, list[Instance]] = {}
+    by_uid: dict[str, list[tuple[Instance, tuple[str, ...]]]] = {}
     for series in found:
         for one in series.instances or ():
-            named = replace(one, archives=one.archives or series.archives)
-            by_uid.setdefault(one.uid, []).append(named)
+            by_uid.setdefault(one.uid, []).append((one, one.archives or series.archives))
+    united = cache(_united)  # of few combinations
     merged = []
     for same in by_uid.values():
-        holders = _united(i.archives for i in same)
-        merged.append(replace(_filled(same), archives=() if holders == everywhere else holders))
+        holders = united(tuple(archives for _, archives in same))
+        named = () if holders == everywhere else holders
+        merged.append(_one_instance([one for one, _ in same], named))
     return tuple(sorted(merged, key=in_order))
+
+
+def _one_instance(same: Sequence[Instance], archives: tuple[str, ...]) -> Instance:
+    """What the archives together say of an instance; `archives` are those to be named."""
+    first = same[0]
+    if all(one == first for one in same):
+        return first if archives == first.archives else structs.replace(first, archives=archives)
+    return structs.replace(first, **_told_by_others(same) | {"archives": archives})

@@ -235,12 +235,12 @@ def _instance(uid: str, row: Dataset) -> Instance:
         rows=unsigned_int(row, dj.ROWS),
         columns=unsigned_int(row, dj.COLUMNS),
         image_laterality=dj.text(row, dj.IMAGE_LATERALITY),
-        title=_title(row),
+        title=title(row),
         image_type=tuple(dj.texts(row, dj.IMAGE_TYPE)),
     )
 
 
-def _title(row: Dataset) -> str | None:
+def title(row: Dataset) -> str | None:
     """instance.title: Document Title, else the concept name of SR and KO, else the PR's label."""
     concepts = (c.meaning for c in codes(row, dj.CONCEPT_NAME_CODE_SEQUENCE))
     return (

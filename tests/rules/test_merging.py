@@ -139,6 +139,25 @@ def test_instance_is_told_by_all_that_hold_it() -> None:
     assert one.instances == (Instance(uid="1", rows=0, number=3, title="T"),)
 
 
+def test_instances_told_differently_are_each_told_once_and_name_their_archives() -> None:
+    north = replace(
+        series("north", "1.1"), instances=(Instance(uid="1", number=1), Instance(uid="2", number=2))
+    )
+    south = replace(
+        series("south", "1.1"), instances=(Instance(uid="1", number=1), Instance(uid="3", rows=8))
+    )
+    parts = [study("north", north), study("south", south)]
+    (one,) = merging.merge(parts).series or ()
+    assert one.instances == (
+        Instance(uid="1", number=1),
+        Instance(uid="2", number=2, archives=("north",)),
+        Instance(uid="3", rows=8, archives=("south",)),
+    )
+    east = study("east", replace(north, archives=("east",)))
+    (again,) = merging.merge([merging.merge(parts), east]).series or ()
+    assert [i.archives for i in again.instances or ()] == [(), ("north", "east"), ("south",)]
+
+
 def test_date_time_and_offset_come_from_one_archive() -> None:
     found = merging.merge(
         [

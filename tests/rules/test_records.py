@@ -333,10 +333,10 @@ def test_odd_instance_rows_never_fail(rows: list[Dataset]) -> None:
 
 def _fields(record: Any) -> Iterator[tuple[str, Any]]:
     """Every field of a record and of the records in it, by name."""
-    for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
+    for field in type(record).__annotations__:
+        value = getattr(record, field)
         for each in value if isinstance(value, tuple) else (value,):
             if dataclasses.is_dataclass(each):
                 yield from _fields(each)
             else:
-                yield field.name, each
+                yield field, each
