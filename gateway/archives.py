@@ -5,6 +5,7 @@ What comes out of here is unfiltered: only `catalog`, which applies the policy, 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -233,7 +234,9 @@ class Archives:
                 return Fresh(value=previous)  # the study's time is in the key: it did not change
             with self._fan_out.heard(archive):
                 found = await archive.instances(study)
+            await asyncio.sleep(0)  # others get their turn: they may be thousands
             since = await self._noticing.instances(archive.id, study, found)
+            await asyncio.sleep(0)
             if since != study.last_updated:
                 await self.cache.forget(self._key("study", archive.id, study.uid))
             listing = _Listing(instances=found, last_updated=since)

@@ -26,7 +26,7 @@ _UID_TAGS = (dj.STUDY_INSTANCE_UID, dj.SERIES_INSTANCE_UID, dj.SOP_INSTANCE_UID)
 _NO_OBJECT = ("text/", "application/json", "application/dicom+json", "application/xhtml")
 
 
-def datasets(body: bytes, archive: str) -> list[Dataset]:
+def datasets(body: bytes | bytearray, archive: str) -> list[Dataset]:
     """The objects of a QIDO answer; one object instead of an array is tolerated."""
     plain = _plain(body)
     if not plain:
@@ -41,7 +41,7 @@ def datasets(body: bytes, archive: str) -> list[Dataset]:
     return rows
 
 
-def objects(body: bytes, archive: str) -> list[msgspec.Raw]:
+def objects(body: bytes | bytearray, archive: str) -> list[msgspec.Raw]:
     """The metadata objects of an answer, checked to be JSON but not taken apart."""
     plain = _plain(body)
     if not plain:
@@ -75,7 +75,7 @@ def _uids(raw: msgspec.Raw) -> Sequence[str]:
     return [dj.text(dataset, tag) or "" for tag in _UID_TAGS]
 
 
-def _plain(body: bytes) -> bytes:
+def _plain(body: bytes | bytearray) -> bytes | bytearray:
     return body.strip().removeprefix(_BYTE_ORDER_MARK).strip()
 
 

@@ -73,7 +73,7 @@ class Searches:
         """The rows of one answer, as the archive sends them."""
         return bodies.datasets(await self.body(query, limit, offset), self._archive)
 
-    async def body(self, query: Query, limit: int | None, offset: int) -> bytes:
+    async def body(self, query: Query, limit: int | None, offset: int) -> bytes | bytearray:
         """One answer as it is; b"" where the archive says by its status that nothing matches."""
         pairs = qido.parameters(query)
         pairs += [("limit", str(limit))] if limit is not None else []

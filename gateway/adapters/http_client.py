@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -37,6 +37,8 @@ _SAFE_IN_QUERY = ",*?-._~:/@!$'();"
 _MAX_TOKEN_BYTES = 1 << 16
 _WHOLE_ANSWER_TIMES = 4
 _LONGEST_RETRY_SECONDS = 3600
+_STEP_BYTES = 1 << 17
+"""So much is inflated at once; then others get their turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,21 +98,27 @@ class ArchiveClient:
             finally:
                 _let_go(response)
 
-    async def json(self, response: aiohttp.ClientResponse) -> bytes:
-        """The whole body of a JSON answer, inflated within the bound; b"" for none."""
+    async def json(self, response: aiohttp.ClientResponse) -> bytes | bytearray:
+        """The whole body of a JSON answer, inflated within the bound; b"" for none.
+
+        It is not copied into bytes: that takes as long as several steps of reading it.
+        """
         if response.status == 204:
             return b""
-        inflate, is_whole = _inflater(response.headers.get("Content-Encoding", ""), self._archive)
+        inflated, is_whole = _inflater(response.headers.get("Content-Encoding", ""), self._archive)
         body = bytearray()
         with self._as_archive_errors():
             async with asyncio.timeout(_WHOLE_ANSWER_TIMES * self._limits.timeout_seconds):
                 async for chunk in self.chunks(response):
-                    body += inflate(chunk, self._limits.max_json_bytes + 1 - len(body))
-                    if len(body) > self._limits.max_json_bytes:
-                        raise self._bad("its answer is larger than allowed")
+                    for piece in inflated(chunk):
+                        body += piece
+                        if len(body) > self._limits.max_json_bytes:
+                            raise self._bad("its answer is larger than allowed")
+                        if len(piece) == _STEP_BYTES:
+                            await asyncio.sleep(0)
         if not is_whole():
             raise self._bad("its answer ends before its end")
-        return bytes(body)
+        return body
 
     async def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """The body as it comes; ArchiveTimeout or ArchiveUnreachable when it stalls or breaks."""
@@ -272,18 +280,23 @@ def _url(base: str, segments: Sequence[str], parameters: Sequence[tuple[str, str
 
 def _inflater(
     encoding: str, archive: str
-) -> tuple[Callable[[bytes, int], bytes], Callable[[], bool]]:
-    """Two functions for a Content-Encoding: (chunk, most bytes) → bytes, and whether all came."""
+) -> tuple[Callable[[bytes], Iterable[bytes]], Callable[[], bool]]:
+    """Two functions for a Content-Encoding: chunk → pieces, and whether all came."""
     kind = encoding.strip().lower()
     if kind in {"", "identity"}:
-        return lambda chunk, most: chunk, lambda: True
+        return lambda chunk: (chunk,), lambda: True
     if kind not in {"gzip", "x-gzip"}:
         raise ArchiveBadAnswer("its answer is encoded in an unknown way", archive=archive)
     inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     came = bytearray()  # empty, or one byte: whether there was a body at all
 
-    def inflated(chunk: bytes, most: int) -> bytes:
+    def inflated(chunk: bytes) -> Iterator[bytes]:
         came[:] = b"."
-        return b"" if inflate.eof else inflate.decompress(chunk, most)
+        while not inflate.eof:
+            piece = inflate.decompress(chunk, _STEP_BYTES)
+            yield piece
+            chunk = inflate.unconsumed_tail
+            if len(piece) < _STEP_BYTES:
+                return
 
     return inflated, lambda: inflate.eof or not came

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -28,6 +29,7 @@ from gateway.rules import (
 from gateway.rules.dicom_json import is_uid
 
 _STUDY_PARAMETERS = (*imaging_study_parameters.PARAMETERS, *imaging_study_chains.CHAINS)
+_MANY_INSTANCES = 500
 STARTED_AT = datetime.now(UTC).isoformat(timespec="seconds")
 """When what is served last changed: with the process."""
 
@@ -82,9 +84,10 @@ async def read_imaging_study(request: web.Request) -> web.Response:
     search = fhir_http.search(request, version, (), fhir_results.IMAGING_STUDIES, options)
     loaded = await request.app[CATALOG].study(request[CONSUMER], uid, search.wanted.level)
     resources = fhir_http.resources(request, version)
-    return await read(
-        request, resources.imaging_study(loaded.study), search, version, loaded.silent
-    )
+    resource = resources.imaging_study(loaded.study)
+    if sum(len(s.instances or ()) for s in loaded.study.series or ()) > _MANY_INSTANCES:
+        await asyncio.sleep(0)  # others get their turn between two long steps
+    return await read(request, resource, search, version, loaded.silent)
 
 
 async def search_imaging_studies(request: web.Request) -> web.Response:

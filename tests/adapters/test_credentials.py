@@ -70,7 +70,7 @@ async def client(tokens: TokenServer) -> AsyncIterator[ArchiveClient]:
 
 async def ask(client: ArchiveClient, tokens: TokenServer) -> bytes:
     async with client.get(tokens.archive.url, ["studies"], accept="*/*") as response:
-        return await client.json(response)
+        return bytes(await client.json(response))
 
 
 async def test_one_token_serves_many_requests(client: ArchiveClient, tokens: TokenServer) -> None:

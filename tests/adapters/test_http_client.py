@@ -56,7 +56,7 @@ async def client() -> AsyncIterator[Client]:
 
 async def body_of(client: ArchiveClient, base: str, *segments: str) -> bytes:
     async with client.get(base, segments, accept=JSON) as response:
-        return await client.json(response)
+        return bytes(await client.json(response))
 
 
 @pytest.mark.parametrize(
@@ -204,6 +204,15 @@ async def test_a_stream_that_stalls_is_a_timeout(
         assert await anext(chunks)
         with pytest.raises(ArchiveTimeout):
             await anext(chunks)
+
+
+async def test_a_large_answer_is_inflated_whole(
+    client: Client, fault_archive: FaultArchive
+) -> None:
+    body = b"[" + b" " * 900_000 + b"]"
+    zipped = Answer(body=gzip.compress(body), headers={"Content-Encoding": "gzip"})
+    fault_archive.on("/studies", zipped)
+    assert await body_of(client(), fault_archive.url, "studies") == body
 
 
 async def test_gzip_is_asked_for_and_undone_within_the_bound(
