@@ -10,6 +10,7 @@ import multiprocessing.connection
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -18,14 +19,18 @@ import structlog
 from aiohttp import web
 
 from gateway import __version__
+from gateway.adapters import wado_uri_service
 from gateway.adapters.archive_dicomweb import DicomwebArchive
 from gateway.adapters.archive_folder import FolderArchive
+from gateway.adapters.archive_partial import Holdings, Objects, PartialArchive
 from gateway.adapters.cache import Lives, MemoryCache
 from gateway.adapters.cache_redis import RedisCache
+from gateway.adapters.fhir_server import FhirHoldings
 from gateway.adapters.http_client import ArchiveClient, Limits
 from gateway.adapters.redis_client import DEFAULT_LIMITS, connect
 from gateway.adapters.telemetry import Telemetry, configure_log
 from gateway.adapters.thumbnail import PictureWorker
+from gateway.adapters.wado_uri import WadoUriObjects
 from gateway.archives import Archives, Cache
 from gateway.catalog import Catalog
 from gateway.config import DicomwebArchive as DicomwebSection
@@ -55,7 +60,7 @@ from gateway.routes import (
     status,
     wado_uri,
 )
-from gateway.rules import last_updated, patient_ids
+from gateway.rules import fhir_listing, last_updated, patient_ids
 
 _KEEP_ALIVE_SECONDS = 30
 _MAX_LINE_BYTES = 32768
@@ -84,7 +89,7 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
     """Opens archives, cache and drawing processes; closes them when the gateway stops."""
     settings, telemetry = app[SETTINGS], app[TELEMETRY]
     archives = Archives(
-        [_archive(i, s, telemetry) for i, s in settings.archives.items()],
+        [_archive(i, settings, telemetry) for i in settings.archives],
         _cache(settings, telemetry),
         settings=last_updated.settings_digest(settings, __version__),
     )
@@ -97,7 +102,8 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         await archives.close()
 
 
-def _archive(name: str, section: DicomwebSection | FolderSection, telemetry: Telemetry) -> Archive:
+def _archive(name: str, settings: Settings, telemetry: Telemetry) -> Archive:
+    section = settings.archives[name]
     origin = Origin(
         archive=name,
         timezone=section.timezone,
@@ -109,15 +115,40 @@ def _archive(name: str, section: DicomwebSection | FolderSection, telemetry: Tel
         folder = FolderArchive(section, origin)
         folder.start()
         return folder
-    limits = Limits(
+    return _dicomweb(origin, section, settings, telemetry)
+
+
+def _dicomweb(
+    origin: Origin, section: DicomwebSection, settings: Settings, telemetry: Telemetry
+) -> Archive:
+    """An archive by what it speaks; what it lacks is served by what it has."""
+    client = ArchiveClient(origin.archive, section.auth, _limits(section), telemetry)
+    whole = DicomwebArchive(origin, section, client)
+    holdings: Holdings = whole
+    objects: Objects = whole
+    if section.qido_rs is None:
+        clients = {
+            name: ArchiveClient(origin.archive, server.auth, _limits(section), telemetry)
+            for name, server in fhir_listing.servers(settings).items()
+        }
+        described = None if section.wado_rs_base is None else whole.metadata
+        holdings = FhirHoldings(origin, settings, clients, described, time.monotonic)
+    service = wado_uri_service.of(origin.archive, section, client)
+    if section.wado_rs_base is None and service is not None:
+        objects = WadoUriObjects(service, holdings.search, time.monotonic)
+    if holdings is whole and objects is whole:
+        return whole
+    return PartialArchive(origin, holdings, objects, client)
+
+
+def _limits(section: DicomwebSection) -> Limits:
+    return Limits(
         max_concurrency=section.max_concurrency,
         queue_seconds=section.queue_seconds,
         connect_timeout_seconds=section.connect_timeout_seconds,
         timeout_seconds=section.timeout_seconds,
         max_json_bytes=section.max_json_mb * _MIB,
     )
-    client = ArchiveClient(name, section.auth, limits, telemetry)
-    return DicomwebArchive(origin, section, client)
 
 
 def _cache(settings: Settings, telemetry: Telemetry) -> Cache:

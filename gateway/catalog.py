@@ -83,6 +83,7 @@ class Catalog:
             items=tuple(policy.visible_rows(consumer, shown)),
             silent=tuple(dict.fromkeys(found.silent + silent)),
             has_more=found.has_more or query.offset + len(page) < len(rows),
+            unsearchable=found.unsearchable,
         )
 
     async def studies(self, consumer: Consumer, query: Query) -> Found[Study]:
@@ -100,6 +101,7 @@ class Catalog:
             items=tuple(s for s in shown if s is not None),
             silent=found.silent,
             has_more=found.has_more or query.offset + len(page) < len(parts),
+            unsearchable=found.unsearchable,
         )
 
     async def study(self, consumer: Consumer, study_uid: str, level: Level) -> Loaded:
@@ -167,6 +169,25 @@ class Catalog:
                     yield part
                     return
             raise NotFound("no bulk data at this attribute")
+
+    @asynccontextmanager
+    async def by_wado_uri(
+        self,
+        consumer: Consumer,
+        target: Target,
+        content_type: str,
+        parameters: Sequence[tuple[str, str]],
+    ) -> AsyncIterator[Retrieved]:
+        """An instance as an archive's own WADO-URI gives it, by what the gateway does not do."""
+        loaded = await self.located(consumer, target)
+        async with AsyncExitStack() as stack:
+            for fetch in retrieval.plan(loaded.study, target):
+                parts = await self._archives.delivery.by_wado_uri(
+                    stack, fetch, content_type, parameters
+                )
+                yield Retrieved(parts=parts)
+                return
+            raise NotFound("no such instance")
 
     async def shown(self, consumer: Consumer, target: Target) -> Shown:
         """What a picture of `target` shows: itself, or the instance that stands for it."""

@@ -195,12 +195,24 @@ class DicomwebArchive(Archive):
 
     type: Literal["dicomweb"]
     """Kind of archive."""
-    qido_rs: WebUrl
-    """Base of its QIDO-RS service, without `/studies`."""
+    qido_rs: WebUrl | None
+    """Base of its QIDO-RS service, without `/studies`; null: it has none.
+
+    Without it, servers of `fhir.servers` tell which studies it holds.
+    """
     wado_rs: WebUrl | None = None
-    """Base of its WADO-RS service; default: the same as `qido_rs`."""
+    """Base of its WADO-RS service; where the key is left out: the same as `qido_rs`.
+
+    null, written out: it has none, and objects come by `wado_uri`.
+    """
     wado_uri: WebUrl | None = None
     """Address of its WADO-URI service, where it has one."""
+    wado_uri_options: tuple[Literal["annotation", "anonymize", "presentation"], ...] = ()
+    """What its WADO-URI service does that the gateway does not; `/wado` passes it on there.
+
+    `annotation`: draws text; `anonymize`: takes identities out; `presentation`: applies
+    presentation states.
+    """
     auth: Auth = NoAuth()
     """The gateway's credentials at the archive."""
     max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 8
@@ -213,6 +225,11 @@ class DicomwebArchive(Archive):
     """How long the first byte of an answer, and then each next one, may take."""
     max_json_mb: Annotated[int, Field(ge=1, le=4096)] = 64
     """Largest JSON answer read from the archive, in MiB after inflation."""
+
+    @property
+    def wado_rs_base(self) -> str | None:
+        """Base of its WADO-RS service; None: it has none."""
+        return self.wado_rs if "wado_rs" in self.model_fields_set else self.qido_rs
 
 
 class FolderArchive(Archive):
@@ -244,7 +261,9 @@ class FhirServer(Section):
     auth: Auth = NoAuth()
     """The gateway's credentials there."""
     use: tuple[Literal["imaging-studies", "patients"], ...] = ("imaging-studies",)
-    """What is read from it."""
+    """What is read from it. `imaging-studies`: what archives hold that have no QIDO-RS."""
+    archive: str | None = None
+    """The archive that holds a series whose Endpoints select none by their addresses."""
 
 
 class ListedPatient(Section):

@@ -59,6 +59,19 @@ class Delivery:
         """The value of the attribute at `path` of one instance, as one part."""
         return await self._first_answer(stack, fetch, [lambda a: a.bulk_data(fetch.target, path)])
 
+    async def by_wado_uri(
+        self,
+        stack: AsyncExitStack,
+        fetch: Fetch,
+        content_type: str,
+        parameters: Sequence[tuple[str, str]],
+    ) -> AsyncIterator[Part]:
+        """One instance as the first archive's own WADO-URI gives it that does what is asked."""
+        target = fetch.target
+        return await self._first_answer(
+            stack, fetch, [lambda a: a.by_wado_uri(target, content_type, parameters)]
+        )
+
     async def metadata(self, fetch: Fetch) -> list[bytes]:
         """The metadata objects of one fetch, from the first archive that answers."""
         failures: list[GatewayError] = []

@@ -71,6 +71,11 @@ class Archive(Protocol):
         NotAcceptable, NotFound or ArchiveBadAnswer: it has none to give in this way.
         """
 
+    def by_wado_uri(
+        self, target: Target, content_type: str, parameters: Sequence[tuple[str, str]]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
+        """Its own WADO-URI answer to what the gateway does not do; NotAcceptable: nor does it."""
+
     async def close(self) -> None:
         """Lets go of what it holds."""
 

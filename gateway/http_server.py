@@ -46,6 +46,8 @@ BEGUN: web.RequestKey[bool] = web.RequestKey("begun", bool)
 MAX_BODY_BYTES = 16 << 20
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _NO_CONTENT_SNIFFING = {"X-Content-Type-Options": "nosniff"}
+_TEXT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""Text out of an object runs nothing and loads nothing, whatever it holds."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _CORS_ALLOWED = (
     "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, "
@@ -278,11 +280,15 @@ def not_modified(request: web.Request, etag: str) -> bool:
 
 
 def picture_response(request: web.Request, picture: Picture) -> web.Response:
-    """A picture, or 304 where the caller has it already."""
+    """A picture or document, or 304 where the caller has it already."""
     headers = {"ETag": picture.etag, "Vary": "Accept", "Cache-Control": "private, max-age=300"}
     if not_modified(request, picture.etag):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=picture.body, headers=headers | {"Content-Type": picture.media_type})
+    kind = picture.media_type
+    if kind.startswith("text/"):
+        kind = f"{kind}; charset=utf-8"
+        headers["Content-Security-Policy"] = _TEXT_POLICY
+    return web.Response(body=picture.body, headers=headers | {"Content-Type": kind})
 
 
 def warnings_of(silent: tuple[str, ...], *more: str) -> list[str]:

@@ -262,8 +262,12 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found(Generic[T]):
-    """What a search found, the archives that stayed silent, and whether there is more."""
+    """What a search found, the archives that stayed silent, and whether there is more.
+
+    `unsearchable`: archives that cannot be searched by these keys, whatever they hold.
+    """
 
     items: tuple[T, ...]
     silent: tuple[str, ...] = ()
     has_more: bool = False
+    unsearchable: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 
@@ -38,8 +39,8 @@ from gateway.errors import (
 from gateway.model import Consumer, Instance, Target
 from gateway.own_pictures import Wanted
 from gateway.rules import media, retrieval
-from gateway.rules.media import ANY, Form
-from gateway.rules.rendering import LARGEST_SIDE, Rendering
+from gateway.rules.media import ANY, Form, MediaRange
+from gateway.rules.rendering import LARGEST_SIDE, Rendering, check_acceptable, documents
 from gateway.rules.retrieval import Fetch
 
 THUMBNAIL_SECONDS = 20.0
@@ -93,6 +94,51 @@ class Pictures:
             return await self._thumbnail(shown, wanted)
 
         return Picture(body=await self._archives.cache.load(key, load), media_type=media_type)
+
+    async def rendition(
+        self,
+        consumer: Consumer,
+        target: Target,
+        rendering: Rendering,
+        accepted: Sequence[MediaRange],
+    ) -> Picture:
+        """The image by `rendering`, or what an object that is no image shows (PS3.18 §8.7.4).
+
+        NotFound; NotAcceptable when it cannot be given as anything that is accepted; BadRequest
+        when parameters for images come with what is none.
+        """
+        check_acceptable(accepted)
+        document = await self._document(consumer, target, rendering, accepted)
+        if document is not None:
+            return document
+        asked = replace(rendering, media_type=media.image_type(accepted))
+        return await self.rendered(consumer, target, asked)
+
+    async def _document(
+        self,
+        consumer: Consumer,
+        target: Target,
+        rendering: Rendering,
+        accepted: Sequence[MediaRange],
+    ) -> Picture | None:
+        """The document, text or video of an object; None: it is an image."""
+        shown = await self._catalog.shown(consumer, target)
+        offered = documents(_instance(shown).sop_class_uid)
+        first = media.chosen(accepted, offered)
+        if shown.fetch is None or first is None:
+            return None
+        if rendering != Rendering(media_type=rendering.media_type):
+            raise BadRequest("parameters of rendering are for images, which this object is not")
+        wanted = [t for t in offered if media.chosen(accepted, (t,))]
+        whole = replace(shown.fetch, target=replace(shown.fetch.target, frames=()))
+        try:
+            dicom, _ = await self._fetched(whole, media.DICOM)
+            found = await self._worker.read(dicom, sorted(wanted, key=lambda t: t != first))
+        except WorkersBusy as error:
+            raise _refusal(error) from error
+        except CannotDraw:
+            return None  # a video class may hold images, a report none of what was expected
+        return Picture(body=found.content, media_type=found.media_type)
 
     async def rendered(self, consumer: Consumer, target: Target, rendering: Rendering) -> Picture:
         """The image itself, windowed and scaled here, the same whatever archive holds it.

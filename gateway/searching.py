@@ -26,12 +26,14 @@ class Searched:
     """What each archive answered, in the order of the configuration, and who stayed silent.
 
     `order` ranks studies by when they were first met; empty where the answers are in that order.
+    `unsearchable`: who cannot be searched by these keys.
     """
 
     answers: tuple[tuple[Archive, Sequence[Dataset]], ...]
     silent: tuple[str, ...]
     has_more: bool
     order: Mapping[str, int]
+    unsearchable: tuple[str, ...] = ()
 
 
 async def searched(fan_out: FanOut, query: Query) -> Searched:
@@ -55,7 +57,13 @@ async def searched(fan_out: FanOut, query: Query) -> Searched:
             failures += more
     doubtful = (name for _, f in answers for name in f.silent)
     silent = tuple(dict.fromkeys((*ids(failures), *doubtful)))
-    return Searched(answers=tuple(found), silent=silent, has_more=has_more, order=order)
+    return Searched(
+        answers=tuple(found),
+        silent=silent,
+        has_more=has_more,
+        order=order,
+        unsearchable=tuple(name for _, f in answers for name in f.unsearchable),
+    )
 
 
 def page_rows(query: Query) -> int | None:

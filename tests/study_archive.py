@@ -107,6 +107,11 @@ class StudyArchive:
     ) -> bytes:
         raise NotAcceptable("it draws nothing")
 
+    def by_wado_uri(
+        self, target: Target, content_type: str, parameters: Sequence[tuple[str, str]]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
+        raise NotImplementedError
+
     async def close(self) -> None:
         pass
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -55,6 +58,25 @@ def test_trailing_slashes_of_addresses_do_not_matter() -> None:
     archive = DicomwebArchive(type="dicomweb", qido_rs="http://pacs/dicom-web//")
     assert archive.qido_rs == "http://pacs/dicom-web"
     assert Server(public_url="https://gw.example.org/").public_url == "https://gw.example.org"
+
+
+@pytest.mark.parametrize(
+    ("section", "wado_rs"),
+    [
+        ({"qido_rs": "http://pacs/q"}, "http://pacs/q"),
+        ({"qido_rs": "http://pacs/q", "wado_rs": "http://pacs/w/"}, "http://pacs/w"),
+        ({"qido_rs": "http://pacs/q", "wado_rs": None}, None),
+        ({"qido_rs": None}, None),
+        ({"qido_rs": None, "wado_rs": "http://pacs/w"}, "http://pacs/w"),
+    ],
+    ids=["left out", "given", "none", "nothing", "no search"],
+)
+def test_no_wado_rs_is_written_out_and_survives_a_worker_process(
+    section: dict[str, Any], wado_rs: str | None
+) -> None:
+    archive = DicomwebArchive.model_validate({"type": "dicomweb"} | section)
+    assert archive.wado_rs_base == wado_rs
+    assert pickle.loads(pickle.dumps(archive)).wado_rs_base == wado_rs  # noqa: S301 - our own
 
 
 def test_secrets_are_not_shown() -> None:

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+)
 from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
@@ -16,6 +22,7 @@ import orjson
 from aiohttp import ClientResponse
 
 from gateway.adapters import dicomweb_bodies as bodies
+from gateway.adapters import wado_uri_service
 from gateway.adapters.dicomweb_search import Searches
 from gateway.adapters.http_client import ArchiveClient, has_end
 from gateway.config import DicomwebArchive as Section
@@ -26,21 +33,22 @@ from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
-_MAX_PICTURE_BYTES = 16 << 20
-_JPEG, _PNG = (b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND\xaeB`\x82")
 _Pairs = Sequence[tuple[str, str]]
 
 
 class DicomwebArchive:
-    """The `Archive` of the catalog for `type: dicomweb`."""
+    """The `Archive` of the catalog for `type: dicomweb`.
+
+    Of one that lacks QIDO-RS or WADO-RS only the other half is asked (`archive_partial`).
+    """
 
     def __init__(self, origin: Origin, section: Section, client: ArchiveClient) -> None:
         self.id = origin.archive
         self.origin = origin
-        self._wado = section.wado_rs or section.qido_rs
-        self._wado_uri = section.wado_uri
+        self._wado = section.wado_rs_base or ""
+        self._by_uri = wado_uri_service.of(origin.archive, section, client)
         self._client = client
-        self._searches = Searches(self.id, section.qido_rs, client)
+        self._searches = Searches(self.id, section.qido_rs or "", client)
 
     async def search(self, query: Query, wanted: int | None = None) -> Found[Dataset]:
         """QIDO-RS (PS3.18 §10.6): at least `wanted` matching rows if there are that many."""
@@ -130,22 +138,24 @@ class DicomwebArchive:
 
         NotAcceptable, NotFound or ArchiveBadAnswer: it has none to give in this way.
         """
-        if rung is not Rung.WADO_URI:
-            path = (*_path(target), rung.value)
-            viewport = (("viewport", f"{width},{height}"),)
-            request = self._client.get(
-                self._wado, path, viewport, accept=media_type, is_stream=True
-            )
-        elif self._wado_uri is None:
-            raise NotAcceptable("the archive has no WADO-URI service")
-        else:
-            box = (("rows", str(height)), ("columns", str(width)))
-            parameters = (*_by_uri(target, media.JPEG), *box)
-            request = self._client.get(
-                self._wado_uri, (), parameters, accept=media.JPEG, is_stream=True
-            )
-        async with request as response:
-            return await self._picture(response)
+        if rung is Rung.WADO_URI:
+            if self._by_uri is None:
+                raise NotAcceptable("the archive has no WADO-URI service")
+            return await self._by_uri.picture(target, width, height)
+        path = (*_path(target), rung.value)
+        viewport = (("viewport", f"{width},{height}"),)
+        async with self._client.get(
+            self._wado, path, viewport, accept=media_type, is_stream=True
+        ) as response:
+            return await bodies.picture(self._client.chunks(response), self.id)
+
+    def by_wado_uri(
+        self, target: Target, content_type: str, parameters: _Pairs
+    ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
+        """The archive's own answer to WADO-URI parameters that the gateway does not carry out."""
+        if self._by_uri is None:
+            raise NotAcceptable("the archive that holds it does not do what is asked for")
+        return self._by_uri.own(target, content_type, parameters)
 
     async def probe(self) -> None:
         """One small search; raises what the archive's failure is."""
@@ -162,8 +172,8 @@ class DicomwebArchive:
         try:
             response = await self._opened(stack, target, transfer_syntax)
         except (ArchiveBadAnswer, NotFound) as error:
-            if self._wado_uri and target.level is Level.INSTANCE:
-                response = await self._opened_by_wado_uri(stack, self._wado_uri, target)
+            if self._by_uri and target.level is Level.INSTANCE:
+                response = await stack.enter_async_context(self._by_uri.opened(target, media.DICOM))
             elif (
                 isinstance(error, ArchiveBadAnswer)
                 and error.answered == 500
@@ -187,15 +197,6 @@ class DicomwebArchive:
             self._client.get(self._wado, _path(target), accept=accept, is_stream=True)
         )
 
-    async def _opened_by_wado_uri(
-        self, stack: AsyncExitStack, address: str, target: Target
-    ) -> ClientResponse:
-        """The stored object by WADO-URI (PS3.18 §9.4), where WADO-RS does not give it."""
-        parameters = _by_uri(target, media.DICOM)
-        return await stack.enter_async_context(
-            self._client.get(address, (), parameters, accept=media.DICOM, is_stream=True)
-        )
-
     def _parts(self, response: ClientResponse, kind: str) -> AsyncGenerator[Part, None]:
         return bodies.parts(
             response.headers.get("Content-Type", ""),
@@ -205,18 +206,6 @@ class DicomwebArchive:
             archive=self.id,
             has_end=has_end(response),
         )
-
-    async def _picture(self, response: ClientResponse) -> bytes:
-        """A whole JPEG or PNG; ArchiveBadAnswer for anything else."""
-        body = bytearray()
-        async for chunk in self._client.chunks(response):
-            body += chunk
-            if len(body) > _MAX_PICTURE_BYTES:
-                raise ArchiveBadAnswer("its picture is too large", archive=self.id)
-        whole = bytes(body.rstrip(b"\0"))
-        if not any(whole.startswith(a) and whole.endswith(z) for a, z in (_JPEG, _PNG)):
-            raise ArchiveBadAnswer("its picture is none, or not whole", archive=self.id)
-        return whole
 
     def _address(self, uri: str, target: Target) -> tuple[tuple[str, ...], _Pairs]:
         """A BulkDataURI as segments and parameters for the configured base.
@@ -275,17 +264,6 @@ def _one_study(study_uid: str) -> Query:
         level=Level.STUDY,
         keys=(qido.key(dj.STUDY_INSTANCE_UID, study_uid),),
         include=attributes.STUDY_FIELDS,
-    )
-
-
-def _by_uri(target: Target, content_type: str) -> _Pairs:
-    """The parameters of a WADO-URI request for an instance (PS3.18 §9.4)."""
-    return (
-        ("requestType", "WADO"),
-        ("studyUID", target.study_uid),
-        ("seriesUID", target.series_uid or ""),
-        ("objectUID", target.instance_uid or ""),
-        ("contentType", content_type),
     )
 
 

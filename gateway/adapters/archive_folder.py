@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -35,7 +35,7 @@ from gateway.rules import dicom_json as dj
 
 T = TypeVar("T")
 
-CHUNK_BYTES = 256 * 2**10
+CHUNK_BYTES = dicom_parts.CHUNK_BYTES
 READERS = 4
 FIRST_SCAN_SECONDS = 10
 """How long a request waits for a folder that is still being read for the first time."""
@@ -107,7 +107,9 @@ class FolderArchive:
         """
         entries = await self._located(target)
         for entry in entries:
-            _check(entry, transfer_syntax, is_frame=bool(target.frames))
+            dicom_parts.check_transfer_syntax(
+                entry.transfer_syntax, transfer_syntax, is_frame=bool(target.frames)
+            )
         if target.frames:
             parts = self._frames(entries[0], target.frames)
         else:
@@ -130,20 +132,26 @@ class FolderArchive:
             stream, opened = await self._run(self._open, entry, files)
             found = await self._run(self._bulk_of, opened, path)
             if found.content is not None:
-                part = _held(found.content, dicom_parts.bulk_type(opened, path))
+                part = dicom_parts.held(found.content, dicom_parts.bulk_type(opened, path))
             else:
                 part = Part(
                     content_type=dicom_parts.bulk_type(opened, path),
                     chunks=self._chunks(stream, entry, found.offset, found.length),
                     length=found.length,
                 )
-            yield _iterated((part,))
+            yield dicom_parts.iterated((part,))
 
     async def picture(
         self, target: Target, rung: Rung, width: int, height: int, media_type: str
     ) -> bytes:
         """NotAcceptable: a folder draws nothing by itself."""
         raise NotAcceptable("a folder draws nothing")
+
+    def by_wado_uri(
+        self, target: Target, content_type: str, parameters: Sequence[tuple[str, str]]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
+        """NotAcceptable: a folder does nothing by itself."""
+        raise NotAcceptable("the archive that holds it does not do what is asked for")
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
         """The result of blocking work, done in one of the readers."""
@@ -207,7 +215,7 @@ class FolderArchive:
                     raise NotFound(f"frame {number} not found")
             for number in numbers:
                 content = await self._run(self._frame, frames, number)
-                yield _held(content, dicom_parts.frame_type(opened.transfer_syntax))
+                yield dicom_parts.held(content, dicom_parts.frame_type(opened.transfer_syntax))
 
     def _frames_of(self, opened: Opened) -> dicom_parts.Frames | None:
         with self._archive_errors():
@@ -230,7 +238,7 @@ class FolderArchive:
                 else:
                     content = await self._run(self._converted, opened)
                     kind = f"application/dicom; transfer-syntax={dicom_files.EXPLICIT}"
-                    yield _held(content, kind)
+                    yield dicom_parts.held(content, kind)
 
     def _converted(self, opened: Opened) -> bytes:
         with self._archive_errors():
@@ -320,26 +328,6 @@ def _entries(snapshot: Snapshot, target: Target) -> tuple[Entry, ...]:
 
 def _named(target: Target) -> str:
     return Level.INSTANCE.value if target.frames else target.level.value
-
-
-def _check(entry: Entry, wanted: str, *, is_frame: bool) -> None:
-    """NotAcceptable unless the file can be given in the transfer syntax wanted."""
-    stored = entry.transfer_syntax
-    if is_frame and dicom_parts.is_video(stored):
-        raise NotAcceptable(f"frames cannot be cut out of the video {stored}")
-    if wanted in {"*", stored} or (wanted == dicom_files.EXPLICIT and stored in dicom_files.NATIVE):
-        return
-    raise NotAcceptable(f"transfer syntax {wanted} cannot be made from the stored {stored}")
-
-
-def _held(content: bytes, content_type: str) -> Part:
-    chunks = (content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES))
-    return Part(content_type=content_type, chunks=_iterated(chunks), length=len(content))
-
-
-async def _iterated(items: Iterator[T] | Sequence[T]) -> AsyncIterator[T]:
-    for item in items:
-        yield item
 
 
 async def _chained(first: Part, rest: AsyncIterator[Part]) -> AsyncIterator[Part]:

@@ -143,18 +143,64 @@ def _idle_sections(settings: Settings) -> Iterator[Finding]:
         }
         for path in (path for path, value in idle.items() if value):
             yield path, "has no effect with `auth.mode: open`", remedy
-    if settings.fhir.servers:
-        yield ("fhir", "servers"), "not used by this version", "Remove it, or leave it for later."
+    if settings.fhir.servers and not _unlisted(settings):
+        message = "no archive is without QIDO-RS, so that no server is asked what one holds"
+        yield ("fhir", "servers"), message, "Remove it, or leave it for later."
     patients = settings.fhir.patients
     if patients.listed and patients.by != "listed":
         path = ("fhir", "patients", "listed")
         yield path, f"has no effect with `by: {patients.by}`", "Set `by: listed`, or remove it."
 
 
+def _unlisted(settings: Settings) -> list[str]:
+    """The archives that cannot tell what they hold."""
+    return [
+        key
+        for key, archive in settings.archives.items()
+        if isinstance(archive, DicomwebArchive) and archive.qido_rs is None
+    ]
+
+
+def _nothing_tells(settings: Settings) -> Iterator[Finding]:
+    if any("imaging-studies" in server.use for server in settings.fhir.servers.values()):
+        return
+    for key in _unlisted(settings):
+        yield (
+            ("archives", key, "qido_rs"),
+            "nothing tells what this archive holds",
+            "Give its address, or a server in `fhir.servers` that has its ImagingStudy resources.",
+        )
+
+
+def _nothing_gives(settings: Settings) -> Iterator[Finding]:
+    for key, archive in settings.archives.items():
+        if isinstance(archive, DicomwebArchive) and not (archive.wado_rs_base or archive.wado_uri):
+            name = "wado_rs" if "wado_rs" in archive.model_fields_set else "qido_rs"
+            message = "nothing can be retrieved: it has neither WADO-RS nor WADO-URI"
+            yield ("archives", key, name), message, "Give `wado_rs` or `wado_uri`."
+
+
+def _unknown_listed_archives(settings: Settings) -> Iterator[Finding]:
+    unlisted = _unlisted(settings)
+    for key, server in settings.fhir.servers.items():
+        if server.archive is None or server.archive in unlisted:
+            continue
+        path: Path = ("fhir", "servers", key, "archive")
+        known = ", ".join(unlisted) or "none yet"
+        if server.archive in settings.archives:
+            message = f"archive `{server.archive}` tells by itself what it holds"
+        else:
+            near = similar(server.archive, list(settings.archives))
+            message = f'"{server.archive}" is not one of `archives`{near}'
+        yield path, message, f"One that has `qido_rs: null`: {known}."
+
+
 def _same_addresses(settings: Settings) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for key, archive in settings.archives.items():
         if isinstance(archive, DicomwebArchive):
+            if archive.qido_rs is None:
+                continue
             name, address = "qido_rs", archive.qido_rs
         else:
             name, address = "path", str(archive.path.resolve())
@@ -176,6 +222,9 @@ def _unreachable_public_url(settings: Settings) -> Iterator[Finding]:
 
 MISTAKES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _no_archive,
+    _nothing_tells,
+    _nothing_gives,
+    _unknown_listed_archives,
     _missing_folders,
     _unknown_viewer,
     _open_network,

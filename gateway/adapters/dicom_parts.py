@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from pydicom import Dataset
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -26,10 +26,15 @@ from gateway.adapters.dicom_files import (
     read,
     unambiguous,
 )
+from gateway.errors import NotAcceptable
+from gateway.model import Part
+
+CHUNK_BYTES = 256 * 2**10
 
 MAX_CONVERTED_BYTES = 256 * 2**20
 _PIXEL_DATA = 0x7FE00010
 _HALF_COLOUR = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
+_T = TypeVar("_T")
 _SWAPPED = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
@@ -163,6 +168,27 @@ def _raw_value(dataset: Dataset, tag: int, *, is_little_endian: bool) -> bytes:
     written = io.BytesIO()
     dcmwrite(written, alone, implicit_vr=True, little_endian=True)
     return written.getvalue()[8:]
+
+
+def check_transfer_syntax(stored: str, wanted: str, *, is_frame: bool) -> None:
+    """NotAcceptable unless what is `stored` so can be given in the transfer syntax `wanted`."""
+    if is_frame and is_video(stored):
+        raise NotAcceptable(f"frames cannot be cut out of the video {stored}")
+    if wanted in {"*", stored} or (wanted == EXPLICIT and stored in NATIVE):
+        return
+    raise NotAcceptable(f"transfer syntax {wanted} cannot be made from the stored {stored}")
+
+
+def held(content: bytes | memoryview, content_type: str) -> Part:
+    """A part whose body is at hand."""
+    chunks = (bytes(content[at : at + CHUNK_BYTES]) for at in range(0, len(content), CHUNK_BYTES))
+    return Part(content_type=content_type, chunks=iterated(chunks), length=len(content))
+
+
+async def iterated(items: Iterable[_T]) -> AsyncIterator[_T]:
+    """`items` for those who await each."""
+    for item in items:
+        yield item
 
 
 def is_video(transfer_syntax: str) -> bool:

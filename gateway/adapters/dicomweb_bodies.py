@@ -23,6 +23,12 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BOUNDARY = re.compile(r"boundary\s*=\s*(?:\"([\x20-\x7e]{1,200}?)\"|([^\s\";,]{1,200}))", re.I)
 _TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(\s*;[\x20-\x7e]*)?", re.ASCII)
 _UID_TAGS = (dj.STUDY_INSTANCE_UID, dj.SERIES_INSTANCE_UID, dj.SOP_INSTANCE_UID)
+_MAX_PICTURE_BYTES = 16 << 20
+_PICTURES = {
+    "image/jpeg": (b"\xff\xd8", b"\xff\xd9"),
+    "image/png": (b"\x89PNG", b"IEND\xaeB`\x82"),
+}
+"""How a picture of a kind begins, and how a whole one ends."""
 _NO_OBJECT = ("text/", "application/json", "application/dicom+json", "application/xhtml")
 
 
@@ -166,6 +172,31 @@ async def frames(
         yield part
     if count not in {0, len(target.frames)}:
         raise ArchiveBadAnswer("it sent other frames than asked for", archive=archive)
+
+
+async def files(found: AsyncIterator[Part], archive: str) -> AsyncGenerator[Part, None]:
+    """The DICOM files among parts, whatever instances they are."""
+    async for part in found:
+        described, _ = await _described(part, archive)
+        yield described
+
+
+async def picture(chunks: AsyncIterator[bytes], archive: str) -> bytes:
+    """A whole JPEG or PNG; ArchiveBadAnswer for anything else."""
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > _MAX_PICTURE_BYTES:
+            raise ArchiveBadAnswer("its picture is too large", archive=archive)
+    whole = bytes(body.rstrip(b"\0"))
+    if not any(whole.startswith(a) and whole.endswith(z) for a, z in _PICTURES.values()):
+        raise ArchiveBadAnswer("its picture is none, or not whole", archive=archive)
+    return whole
+
+
+def picture_type(body: bytes) -> str:
+    """The media type of a picture by how it begins."""
+    return next(kind for kind, (start, _) in _PICTURES.items() if body.startswith(start))
 
 
 class _Events:

@@ -59,8 +59,13 @@ def _done(drawing: Any, header: dict[str, Any], desk: View) -> tuple[dict[str, A
     """The answer to one order, whatever the content does to those who read it."""
     work, sizes, syntax = (header.pop(name) for name in ("work", "sizes", "syntax"))
     try:
-        order = _read_order(drawing, header)
         contents = desk.contents(sizes)
+        if work == "read":
+            from gateway.adapters import documents
+
+            body, media_type = documents.read(contents[0], header["media_types"])
+            return {"media_type": media_type}, body
+        order = _read_order(drawing, header)
         if work == "frame":
             metadata, frame = (bytes(c) for c in contents)
             picture, width, height = drawing.draw_frame(metadata, frame, syntax, order)

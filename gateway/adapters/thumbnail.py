@@ -66,6 +66,14 @@ class PictureRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What an object that is no image shows."""
+
+    content: bytes
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """An encoded picture and its size in pixels."""
 
@@ -118,6 +126,12 @@ class PictureWorker:
         request = PictureRequest(width=width, height=height, media_type=media_type)
         return (await self._work("fit", (picture,), request)).content
 
+    async def read(self, dicom: Content, media_types: Sequence[str]) -> Document:
+        """What a DICOM file that is no image shows, as one of `media_types`. CannotDraw."""
+        header = {"work": "read", "syntax": None, "media_types": list(media_types)}
+        answer, content = await self._sent(header, (dicom,))
+        return Document(content=content, media_type=answer["media_type"])
+
     async def close(self) -> None:
         """End every worker and wait until it is gone."""
         self._is_closed = True
@@ -132,10 +146,22 @@ class PictureWorker:
         request: PictureRequest,
         syntax: str | None = None,
     ) -> Picture:
-        sizes = [len(c) for c in contents]
+        header = {"work": work, "syntax": syntax, **_written(request)}
+        answer, picture = await self._sent(header, contents)
+        return Picture(
+            content=picture,
+            media_type=request.media_type,
+            width=answer["width"],
+            height=answer["height"],
+        )
+
+    async def _sent(
+        self, header: dict[str, Any], contents: Sequence[Content]
+    ) -> tuple[dict[str, Any], bytes]:
+        """What a worker answers to one order. CannotDraw."""
+        header["sizes"] = sizes = [len(c) for c in contents]
         if sum(sizes) > MAX_BYTES:
             raise CannotDraw("it is too large")
-        header = {"work": work, "sizes": sizes, "syntax": syntax, **_written(request)}
         async with self._turn(), self._process() as worker:
             try:
                 async with asyncio.timeout(self._wall_seconds):
@@ -146,12 +172,7 @@ class PictureWorker:
                 raise DecoderLost("its decoder crashed") from error
         if "error" in answer:
             raise CannotDraw(answer["error"])
-        return Picture(
-            content=picture,
-            media_type=request.media_type,
-            width=answer["width"],
-            height=answer["height"],
-        )
+        return answer, picture
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

@@ -80,6 +80,7 @@ async def _list_page(request: web.Request) -> web.Response:
         asked=asked,
         studies=sorted(found.items, key=lambda s: (s.date or "", s.time or ""), reverse=True),
         silent=found.silent,
+        unsearchable=found.unsearchable,
         previous=_link(asked, max(0, query.offset - STUDIES_ON_A_PAGE)) if query.offset else None,
         following=_link(asked, query.offset + STUDIES_ON_A_PAGE) if found.has_more else None,
     )

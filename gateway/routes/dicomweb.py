@@ -163,13 +163,15 @@ async def retrieve_thumbnail(request: web.Request) -> web.StreamResponse:
 async def retrieve_rendered(request: web.Request) -> web.StreamResponse:
     """GET studies/{study}[/series…[/instances…[/frames…]]]/rendered (PS3.18 §10.4.1.1.3).
 
-    200 a JPEG or PNG of the frame, or of the image that stands for what is named. 400 a parameter
-    is no good or not offered; 404 absent or hidden; 406 not an image.
+    200 a JPEG or PNG of the frame, or of the image that stands for what is named; the PDF, text or
+    video of an object that is no image. 400 a parameter is no good or not offered; 404 absent or
+    hidden; 406 it cannot be given as what is accepted.
     """
     target = target_in(request)
-    kind = media.image_type(_accepted(request))
-    wanted = rendering.by_wado_rs(dict(_checked(request, Resource.RENDERED)), kind)
-    picture = await request.app[PICTURES].rendered(request[CONSUMER], target, wanted)
+    accepted = _accepted(request)
+    wanted = rendering.by_wado_rs(dict(_checked(request, Resource.RENDERED)), "image/jpeg")
+    pictures = request.app[PICTURES]
+    picture = await pictures.rendition(request[CONSUMER], target, wanted, accepted)
     return picture_response(request, picture)
 
 
@@ -209,7 +211,11 @@ def _retrieve_url(base: str, row: Dataset, query: qido.Query) -> str:
 
 def _search_warnings(found: Found[Dataset]) -> list[str]:
     more = ("there are additional results that can be requested",) if found.has_more else ()
-    return warnings_of(found.silent, *more)
+    unsearchable = (
+        f"archive {a} cannot be searched by this; the result may be incomplete"
+        for a in found.unsearchable
+    )
+    return warnings_of(found.silent, *unsearchable, *more)
 
 
 async def _only(part: Part) -> AsyncIterator[Part]:

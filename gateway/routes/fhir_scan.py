@@ -37,12 +37,17 @@ class Progress:
     """What went missing while a search was answered: archives, and what was too much to look at."""
 
     silent: set[str] = field(default_factory=set)
+    unsearchable: set[str] = field(default_factory=set)
     is_cut_short: bool = False
 
     @property
     def missing(self) -> Missing:
         """The same, as answers tell it."""
-        return Missing(silent=tuple(sorted(self.silent)), is_cut_short=self.is_cut_short)
+        return Missing(
+            silent=tuple(sorted(self.silent)),
+            unsearchable=tuple(sorted(self.unsearchable)),
+            is_cut_short=self.is_cut_short,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +164,7 @@ class Scanner:
         asked = replace(query, include=attributes.STUDY_FIELDS, offset=offset, limit=limit)
         found = await self._catalog.studies(self._consumer, asked)
         self.progress.silent.update(found.silent)
+        self.progress.unsearchable.update(found.unsearchable)
         return found
 
     async def united(self, queries: Sequence[Query]) -> tuple[Study, ...]:
@@ -185,6 +191,7 @@ class Scanner:
             asked = replace(query, limit=self._limits.max_candidates)
             found = await self._catalog.search(self._consumer, asked)
             self.progress.silent.update(found.silent)
+            self.progress.unsearchable.update(found.unsearchable)
             if found.has_more:
                 return None
             uids |= {u: None for r in found.items if (u := dj.text(r, dj.STUDY_INSTANCE_UID))}

@@ -64,9 +64,13 @@ class Turned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """What is missing from a page: what silent archives hold, and what was not looked at."""
+    """What is missing from a page: what silent archives hold, and what was not looked at.
+
+    `unsearchable`: archives that cannot be searched by what is asked for.
+    """
 
     silent: tuple[str, ...] = ()
+    unsearchable: tuple[str, ...] = ()
     is_cut_short: bool = False
 
 
@@ -91,7 +95,7 @@ def one_page(
         raise Unavailable(f"no answer from archive {named}", archives=missing.silent)
     said = [
         *ignored(search),
-        *incomplete(missing.silent, is_cut_short=missing.is_cut_short),
+        *incomplete(missing),
         *issues,
     ]
     is_exact = missing == Missing() and search.wanted.total != "none"
@@ -130,12 +134,19 @@ def ignored(search: Search) -> list[Resource]:
     ]
 
 
-def incomplete(silent: Iterable[str], *, is_cut_short: bool) -> list[Resource]:
+def incomplete(missing: Missing) -> list[Resource]:
     """Issues for what is missing: the archives by id, and that not everything was looked at."""
     issues = [
-        _issue("warning", "incomplete", f"archive {archive} did not answer") for archive in silent
+        *(
+            _issue("warning", "incomplete", f"archive {archive} did not answer")
+            for archive in missing.silent
+        ),
+        *(
+            _issue("warning", "not-supported", f"archive {archive} cannot be searched by this")
+            for archive in missing.unsearchable
+        ),
     ]
-    if is_cut_short:
+    if missing.is_cut_short:
         text = "not all studies that might match were looked at: narrow the search"
         issues.append(_issue("warning", "too-costly", text))
     return issues

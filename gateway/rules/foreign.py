@@ -13,8 +13,9 @@ from typing import TypeVar
 
 from gateway.errors import BadRequest, PayloadTooLarge
 from gateway.model import ConnectionType, Endpoint
-from gateway.rules import dicom_json as dj
 from gateway.rules.endpoints import Carried
+from gateway.rules.foreign_values import Resource, objects, text
+from gateway.rules.foreign_values import uid as uid_of
 from gateway.rules.urls import WEB_VIEWER
 
 CONNECTION_TYPE_SYSTEM = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
@@ -37,13 +38,10 @@ MAX_REFERENCES = 20
 
 _T = TypeVar("_T")
 _STUDY_UID_SYSTEM = "urn:dicom:uid"
-_OID = "urn:oid:"
 _WEB_VIEWER_PROFILE = "MadoWebViewerEndpoint"
 _HTML = {"text/html", "text-html"}
 _RESOLVED = {connection_type.value for connection_type in ConnectionType}
 _RELATIVE = re.compile(r"(?:.*/)?(Endpoint/[A-Za-z0-9.-]{1,64})(?:/_history/[^/]*)?", re.ASCII)
-
-Resource = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +78,10 @@ def read(
     `own` are the gateway's Endpoints and `own_base` its FHIR address: references to them are
     understood although they lead out of the body. BadRequest if there is no such ImagingStudy.
     """
-    kind = _text(document.get("resourceType")) if isinstance(document, dict) else None
+    kind = text(document.get("resourceType")) if isinstance(document, dict) else None
     if not isinstance(document, dict) or kind not in {"ImagingStudy", "Bundle"}:
         raise BadRequest("the body must be an ImagingStudy or a Bundle", parameter="resourceType")
-    entries = [(None, document)] if kind == "ImagingStudy" else list(_entries(document))
+    entries = [(None, document)] if kind == "ImagingStudy" else list(resources(document))
     url, resource, study_uid, warnings = _chosen(entries, study)
     pool = _Pool(
         by_url={u: r for u, r in entries if u is not None and _is_endpoint(r)},
@@ -96,23 +94,12 @@ def read(
     return _posted(resource, study_uid, pool, warnings)
 
 
-def _entries(bundle: Resource) -> Iterator[tuple[str | None, Resource]]:
+def resources(bundle: Resource) -> Iterator[tuple[str | None, Resource]]:
     """The resources of a Bundle, each with its fullUrl."""
-    for entry in _objects(bundle.get("entry")):
+    for entry in objects(bundle.get("entry")):
         resource = entry.get("resource")
         if isinstance(resource, dict):
-            yield _text(entry.get("fullUrl")), resource
-
-
-def _objects(value: object) -> list[Resource]:
-    """The objects of an array; a lone object counts as an array of one."""
-    items = value if isinstance(value, list) else [value]
-    return [item for item in items if isinstance(item, dict)]
-
-
-def _text(value: object) -> str | None:
-    """Text that is not blank, trimmed; else None."""
-    return (value.strip() or None) if isinstance(value, str) else None
+            yield text(entry.get("fullUrl")), resource
 
 
 def _chosen(
@@ -120,7 +107,7 @@ def _chosen(
 ) -> tuple[str | None, Resource, str, tuple[str, ...]]:
     """The ImagingStudy that is meant: its fullUrl, itself, its study UID, and warnings."""
     of_kind = [(u, r) for u, r in entries if r.get("resourceType") == "ImagingStudy"]
-    studies = [(u, r, _study_uids(r)) for u, r in of_kind]
+    studies = [(u, r, study_uids(r)) for u, r in of_kind]
     if not studies:
         raise BadRequest("the Bundle holds no ImagingStudy", parameter="resourceType")
     if study is not None:
@@ -147,20 +134,15 @@ def _chosen(
     return url, resource, uids[0], ()
 
 
-def _study_uids(resource: Resource) -> list[str]:
+def study_uids(resource: Resource) -> list[str]:
+    """The Study Instance UIDs among the identifiers of an ImagingStudy, bare."""
     found = [
         uid
-        for identifier in _objects(resource.get("identifier"))
+        for identifier in objects(resource.get("identifier"))
         if identifier.get("system") == _STUDY_UID_SYSTEM
-        and (uid := _uid(identifier.get("value"))) is not None
+        and (uid := uid_of(identifier.get("value"))) is not None
     ]
     return list(dict.fromkeys(found))
-
-
-def _uid(value: object) -> str | None:
-    """A UID with or without `urn:oid:`, bare; None when it is none."""
-    bare = (_text(value) or "").removeprefix(_OID)
-    return bare if dj.is_uid(bare) else None
 
 
 def _is_endpoint(resource: Resource) -> bool:
@@ -172,7 +154,7 @@ def _by_id(
 ) -> dict[str, list[tuple[str | None, Resource]]]:
     found: dict[str, list[tuple[str | None, Resource]]] = {}
     for url, resource in entries:
-        if _is_endpoint(resource) and (identity := _text(resource.get("id"))) is not None:
+        if _is_endpoint(resource) and (identity := text(resource.get("id"))) is not None:
             found.setdefault(f"Endpoint/{identity}", []).append((url, resource))
     return found
 
@@ -180,8 +162,8 @@ def _by_id(
 def _contained(resource: Resource) -> dict[str, Resource]:
     return {
         identity.removeprefix("#"): inner
-        for inner in _objects(resource.get("contained"))
-        if _is_endpoint(inner) and (identity := _text(inner.get("id"))) is not None
+        for inner in objects(resource.get("contained"))
+        if _is_endpoint(inner) and (identity := text(inner.get("id"))) is not None
     }
 
 
@@ -197,18 +179,18 @@ def _posted(resource: Resource, study_uid: str, pool: _Pool, warnings: tuple[str
     series_warnings: dict[str, list[str]] = {}
     instances: dict[str, list[str]] = {}
     said = dict.fromkeys(warnings)
-    listed = _objects(resource.get("series"))
+    listed = objects(resource.get("series"))
     if len(listed) > MAX_SERIES:
         raise PayloadTooLarge(f"more than {MAX_SERIES} series")
     for one in listed:
-        uid = _uid(one.get("uid"))
+        uid = uid_of(one.get("uid"))
         if uid is None:
             said["a series without a DICOM UID was left out"] = None
             continue
         endpoints, complaints = _referenced(one, pool)
         series.setdefault(uid, []).extend(endpoints)
         series_warnings.setdefault(uid, []).extend(complaints)
-        found = (_uid(instance.get("uid")) for instance in _objects(one.get("instance")))
+        found = (uid_of(instance.get("uid")) for instance in objects(one.get("instance")))
         instances.setdefault(uid, []).extend(i for i in found if i is not None)
     carried = Carried(
         study=study,
@@ -236,7 +218,7 @@ def _referenced(holder: Resource, pool: _Pool) -> tuple[tuple[Endpoint, ...], tu
         raise PayloadTooLarge(f"more than {MAX_REFERENCES} endpoints of one study or series")
     endpoints, warnings = [], []
     for item in references:
-        reference = _text(item.get("reference")) if isinstance(item, dict) else None
+        reference = text(item.get("reference")) if isinstance(item, dict) else None
         if reference is None:
             warnings.append("an endpoint without a literal reference was skipped")
             continue
@@ -298,22 +280,22 @@ def _read_endpoint(resource: Resource, fallback_id: str) -> Endpoint:
     period = resource.get("period")
     limits = period if isinstance(period, dict) else {}
     return Endpoint(
-        id=(_text(resource.get("id")) or fallback_id).removeprefix("#"),
-        address=_text(resource.get("address")),
+        id=(text(resource.get("id")) or fallback_id).removeprefix("#"),
+        address=text(resource.get("address")),
         connection_types=_connection_types(resource),
-        status=_text(resource.get("status")),
-        name=_text(resource.get("name")),
-        period_start=_text(limits.get("start")),
-        period_end=_text(limits.get("end")),
+        status=text(resource.get("status")),
+        name=text(resource.get("name")),
+        period_start=text(limits.get("start")),
+        period_end=text(limits.get("end")),
     )
 
 
 def _connection_types(resource: Resource) -> tuple[str, ...]:
     """The codes: R4 has one Coding, R5 CodeableConcepts. Of an unknown system: `system|code`."""
     found = []
-    for item in _objects(resource.get("connectionType")):
-        for coding in (item, *_objects(item.get("coding"))):
-            code, system = _text(coding.get("code")), _text(coding.get("system"))
+    for item in objects(resource.get("connectionType")):
+        for coding in (item, *objects(item.get("coding"))):
+            code, system = text(coding.get("code")), text(coding.get("system"))
             if code is not None:
                 known = system is None or system in ALIAS_SYSTEMS
                 found.append(code if known else f"{system}|{code}")
@@ -330,7 +312,7 @@ def _is_web_viewer(resource: Resource, codes: Sequence[str]) -> bool:
         if isinstance(profile, str) and profile.split("|")[0].endswith(_WEB_VIEWER_PROFILE):
             return True
     types = [resource.get("payloadMimeType")]
-    types += [payload.get("mimeType") for payload in _objects(resource.get("payload"))]
+    types += [payload.get("mimeType") for payload in objects(resource.get("payload"))]
     flat = [t for each in types for t in (each if isinstance(each, list) else [each])]
     is_html = any(isinstance(t, str) and t.strip().lower() in _HTML for t in flat)
     return is_html and bool(codes) and _RESOLVED.isdisjoint(codes)

@@ -239,6 +239,11 @@ def transfer_syntax(content_type: str) -> str:
     return next((s for s, k in FRAME_TYPES.items() if k == kind), EXPLICIT_VR_LITTLE_ENDIAN)
 
 
+def chosen(ranges: Sequence[MediaRange], offered: Sequence[str]) -> str | None:
+    """The one of `offered`, the best first, that is liked best; None: none is accepted."""
+    return next((kind for each in ranges for kind in offered if each.covers(kind)), None)
+
+
 def parameter_of(content_type: str, name: str) -> str | None:
     """A parameter of a Content-Type, quoted or not, wherever archives misplace it."""
     name = re.escape(name)

@@ -5,22 +5,34 @@ Both come checked (`url_parameters`); what the gateway does not carry out is ref
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, NotAcceptable, NotSupported
+from gateway.rules.media import MediaRange
 
 LARGEST_SIDE = 65535
 """A side where none is asked for: rows and columns are 16-bit numbers (PS3.3 §C.7.6.3)."""
 _NOT_BY_WADO_RS = ("annotation", "iccprofile")
-_NOT_BY_WADO_URI = (
-    "anonymize",
-    "annotation",
-    "imageAnnotation",
-    "region",
-    "presentationSeriesUID",
-    "presentationUID",
+_OPTIONS = {
+    "anonymize": "anonymize",
+    "annotation": "annotation",
+    "imageAnnotation": "annotation",
+    "presentationSeriesUID": "presentation",
+    "presentationUID": "presentation",
+}
+"""WADO-URI parameters that only some archives carry out, and what the configuration calls that."""
+
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_DOCUMENTS = (
+    ("88.", ("text/html", "text/plain")),
+    ("104.1.", ("application/pdf",)),
+    ("77.1.1.1.", ("video/mp4", "video/mpeg")),
+    ("77.1.2.1.", ("video/mp4", "video/mpeg")),
+    ("77.1.4.1.", ("video/mp4", "video/mpeg")),
 )
+"""What SOP classes that are no images are rendered as, the default first (PS3.18 §8.7.4)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +50,19 @@ class Rendering:
     source: tuple[float, float, float | None, float | None] | None = None
     region: tuple[float, float, float, float] | None = None
     quality: int = 85
+
+
+def documents(sop_class_uid: str | None) -> tuple[str, ...]:
+    """The media types that an object which is no image is rendered as; (): an image, or unknown."""
+    arc = f"{sop_class_uid}."
+    return next((t for root, t in _DOCUMENTS if arc.startswith(f"{_STORAGE}{root}")), ())
+
+
+def check_acceptable(ranges: Sequence[MediaRange]) -> None:
+    """NotAcceptable where nothing could ever be rendered as what is accepted."""
+    known = ("image/jpeg", "image/png", *(t for _, types in _DOCUMENTS for t in types))
+    if not any(r.covers(t) for r in ranges for t in known):
+        raise NotAcceptable(f"Accept must allow one of {', '.join(dict.fromkeys(known))}")
 
 
 def by_wado_rs(parameters: Mapping[str, str], media_type: str) -> Rendering:
@@ -68,7 +93,6 @@ def _source(numbers: Sequence[str]) -> tuple[float, float, float | None, float |
 
 def by_wado_uri(parameters: Mapping[str, str], media_type: str) -> Rendering:
     """From the parameters of a WADO-URI request (PS3.18 §9.4); BadRequest: not offered."""
-    check_offered(parameters)
     center, width = parameters.get("windowCenter"), parameters.get("windowWidth")
     columns, rows = parameters.get("columns"), parameters.get("rows")
     viewport = (int(columns or LARGEST_SIDE), int(rows or LARGEST_SIDE))
@@ -77,11 +101,29 @@ def by_wado_uri(parameters: Mapping[str, str], media_type: str) -> Rendering:
         viewport=viewport if columns or rows else None,
         window=(float(center), float(width), "LINEAR") if center and width else None,
         quality=int(parameters.get("imageQuality", "85")),
+        region=_region(parameters["region"]) if "region" in parameters else None,
     )
 
 
-def check_offered(parameters: Mapping[str, str]) -> None:
-    """BadRequest naming a WADO-URI parameter that the gateway does not carry out."""
-    for name in _NOT_BY_WADO_URI:
-        if name in parameters:
-            raise BadRequest(f"{name} is not offered", parameter=name)
+def _region(value: str) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (float(number) for number in value.split(","))
+    return left, top, right, bottom
+
+
+def options(parameters: Mapping[str, str]) -> frozenset[str]:
+    """What WADO-URI parameters ask for that an archive itself has to do."""
+    return frozenset(_OPTIONS[name] for name in parameters if name in _OPTIONS)
+
+
+def check_offered(parameters: Mapping[str, str], offered: Collection[frozenset[str]]) -> None:
+    """NotSupported naming a WADO-URI parameter that no archive carries out.
+
+    `offered`: what each of the archives does that the gateway does not.
+    """
+    asked = options(parameters)
+    if any(asked <= each for each in (frozenset(), *offered)):
+        return
+    known = frozenset(o for each in offered for o in each)
+    missing = [n for n in parameters if n in _OPTIONS and _OPTIONS[n] not in known]
+    name = (missing or [n for n in parameters if n in _OPTIONS])[0]
+    raise NotSupported(f"{name} is not offered", parameter=name)

@@ -9,13 +9,15 @@ from urllib.parse import parse_qs, urlsplit
 from gateway.adapters.archive_dicomweb import DicomwebArchive
 from gateway.adapters.http_client import ArchiveClient, Limits
 from gateway.adapters.telemetry import Telemetry
+from gateway.config import Auth, NoAuth
 from gateway.config import DicomwebArchive as Section
-from gateway.config import NoAuth
 from gateway.model import Origin
 from tests.fault_archive import Answer, Seen, json_answer
 
+_NONE = NoAuth()
 
-def client(**changes: Any) -> ArchiveClient:
+
+def client(auth: Auth = _NONE, **changes: Any) -> ArchiveClient:
     """A client of the archive `north`; close it."""
     limits: dict[str, Any] = {
         "max_concurrency": 8,
@@ -24,7 +26,7 @@ def client(**changes: Any) -> ArchiveClient:
         "timeout_seconds": 5,
         "max_json_bytes": 16 << 20,
     }
-    return ArchiveClient("north", NoAuth(), Limits(**(limits | changes)), Telemetry())
+    return ArchiveClient("north", auth, Limits(**(limits | changes)), Telemetry())
 
 
 def archive(base: str, wado_uri: str | None = None, **changes: Any) -> DicomwebArchive:

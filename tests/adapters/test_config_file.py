@@ -258,7 +258,10 @@ def test_two_hundred_archives_are_read_within_a_second(tmp_path: Path) -> None:
     assert len(settings("archives:\n" + "".join(lines), tmp_path).archives) == 200
 
 
-@pytest.mark.parametrize("name", ["gateway", "one-pacs", "two-archives-redis", "folder"])
+SHIPPED = ("gateway", "one-pacs", "two-archives-redis", "folder", "partial-archives")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_configuration_is_accepted(name: str, tmp_path: Path) -> None:
     (tmp_path / "dicom").mkdir()
     path = Path(__file__).parents[2] / "config" / f"{name}.yaml"

@@ -59,7 +59,7 @@ def test_pages_are_linked_forth_and_back() -> None:
 def test_outcome_names_what_is_missing_odd_or_ignored() -> None:
     issues = [
         *fhir_bundle.ignored(SEARCH),
-        *fhir_bundle.incomplete(["south"], is_cut_short=True),
+        *fhir_bundle.incomplete(Missing(silent=("south",), is_cut_short=True)),
         *fhir_bundle.oddities([(WHOLE.uid, ["two patients"])]),
     ]
     (entry,) = fhir_bundle.outcome(issues)

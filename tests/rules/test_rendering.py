@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.errors import BadRequest
-from gateway.rules import rendering
+from gateway.errors import BadRequest, NotAcceptable
+from gateway.rules import media, rendering
 from gateway.rules.rendering import LARGEST_SIDE, Rendering
 
 
@@ -59,8 +59,46 @@ def test_wado_uri_parameters_mean_the_same() -> None:
     assert rendering.by_wado_uri({}, "image/png") == Rendering(media_type="image/png")
 
 
-@pytest.mark.parametrize("name", ["anonymize", "region", "annotation", "presentationUID"])
+def test_a_region_is_in_parts_of_the_image() -> None:
+    found = rendering.by_wado_uri({"region": "0,0.25,.5,1"}, "image/png")
+    assert found.region == (0.0, 0.25, 0.5, 1.0)
+
+
+@pytest.mark.parametrize("name", ["anonymize", "imageAnnotation", "annotation", "presentationUID"])
 def test_wado_uri_parameter_that_is_not_offered_is_refused_by_name(name: str) -> None:
+    for offered in ([], [frozenset[str]()]):
+        with pytest.raises(BadRequest) as raised:
+            rendering.check_offered({"rows": "1", name: "x"}, offered)
+        assert raised.value.parameter == name
+
+
+def test_what_some_archive_does_is_offered_and_what_none_does_is_named() -> None:
+    offered = [frozenset({"annotation"}), frozenset({"annotation", "presentation"})]
+    rendering.check_offered({"annotation": "patient", "presentationUID": "1"}, offered)
+    rendering.check_offered({"rows": "1"}, [])
     with pytest.raises(BadRequest) as raised:
-        rendering.by_wado_uri({name: "x"}, "image/png")
-    assert raised.value.parameter == name
+        rendering.check_offered({"annotation": "patient", "anonymize": "yes"}, offered)
+    assert raised.value.parameter == "anonymize"
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "kinds"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.104.1", ("application/pdf",)),
+        ("1.2.840.10008.5.1.4.1.1.88.33", ("text/html", "text/plain")),
+        ("1.2.840.10008.5.1.4.1.1.77.1.4.1", ("video/mp4", "video/mpeg")),
+        ("1.2.840.10008.5.1.4.1.1.104.10", ()),
+        ("1.2.840.10008.5.1.4.1.1.2", ()),
+        (None, ()),
+    ],
+)
+def test_what_is_no_image_is_rendered_as_what_it_holds(
+    sop_class: str | None, kinds: tuple[str, ...]
+) -> None:
+    assert rendering.documents(sop_class) == kinds
+
+
+def test_what_nothing_is_rendered_as_is_refused_before_anyone_is_asked() -> None:
+    rendering.check_acceptable(media.accepted(("text/html, image/avif",)))
+    with pytest.raises(NotAcceptable):
+        rendering.check_acceptable(media.accepted(("audio/mpeg, image/avif",)))

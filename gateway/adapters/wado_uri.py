@@ -1,0 +1,310 @@
+"""The objects of an archive by its WADO-URI service (PS3.18 §9), one instance at a time.
+
+What WADO-RS gives beyond whole instances is cut out of them here: frames, metadata, bulk data. A
+header is read no further than to its pixel data; an object that is taken apart is held within
+bounds. What the archive does not give, and cannot be made of what it gives, is refused by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+)
+from dataclasses import replace
+from typing import TypeVar
+
+import msgspec
+import orjson
+from aiohttp import ClientResponse
+
+from gateway.adapters import dicom_files, dicom_parts
+from gateway.adapters import dicomweb_bodies as bodies
+from gateway.adapters.dicom_files import EXPLICIT, NATIVE, UNREADABLE, NotDicom, Opened, Unusable
+from gateway.adapters.http_client import has_end
+from gateway.adapters.recent import Recent
+from gateway.adapters.wado_uri_service import WadoUriService
+from gateway.errors import ArchiveBadAnswer, NotAcceptable, NotFound
+from gateway.model import Found, Level, Part, Rung, Target
+from gateway.rules import media, records
+from gateway.rules.dicom_json import Dataset
+from gateway.rules.qido import Query
+
+MAX_OBJECT_BYTES = 256 << 20
+"""The largest object that is taken apart here, and the largest header."""
+FIRST_LOOK_BYTES = 64 << 10
+READERS = 4
+_CANNOT = frozenset({400, 415, 500, 501})
+_Listed = Callable[[Query, int | None], Awaitable[Found[Dataset]]]
+_T = TypeVar("_T")
+
+
+class WadoUriObjects:
+    """What a WADO-URI service gives; `listed` searches what there is to give."""
+
+    def __init__(
+        self, service: WadoUriService, listed: _Listed, clock: Callable[[], float]
+    ) -> None:
+        dicom_files.hush()
+        self._service = service
+        self._archive = service.archive
+        self._listed = listed
+        self._recent = Recent(clock)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"read-{self._archive}")
+
+    @asynccontextmanager
+    async def retrieve(
+        self, target: Target, transfer_syntax: str = media.ANY
+    ) -> AsyncIterator[AsyncIterator[Part]]:
+        """The instances of `target` one after the other, or its frames in the order asked.
+
+        NotFound and NotAcceptable come before the first part.
+        """
+        made = self._frames if target.frames else self._objects
+        async with aclosing(made(target, transfer_syntax)) as parts:
+            first = await anext(parts, None)
+            if first is None:
+                raise NotFound("the archive sent nothing")
+            async with aclosing(_chained(first, parts)) as chained:
+                yield chained
+
+    async def metadata(self, target: Target) -> list[bytes]:
+        """The metadata of every instance of `target`, read from their headers."""
+        named = await self._instances(target)
+        turns = asyncio.Semaphore(READERS)
+
+        async def one(instance: Target) -> bytes | None:
+            async with turns:
+                try:
+                    return await self._metadata(instance)
+                except NotFound:
+                    if len(named) == 1:
+                        raise
+                    return None
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(one(instance)) for instance in named]
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        found = (task.result() for task in running)
+        return [o for o in found if o is not None]
+
+    @asynccontextmanager
+    async def bulk_data(
+        self, target: Target, path: tuple[str, ...]
+    ) -> AsyncIterator[AsyncIterator[Part]]:
+        """The bytes of one element of an instance, in little endian; NotFound: no such element."""
+        content = await self._whole(target)
+        opened = await self._run(self._open, content)
+        found = await self._run(self._bulk, opened, path)
+        value = found.content
+        if value is None:
+            value = content[found.offset : found.offset + found.length]
+        yield dicom_parts.iterated((dicom_parts.held(value, dicom_parts.bulk_type(opened, path)),))
+
+    async def picture(
+        self, target: Target, rung: Rung, width: int, height: int, media_type: str
+    ) -> bytes:
+        """The archive's own JPEG; NotAcceptable, NotFound or ArchiveBadAnswer: it has none."""
+        if rung is not Rung.WADO_URI:
+            raise NotAcceptable("the archive has no WADO-RS service")
+        return await self._service.picture(target, width, height)
+
+    def by_wado_uri(
+        self, target: Target, content_type: str, parameters: Sequence[tuple[str, str]]
+    ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
+        """The archive's own answer to parameters that the gateway does not carry out."""
+        return self._service.own(target, content_type, parameters)
+
+    async def close(self) -> None:
+        """Lets go of what is held, and waits for the threads."""
+        await self._recent.close()
+        await asyncio.to_thread(self._readers.shutdown, cancel_futures=True)
+
+    async def _objects(self, target: Target, syntax: str) -> AsyncGenerator[Part, None]:
+        """The stored objects; of several, those that are gone since are passed over."""
+        named = await self._instances(target)
+        for instance in named:
+            async with AsyncExitStack() as stack:
+                try:
+                    part = await self._object(stack, instance, syntax)
+                except NotFound:
+                    if len(named) == 1:
+                        raise
+                    continue
+                yield part
+
+    async def _instances(self, target: Target) -> list[Target]:
+        """The instances of `target`, in the order of their numbers."""
+        if target.instance_uid is not None:
+            return [replace(target, frames=())]
+        query = Query(
+            level=Level.INSTANCE, study_uid=target.study_uid, series_uid=target.series_uid
+        )
+        found = records.instances((await self._listed(query, None)).items)
+        return [
+            replace(target, series_uid=series_uid, instance_uid=instance.uid)
+            for series_uid, instances in found.items()
+            if target.series_uid in {None, series_uid}
+            for instance in instances
+        ]
+
+    async def _object(self, stack: AsyncExitStack, target: Target, syntax: str) -> Part:
+        """One object in a transfer syntax, converted here where the archive does not do it."""
+        asked = () if syntax == media.ANY else (("transferSyntax", syntax),)
+        try:
+            response = await stack.enter_async_context(
+                self._service.opened(target, media.DICOM, asked)
+            )
+        except ArchiveBadAnswer as error:
+            if asked and error.answered in _CANNOT:
+                raise NotAcceptable(f"not available in transfer syntax {syntax}") from error
+            raise
+        part = await self._part(stack, response, target)
+        given = media.parameter_of(part.content_type, "transfer-syntax") or ""
+        if syntax in {media.ANY, given}:
+            return part
+        if syntax != EXPLICIT or given not in NATIVE:
+            raise NotAcceptable(f"not available in transfer syntax {syntax}")
+        content = await self._run(self._explicit, await self._held(part))
+        return dicom_parts.held(content, f"{media.DICOM}; transfer-syntax={EXPLICIT}")
+
+    async def _part(self, stack: AsyncExitStack, response: ClientResponse, target: Target) -> Part:
+        """The object in an answer, known to be the one that was asked for."""
+        found = bodies.parts(
+            response.headers.get("Content-Type", ""),
+            response.content_length,
+            self._service.client.chunks(response),
+            kind=media.DICOM,
+            archive=self._archive,
+            has_end=has_end(response),
+        )
+        parts = await stack.enter_async_context(aclosing(found))
+        checked = bodies.instances(parts, target, self._archive)
+        part = await anext(await stack.enter_async_context(aclosing(checked)), None)
+        if part is None:
+            raise NotFound("the archive sent nothing")
+        return part
+
+    async def _whole(self, target: Target) -> bytes:
+        """An object as a whole; NotAcceptable where it is too large to be taken apart."""
+        one = replace(target, frames=())
+
+        async def fetch() -> bytes:
+            async with AsyncExitStack() as stack:
+                return await self._held(await self._object(stack, one, media.ANY))
+
+        return await self._recent.whole(_key(one), fetch)
+
+    async def _held(self, part: Part) -> bytes:
+        body = bytearray()
+        async for chunk in part.chunks:
+            body += chunk
+            if len(body) > MAX_OBJECT_BYTES:
+                raise NotAcceptable("the object is too large to be taken apart: retrieve it whole")
+        return bytes(body)
+
+    async def _frames(self, target: Target, syntax: str) -> AsyncGenerator[Part, None]:
+        content = await self._whole(target)
+        opened = await self._run(self._open, content)
+        dicom_parts.check_transfer_syntax(opened.transfer_syntax, syntax, is_frame=True)
+        frames = await self._run(self._frames_of, opened)
+        for number in target.frames:
+            if frames is None or not 1 <= number <= frames.count:
+                raise NotFound(f"frame {number} not found")
+        for number in target.frames:
+            frame = await self._run(self._frame, frames, number)
+            yield dicom_parts.held(frame, dicom_parts.frame_type(opened.transfer_syntax))
+
+    async def _metadata(self, target: Target) -> bytes | None:
+        """The metadata of one instance, from no more of it than it takes to reach its pixels.
+
+        None when the object turns out to be in another study or series.
+        """
+        if (whole := self._recent.kept(_key(target))) is not None:
+            return await self._run(self._read_header, whole, True)
+        async with AsyncExitStack() as stack:
+            part = await self._object(stack, target, media.ANY)
+            made: bytes | None = None
+            head, enough = bytearray(), FIRST_LOOK_BYTES
+            async for chunk in part.chunks:
+                head += chunk
+                if len(head) > MAX_OBJECT_BYTES:
+                    raise NotAcceptable("the object's header is too large to be read")
+                if len(head) >= enough:
+                    made = await self._run(self._read_header, bytes(head), False)
+                    enough = 4 * len(head)
+                if made is not None:
+                    break
+            if made is None:
+                made = await self._run(self._read_header, bytes(head), True)
+        return made if made and bodies.is_of(target, msgspec.Raw(made), self._archive) else None
+
+    def _read_header(self, content: bytes, is_whole: bool) -> bytes | None:  # noqa: FBT001
+        """DICOM JSON of what comes before the pixel data; None: `content` ends before them."""
+        try:
+            with self._as_archive_errors():
+                opened = dicom_files.open_dicom(io.BytesIO(content), is_named_dicom=True)
+                if not is_whole and dicom_files.pixel_element(opened) is None:
+                    return None
+                return orjson.dumps(dicom_files.metadata(opened))
+        except ArchiveBadAnswer:
+            if is_whole:
+                raise
+            return None
+
+    async def _run(self, work: Callable[..., _T], *arguments: object) -> _T:
+        """The result of blocking work, done in one of the readers."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
+
+    def _open(self, content: bytes) -> Opened:
+        with self._as_archive_errors():
+            return dicom_files.open_dicom(io.BytesIO(content), is_named_dicom=True)
+
+    def _explicit(self, content: bytes) -> bytes:
+        with self._as_archive_errors():
+            return dicom_parts.as_explicit(self._open(content))
+
+    def _frames_of(self, opened: Opened) -> dicom_parts.Frames | None:
+        with self._as_archive_errors():
+            return dicom_parts.frames(opened)
+
+    def _frame(self, frames: dicom_parts.Frames, number: int) -> bytes:
+        with self._as_archive_errors():
+            return frames.read(number)
+
+    def _bulk(self, opened: Opened, path: Sequence[str]) -> dicom_parts.Bulk:
+        try:
+            with self._as_archive_errors():
+                found = dicom_parts.bulk(opened, path)
+        except dicom_parts.SeveralFrames as error:
+            raise NotAcceptable("compressed pixel data are retrieved by frame") from error
+        if found is None:
+            raise NotFound("bulk data not found")
+        return found
+
+    @contextmanager
+    def _as_archive_errors(self) -> Iterator[None]:
+        """What reading a broken object raises, as an error of this archive."""
+        try:
+            yield
+        except (*UNREADABLE, NotDicom, Unusable) as error:
+            raise ArchiveBadAnswer("an object cannot be read", archive=self._archive) from error
+
+
+def _key(target: Target) -> str:
+    return f"{target.study_uid} {target.series_uid} {target.instance_uid}"
+
+
+async def _chained(first: Part, rest: AsyncIterator[Part]) -> AsyncGenerator[Part, None]:
+    yield first
+    async for part in rest:
+        yield part
