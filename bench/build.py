@@ -27,7 +27,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from gateway.model import Instance, Origin
+from gateway.model import Contents, Instance, Origin
 from gateway.rules import dicom_json as dj
 from gateway.rules import fhir_results, fhir_subsets, instance_rows, merging, records
 from gateway.rules.endpoints import Carried
@@ -139,7 +139,7 @@ def resource(found: dict[str, tuple[Instance, ...]]) -> dict[str, Any]:
     )
     if study is None:
         raise ValueError("no study")
-    whole = merging.with_instances(study, found)
+    whole = merging.with_instances(study, Contents(instances=found))
     return imaging_study(whole, VERSIONS["r5"].shape, Carried(study=(), series={}))
 
 

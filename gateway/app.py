@@ -48,7 +48,7 @@ from gateway.http_server import (
     around,
     common_headers,
 )
-from gateway.model import Origin
+from gateway.model import Identifier, Organization, Origin
 from gateway.pictures import Pictures
 from gateway.routes import (
     console,
@@ -93,7 +93,7 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         _cache(settings, telemetry),
         settings=last_updated.settings_digest(settings, __version__),
     )
-    app[CATALOG] = Catalog(archives)
+    app[CATALOG] = Catalog(archives, archives.key_images)
     app[PICTURES] = Pictures(app[CATALOG], archives, PictureWorker())
     try:
         yield
@@ -110,6 +110,8 @@ def _archive(name: str, settings: Settings, telemetry: Telemetry) -> Archive:
         patient_system=section.patient_system,
         accession_system=section.accession_system,
         issuer_systems=tuple(section.issuer_systems.items()),
+        custodian=_custodian(section),
+        show_rejected=section.show_rejected,
     )
     if isinstance(section, FolderSection):
         folder = FolderArchive(section, origin)
@@ -149,6 +151,14 @@ def _limits(section: DicomwebSection) -> Limits:
         timeout_seconds=section.timeout_seconds,
         max_json_bytes=section.max_json_mb * _MIB,
     )
+
+
+def _custodian(section: DicomwebSection | FolderSection) -> Organization | None:
+    told = section.custodian
+    if told is None:
+        return None
+    named = Identifier(value=told.identifier, system=told.system) if told.identifier else None
+    return Organization(name=told.name, id=named)
 
 
 def _cache(settings: Settings, telemetry: Telemetry) -> Cache:

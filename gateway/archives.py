@@ -1,6 +1,7 @@
 """The records of studies, merged over archives; each archive is asked through the cache.
 
-What comes out of here is unfiltered: only `catalog`, which applies the policy, may use it.
+What comes out of here is unfiltered by policy: only `catalog`, which applies it, may use it. But
+what rejection notes reject is gone already: for nobody it exists.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -19,12 +20,23 @@ from gateway.adapters.cache import Fresh, Loader
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound, Unavailable
 from gateway.fan_out import Archive, FanOut, Health, ids, unavailable
-from gateway.model import Instance, Level, Loaded, Series, Study, Target
+from gateway.model import Contents, Instance, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures
-from gateway.rules import attributes, last_updated, merging, qido, records, retrieval, values
+from gateway.rejection_notes import NOTHING, Read, RejectionNotes, as_read
+from gateway.rules import (
+    attributes,
+    key_objects,
+    last_updated,
+    merging,
+    qido,
+    records,
+    retrieval,
+    values,
+)
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
+from gateway.rules.key_objects import KeyObject
 from gateway.rules.qido import Query
 from gateway.searching import Searched, searched
 
@@ -35,8 +47,19 @@ _encoded = msgspec.msgpack.Encoder().encode
 _known: Callable[[bytes], Study | str | None] = msgspec.msgpack.Decoder(Study | str | None).decode
 """The record of a study in one archive; else since when that has lost it, None: never had it."""
 _instances = msgspec.msgpack.Decoder(dict[str, tuple[Instance, ...]]).decode
-_SHAPE = hashlib.blake2b(msgspec.json.encode(msgspec.json.schema(Study)), digest_size=4).hexdigest()
+_SHAPE = hashlib.blake2b(
+    msgspec.json.encode(msgspec.json.schema_components((Study, Contents))), digest_size=4
+).hexdigest()
 """Part of every key: two versions of the gateway that share a cache keep their records apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hidden:
+    """Series and instances of a study that do not exist, and how many are left in the others."""
+
+    series: frozenset[str] = frozenset()
+    instances: frozenset[str] = frozenset()
+    counts: Mapping[str, int | None] = field(default_factory=dict)
 
 
 class Cache(Memory, Protocol):
@@ -54,9 +77,9 @@ class Cache(Memory, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Listing:
-    """The instances of a study in one archive by SeriesInstanceUID, and since when they are it."""
+    """The instance level of a study in one archive, and since when it has been so."""
 
-    instances: dict[str, tuple[Instance, ...]]
+    contents: Contents
     last_updated: str | None
 
 
@@ -81,6 +104,8 @@ class Archives:
         self.delivery = Delivery(self._fan_out)
         self.own_pictures = OwnPictures(self._fan_out)
         self._known = Known()
+        self._notes = RejectionNotes(self._fan_out, self._noticing, self._of_notes)
+        self.hides_rejected = any(not a.origin.show_rejected for a in archives)
         self.cache = cache
 
     async def search(self, query: Query) -> Searched:
@@ -99,8 +124,51 @@ class Archives:
     async def record(self, study_uid: str, level: Level) -> Loaded:
         """The study merged over archives, loaded down to `level` (STUDY counts as SERIES).
 
-        NotFound when no archive has it; Unavailable when only silent ones might.
+        NotFound when no archive has it, or all of it is rejected; Unavailable when only silent
+        ones might. Which instances are rejected is known by its notes, and what is left by the
+        instance level: only studies with such notes pay for it.
         """
+        loaded = await self._whole(study_uid, level)
+        rejected = await self._notes.rejected(loaded.study)
+        if rejected is NOTHING:
+            return loaded
+        if rejected.instances and level is not Level.INSTANCE:
+            loaded = await self._whole(study_uid, Level.INSTANCE)
+        study = key_objects.without(loaded.study, rejected.instances)
+        if study is None:
+            raise NotFound("no such study")
+        if level is not Level.INSTANCE and study.is_partial:
+            study = key_objects.down_to_series(study)
+        told = () if rejected.is_known else ("rejected objects may be among what is shown",)
+        since = last_updated.latest([study.last_updated, rejected.last_updated])
+        shown = replace(study, warnings=(*study.warnings, *told), last_updated=since)
+        return replace(loaded, study=shown)
+
+    async def hidden(self, study_uid: str) -> Hidden:
+        """What rows of series and instances of a study must not show: what is rejected."""
+        whole = (await self._whole(study_uid, Level.SERIES)).study
+        rejected = await self._notes.rejected(whole)
+        if not rejected.instances:
+            return Hidden()
+        try:
+            shown = (await self.record(study_uid, Level.SERIES)).study.series or ()
+        except NotFound:
+            shown = ()
+        counts = {s.uid: s.number_of_instances for s in shown}
+        gone = frozenset(s.uid for s in whole.series or ()) - counts.keys()
+        return Hidden(series=gone, instances=rejected.instances, counts=counts)
+
+    async def key_objects(self, study: Study) -> tuple[KeyObject, ...]:
+        """The key object selections of a study, rejection notes of it left out."""
+        found = await self._notes.key_objects(study)
+        return tuple(k for k in found if not (k.is_rejection and self.hides_rejected))
+
+    async def key_images(self, study: Study) -> tuple[Target, ...]:
+        """The images of a study that its key object selections point out."""
+        return key_objects.flagged(study.uid, await self.key_objects(study))
+
+    async def _whole(self, study_uid: str, level: Level) -> Loaded:
+        """The record as archives have it, with what is rejected."""
         answers, failures = await self._fan_out.ask(lambda a: self._part(a, study_uid, level))
         parts = [p for _, p in answers if isinstance(p, Study)]
         if not parts:
@@ -118,6 +186,8 @@ class Archives:
         loaded = await self.record(target.study_uid, Level.SERIES)
         series = _series(loaded, target)
         if target.series_uid is not None and series is None:
+            if target.series_uid in (await self.hidden(target.study_uid)).series:
+                raise _missing(loaded, "no such series")
             loaded = await self._looked_again(target)
             series = _series(loaded, target)
         if target.series_uid is not None and series is None:
@@ -210,7 +280,7 @@ class Archives:
             return found
         listing = await self._all_instances(archive, study)
         since = last_updated.latest([study.last_updated, listing.last_updated])
-        return replace(merging.with_instances(study, listing.instances), last_updated=since)
+        return replace(merging.with_instances(study, listing.contents), last_updated=since)
 
     async def _is_unchanged(self, archive: Archive, known: Study | str | None) -> bool:
         """Whether the archive still counts what `known` counts, by one study-level search."""
@@ -239,10 +309,10 @@ class Archives:
             await asyncio.sleep(0)
             if since != study.last_updated:
                 await self.cache.forget(self._key("study", archive.id, study.uid))
-            listing = _Listing(instances=found, last_updated=since)
+            listing = _Listing(contents=found, last_updated=since)
             value = _encoded(listing)
             just_loaded[id(value)] = value, listing
-            return Fresh(value=value)
+            return Fresh(value=value, is_absent=not found.is_complete)
 
         def decoded(value: bytes) -> _Listing:
             """What a value says; the one that was just made need not be read to know."""
@@ -292,6 +362,9 @@ class Archives:
         except msgspec.DecodeError:
             await self.cache.forget(key)
             return decode(await self.cache.load(key, load))
+
+    async def _of_notes(self, words: tuple[object, ...], load: Loader) -> Read:
+        return await self._remembered(self._key(*words), load, as_read)
 
     def _key(self, *words: object) -> str:
         return " ".join([_SHAPE, self._settings, *(str(w) for w in words)])

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from gateway import existing
 from gateway.archives import Archives
 from gateway.counting import counted
 from gateway.errors import NotAcceptable, NotFound, Unavailable
@@ -79,8 +80,9 @@ class Catalog:
         rows = _in_order(merged, found, lambda r: dj.text(r, dj.STUDY_INSTANCE_UID))
         page = _page(rows, query)
         shown, silent = await counted(self._archives, query, found.answers, page)
+        left = await existing.existing_rows(self._archives, query, shown)
         return Found(
-            items=tuple(policy.visible_rows(consumer, shown)),
+            items=tuple(policy.visible_rows(consumer, left)),
             silent=tuple(dict.fromkeys(found.silent + silent)),
             has_more=found.has_more or query.offset + len(page) < len(rows),
             unsearchable=found.unsearchable,
@@ -96,7 +98,8 @@ class Catalog:
                     parts.setdefault(study.uid, []).append(study)
         merged = [merging.merge(p) for p in parts.values()]
         page = _page(_in_order(merged, found, lambda s: s.uid), query)
-        shown = (policy.visible(consumer, s) for s in page)
+        left = await existing.existing_studies(self._archives, page)
+        shown = (policy.visible(consumer, s) for s in left)
         return Found(
             items=tuple(s for s in shown if s is not None),
             silent=found.silent,
@@ -132,7 +135,8 @@ class Catalog:
         loaded = await self.located(consumer, target)
         if target.frames and not retrieval.has_frames(_instance(loaded.study, target)):
             raise NotFound("this instance has no frames")
-        fetches, silent = await self._answering(loaded, target)
+        planned = retrieval.plan(loaded.study, target)
+        fetches, silent = await self._answering(loaded, target, planned)
         async with aclosing(self._parts(fetches, form)) as parts:
             first = await anext(parts, None)
             if first is None:
@@ -146,7 +150,8 @@ class Catalog:
     async def metadata(self, consumer: Consumer, target: Target) -> AsyncIterator[Metadata]:
         """The metadata of every instance of `target`, in batches."""
         loaded = await self.located(consumer, target)
-        fetches, silent = await self._answering(loaded, target)
+        planned = retrieval.for_metadata(loaded.study, target)
+        fetches, silent = await self._answering(loaded, target, planned)
         if (loaded.study.number_of_instances or 0) > _LARGE_STUDY_INSTANCES:
             fetches = retrieval.by_series(loaded.study, fetches)
         async with aclosing(self._batches(fetches)) as batches:
@@ -247,12 +252,10 @@ class Catalog:
         return await self._archives.health(timeout_seconds)
 
     async def _answering(
-        self, loaded: Loaded, target: Target
+        self, loaded: Loaded, target: Target, planned: Sequence[Fetch]
     ) -> tuple[Sequence[Fetch], tuple[str, ...]]:
-        """The requests that together give `target`, and the archives whose share is missing."""
-        fetches, silent = await self._archives.delivery.answering(
-            retrieval.plan(loaded.study, target)
-        )
+        """The planned requests that can be expected to be answered, and who else is missing."""
+        fetches, silent = await self._archives.delivery.answering(planned)
         if target.instance_uid is not None:
             return fetches, ()  # found: nobody can hold more of it
         return fetches, tuple(dict.fromkeys(loaded.silent + silent))

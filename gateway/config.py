@@ -74,6 +74,13 @@ def _zone(value: str) -> str:
     return value
 
 
+def _code_system(value: str) -> str:
+    """`value`; ValueError unless it can be a code system's URI."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:\S+", value):
+        raise ValueError("a code system is an absolute URI, such as https://… or urn:oid:…")
+    return value
+
+
 def _archive_id(value: str) -> str:
     """`value`; ValueError unless it can stand in URLs and Endpoint ids."""
     if not ARCHIVE_ID.fullmatch(value):
@@ -175,6 +182,17 @@ Auth = Annotated[NoAuth | BasicAuth | BearerAuth | OAuth2Auth, Field(discriminat
 PublishedType = Literal["dicom-wado-rs", "dicom-wado-uri", "dicom-qido-rs", "ihe-iid"]
 
 
+class Custodian(Section):
+    """An organization that answers for what an archive holds."""
+
+    name: Name
+    """Its name."""
+    system: str | None = None
+    """System of its identifier, a URI."""
+    identifier: str | None = None
+    """Its identifier in that system."""
+
+
 class Archive(Section):
     """What every archive has, whatever its type."""
 
@@ -186,6 +204,14 @@ class Archive(Section):
     """Identifier system of Accession Numbers whose issuer has no system of its own."""
     issuer_systems: dict[str, str] = {}
     """Identifier system for each local issuer namespace (IssuerOfPatientID and the like)."""
+    custodian: Custodian | None = None
+    """Who keeps the images of this archive; told as a performer of each of its series."""
+    show_rejected: bool = False
+    """Shows what rejection notes (IHE IOCM) of this archive reject, and the notes.
+
+    Without it, instances that a key object selection rejects (DCM 113001, 113037, 113038, 113039)
+    do not exist, nor does the note.
+    """
     publish: dict[PublishedType, WebUrl] = {}
     """Addresses of this archive that consumers may use without passing through the gateway."""
 
@@ -223,6 +249,13 @@ class DicomwebArchive(Archive):
     """How long opening a connection may take."""
     timeout_seconds: Seconds = 15
     """How long the first byte of an answer, and then each next one, may take."""
+    instance_level: Literal["search", "metadata"] = "search"
+    """How the instances of a study are listed, in one request either way.
+
+    `search`: QIDO-RS. `metadata`: WADO-RS metadata of the whole study, which some archives give
+    sooner, and which tell anatomy of frames, sides, specimens and reasons as well; by search where
+    they are more than `max_json_mb`.
+    """
     max_json_mb: Annotated[int, Field(ge=1, le=4096)] = 64
     """Largest JSON answer read from the archive, in MiB after inflation."""
 
@@ -304,6 +337,17 @@ class Fhir(Section):
 
     Without it, a number that only the request of a series tells is found beside a patient alone:
     archives that cannot match it there would list all the series that they have.
+    """
+    code_systems: dict[Name, Annotated[str, AfterValidator(_code_system)]] = {}
+    """FHIR system of private coding schemes by their designator: `{99ABC: "https://…"}`.
+
+    A scheme that is not listed has the system of its Coding Scheme UID, else none: its codes are
+    text.
+    """
+    unavailable_status: Literal["inactive", "unknown"] = "inactive"
+    """status in R6 of a study whose every instance is UNAVAILABLE (0008,0056).
+
+    Versions before have no `inactive`: there it is `unknown`.
     """
     accession_as_identifier: bool = False
     """Writes Accession Numbers among `ImagingStudy.identifier`, besides `basedOn`."""

@@ -13,6 +13,7 @@ from gateway.model import Level, Loaded
 from gateway.rules import attributes, merging
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
+from gateway.rules.key_objects import MODALITY
 from gateway.rules.qido import Query
 
 EXACT_STUDIES = 10
@@ -26,20 +27,26 @@ async def counted(
 ) -> tuple[list[Dataset], tuple[str, ...]]:
     """The rows of a page with the counts of the whole study, and who stayed silent over them.
 
-    The record is asked where several archives hold a study, where an archive does not count, and
+    The record is asked where several archives hold a study, where an archive does not count, where
+    a study holds key object selections, of which some reject what archives count, and
     below the study level where its counts are wanted: an archive counts its own part only. On a
     long page, archives that count the same are believed to hold the same: else every search in a
     mirrored archive would read every instance of what it lists.
     """
     shared = _shared(query.level, answers)
-    doubted = {_study_uid(query, r): r for r in page if _is_doubtful(query, r, shared)}
+    doubted = {
+        _study_uid(query, r): r
+        for r in page
+        if _is_doubtful(query, r, shared)
+        or (archives.hides_rejected and _may_be_rejected(query, r))
+    }
     loaded = await _records(archives, list(doubted), is_exact=len(doubted) <= EXACT_STUDIES)
     rows: list[Dataset] = []
     for row in page:
         uid = _study_uid(query, row)
         found = loaded.get(uid)
         if uid in doubted and isinstance(found, NotFound) and query.level is Level.STUDY:
-            continue  # gone since the search
+            continue  # gone since the search, or rejected
         rows.append(_with_counts(query, row, found if isinstance(found, Loaded) else None))
     silent = [i for f in loaded.values() if isinstance(f, Loaded) for i in f.silent]
     return rows, tuple(dict.fromkeys(silent))
@@ -86,6 +93,11 @@ def _is_doubtful(query: Query, row: Dataset, shared: frozenset[str]) -> bool:
     if query.level is Level.SERIES and is_shared:
         return True
     return any(_is_wanted(query, tag) for tag in attributes.COUNTED if tag in row)
+
+
+def _may_be_rejected(query: Query, row: Dataset) -> bool:
+    """Whether a study holds key object selections, which may reject what it counts."""
+    return query.level is Level.STUDY and MODALITY in dj.texts(row, dj.MODALITIES_IN_STUDY)
 
 
 def _with_counts(query: Query, row: Dataset, loaded: Loaded | None) -> Dataset:

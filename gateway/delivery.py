@@ -78,7 +78,8 @@ class Delivery:
         for archive in self._fan_out.named(fetch.archives):
             try:
                 with self._fan_out.heard(archive):
-                    return await archive.metadata(fetch.target)
+                    found = await archive.metadata(fetch.target)
+                return [o for o in found if fetch.only is None or dj.instance_uid(o) in fetch.only]
             except (ArchiveError, NotFound) as error:
                 failures.append(error)
         raise (failures or [NotFound("no archive holds it")])[0]

@@ -21,7 +21,7 @@ from gateway.errors import (
     NotFound,
     Unavailable,
 )
-from gateway.model import Found, Instance, Level, Origin, Part, Rung, Study, Target
+from gateway.model import Contents, Found, Level, Origin, Part, Rung, Study, Target
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
@@ -47,8 +47,8 @@ class Archive(Protocol):
     async def study(self, study_uid: str) -> Study | None:
         """The study and its series; None: it has no such study."""
 
-    async def instances(self, study: Study) -> dict[str, tuple[Instance, ...]]:
-        """The instances of a study by SeriesInstanceUID."""
+    async def instances(self, study: Study) -> Contents:
+        """The instances of a study, and what only they tell of their series."""
 
     async def metadata(self, target: Target) -> list[bytes]:
         """One DICOM JSON object for each instance of `target`."""

@@ -116,6 +116,23 @@ class Patient:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """An organization by name, and by an identifier."""
+
+    name: str | None = None
+    id: Identifier | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A request by the numbers that its placer and its filler gave it (PS3.3 §C.4.12)."""
+
+    accession: Identifier | None = None
+    placer: Identifier | None = None
+    filler: Identifier | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Specimen:
     """A specimen that images show, by what its container's label and DICOM call it."""
 
@@ -125,6 +142,9 @@ class Specimen:
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A SOP instance. `archives` is empty where they are those of its series.
+
+    `document_title` is Document Title (0042,0010); `title` is what else names it: the concept of a
+    report or key object selection, the label of a presentation state.
 
     A struct rather than a data class: they come by the thousand, and it is made 15 times as fast.
     """
@@ -139,6 +159,7 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     title: str | None = None
     image_type: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
+    document_title: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +168,8 @@ class Series:
 
     `number_of_instances` is what the archives said (0020,1209); None: they did not.
     `archives`: ids of those that hold it, in the order of the configuration; `is_uneven` where
-    they do not all hold the same number of its instances.
+    they do not all hold the same number of its instances; `is_partial` where they hold instances
+    that do not exist here: whole, it must not be asked for.
     """
 
     uid: str
@@ -178,6 +200,11 @@ class Series:
     warnings: tuple[str, ...] = ()
     department_type: Code | None = None
     specimens: tuple[Specimen, ...] = ()
+    orders: tuple[Order, ...] = ()
+    institution: Code | None = None
+    performed_location: str | None = None
+    custodians: tuple[Organization, ...] = ()
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +215,7 @@ class Study:
     `number_of_instances` are what the archives said; a representation recomputes them from
     `series` where it is loaded. `warnings` are in words that may be shown to the caller.
     `last_updated`: the FHIR instant (UTC, milliseconds) since which it has been so; None: unknown.
+    `is_partial`: archives hold some of it that does not exist here.
     """
 
     uid: str
@@ -210,17 +238,35 @@ class Study:
     series: tuple[Series, ...] | None = None
     warnings: tuple[str, ...] = ()
     last_updated: str | None = None
+    orders: tuple[Order, ...] = ()
+    is_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What the instance level of a study tells: instances by SeriesInstanceUID, and the rest.
+
+    `series` are what only instances know of their series; `is_complete` is False where something
+    could not be read that another time may be.
+    """
+
+    instances: dict[str, tuple[Instance, ...]]
+    series: tuple[Series, ...] = ()
+    warnings: tuple[str, ...] = ()
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What the configuration says of one archive and its records need: zones and systems."""
+    """What the configuration says of one archive and its records need: zones, systems, owner."""
 
     archive: str
     timezone: str | None = None
     patient_system: str | None = None
     accession_system: str | None = None
     issuer_systems: tuple[tuple[str, str], ...] = ()
+    custodian: Organization | None = None
+    show_rejected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,13 @@ they are lost the study counts as new: its time moves forward, and nobody misses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
-from gateway.model import Instance, Study
+from gateway.model import Contents, Study
 from gateway.rules import last_updated
 from gateway.rules.last_updated import Noticed
 
@@ -63,14 +63,19 @@ class Noticing:
         await self._memory.remember(key, _encoded(noticed))
         return noticed.last_updated
 
-    async def instances(
-        self, archive: str, study: Study, read: Mapping[str, Sequence[Instance]]
-    ) -> str | None:
+    async def instances(self, archive: str, study: Study, read: Contents) -> str | None:
         """The same of the instance level of `study`, which says itself since when it has been."""
         key = self._key("noticed", archive, study.uid)
         noticed = last_updated.instances_read(await self._before(key), study, read, self._now())
         if noticed is None:
             return study.last_updated
+        await self._memory.remember(key, _encoded(noticed))
+        return noticed.last_updated
+
+    async def content(self, where: tuple[object, ...], read: object) -> str:
+        """Since when anything else that resources are made of has been as it was just read."""
+        key = self._key("noticed", *where)
+        noticed = last_updated.content_read(await self._before(key), read, self._now())
         await self._memory.remember(key, _encoded(noticed))
         return noticed.last_updated
 

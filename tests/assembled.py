@@ -66,6 +66,7 @@ async def over(
     absent_seconds: float = 0,
     timeout_seconds: float = 5,
     max_concurrency: int = 8,
+    show_rejected: bool = False,
 ) -> AsyncIterator[Assembled]:
     """One archive for each of the holdings; records are remembered by `clock`."""
     clock = Clock()
@@ -73,7 +74,12 @@ async def over(
         servers = [await stack.enter_async_context(FaultArchive()) for _ in holdings]
         doubles = tuple(Double(s, h) for s, h in zip(servers, holdings, strict=True))
         sources = tuple(
-            _source(name, s.url, timeout_seconds, max_concurrency)
+            _source(
+                Origin(archive=name, show_rejected=show_rejected),
+                s.url,
+                timeout_seconds,
+                max_concurrency,
+            )
             for name, s in zip(NAMES, servers, strict=False)
         )
         lives = Lives(
@@ -83,7 +89,7 @@ async def over(
         )
         cache = MemoryCache(lives=lives, max_bytes=1 << 24, telemetry=Telemetry(), clock=clock)
         archives = Archives(sources, cache)
-        catalog = Catalog(archives)
+        catalog = Catalog(archives, archives.key_images)
         pictures = Pictures(catalog, archives, PictureWorker())
         yield Assembled(
             doubles=doubles,
@@ -97,7 +103,9 @@ async def over(
         await archives.close()
 
 
-def _source(name: str, base: str, timeout_seconds: float, max_concurrency: int) -> DicomwebArchive:
+def _source(
+    origin: Origin, base: str, timeout_seconds: float, max_concurrency: int
+) -> DicomwebArchive:
     limits: dict[str, Any] = {
         "max_concurrency": max_concurrency,
         "queue_seconds": 5,
@@ -105,6 +113,6 @@ def _source(name: str, base: str, timeout_seconds: float, max_concurrency: int) 
         "timeout_seconds": timeout_seconds,
         "max_json_bytes": 1 << 24,
     }
-    client = ArchiveClient(name, NoAuth(), Limits(**limits), Telemetry())
+    client = ArchiveClient(origin.archive, NoAuth(), Limits(**limits), Telemetry())
     section = Section(type="dicomweb", qido_rs=base)
-    return DicomwebArchive(Origin(archive=name), section, client)
+    return DicomwebArchive(origin, section, client)

@@ -12,6 +12,7 @@ from tests.fault_archive import Answer, FaultArchive, Seen, json_answer, multipa
 
 FRAME = b"frame " * 100
 PIXELS = "7FE00010"
+KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,9 @@ class Held:
     instance: str
     modality: str = "CT"
     syntax: str = "1.2.840.10008.1.2.1"
+    sop_class: str = CT_IMAGE
+    more: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    """What its metadata tell besides."""
 
     @property
     def path(self) -> str:
@@ -33,6 +37,37 @@ class Held:
     def file(self) -> bytes:
         """Its stored file."""
         return part10_file(self.instance, self.syntax, study_uid=self.study, series_uid=self.series)
+
+
+def key_objects(
+    study: str, number: int, code: str, *points_at: Held, meaning: str = "Of Interest"
+) -> Held:
+    """A key object selection of that title (DCM) in a series of its own."""
+    title = row(CodeValue=code, CodingSchemeDesignator="DCM", CodeMeaning=meaning)
+    evidence = [
+        row(SeriesInstanceUID=one.series) | {"00081199": _sequence(_reference(one))}
+        for one in points_at
+    ]
+    return Held(
+        study=study,
+        series=f"{study}.{number}",
+        instance=f"{study}.{number}.1",
+        modality="KO",
+        sop_class=KEY_OBJECTS,
+        more={
+            "0040A043": {"vr": "SQ", "Value": [title]},
+            "0040A375": _sequence(row(StudyInstanceUID=study) | {"00081115": _sequence(*evidence)}),
+            "0040A730": _sequence(*({"00081199": _sequence(_reference(one))} for one in points_at)),
+        },
+    )
+
+
+def _reference(one: Held) -> dict[str, Any]:
+    return row(ReferencedSOPClassUID=one.sop_class, ReferencedSOPInstanceUID=one.instance)
+
+
+def _sequence(*items: dict[str, Any]) -> dict[str, Any]:
+    return {"vr": "SQ", "Value": list(items)}
 
 
 class Double:
@@ -51,9 +86,10 @@ class Double:
         """Whether study rows tell counts and modalities."""
         self.counts_below = False
         """Whether series rows carry those of the study, as Orthanc's do."""
-        server.on("*", self._answer)
+        server.on("*", self.answer)
 
-    def _answer(self, seen: Seen) -> Answer:
+    def answer(self, seen: Seen) -> Answer:
+        """What it says to a request."""
         steps = seen.route.strip("/").split("/")
         named = dict(zip(steps[::2], steps[1::2], strict=False))
         mine = [h for h in self.held if self._is_named(h, named)]
@@ -128,7 +164,7 @@ class Double:
 
     def _metadata(self, held: Held) -> dict[str, Any]:
         uri = f"{self.server.url}{held.path}/bulk/1"
-        return _instance_row(held) | {PIXELS: {"vr": "OW", "BulkDataURI": uri}}
+        return _instance_row(held) | {PIXELS: {"vr": "OW", "BulkDataURI": uri}} | held.more
 
 
 def _instance_row(held: Held) -> dict[str, Any]:
@@ -136,7 +172,7 @@ def _instance_row(held: Held) -> dict[str, Any]:
         StudyInstanceUID=held.study,
         SeriesInstanceUID=held.series,
         SOPInstanceUID=held.instance,
-        SOPClassUID=CT_IMAGE,
+        SOPClassUID=held.sop_class,
         Rows=8,
         Columns=8,
     )

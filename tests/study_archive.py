@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import NotAcceptable
-from gateway.model import Found, Instance, Level, Origin, Part, Rung, Study, Target
+from gateway.model import Contents, Found, Level, Origin, Part, Rung, Study, Target
 from gateway.rules import matching, records
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
@@ -83,11 +83,12 @@ class StudyArchive:
         series = [_series_row(facts, s) for s in self._held(facts)]
         return records.study(self.origin, self._study_row(facts), series)
 
-    async def instances(self, study: Study) -> dict[str, tuple[Instance, ...]]:
+    async def instances(self, study: Study) -> Contents:
         self.asked_for_instances += 1
         facts = self._studies[study.uid]
         held = self._held(facts)
-        return records.instances(r for s in held for r in _instance_rows(facts, s))
+        rows = (r for s in held for r in _instance_rows(facts, s))
+        return Contents(instances=records.instances(rows))
 
     async def metadata(self, target: Target) -> list[bytes]:
         raise NotImplementedError

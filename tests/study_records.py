@@ -10,6 +10,8 @@ from gateway.model import (
     Code,
     Identifier,
     Instance,
+    Order,
+    Organization,
     Patient,
     Person,
     PersonName,
@@ -20,6 +22,9 @@ from gateway.model import (
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+US_CLIP = "1.2.840.10008.5.1.4.1.1.3.1"
+KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
+ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 
 RADIOLOGIST = Person(
@@ -148,6 +153,69 @@ SIDED = Study(
     ),
 )
 
+REQUESTED = Study(
+    uid="1.2.826.7",
+    archives=("north",),
+    patient=Patient(id=Identifier(value="P-2")),
+    accession=Identifier(value="A-9", system="urn:oid:1.2.3.5"),
+    date="2023-11-05",
+    procedure_codes=(Code(value="CT02", scheme="99HOSP", meaning="Ours, in words"),),
+    orders=(
+        Order(
+            placer=Identifier(value="PL-1", system="urn:oid:1.2.3.6"),
+            filler=Identifier(value="FI-1", assigner="RIS"),
+        ),
+    ),
+    series=(
+        Series(
+            uid="1.2.826.7.1",
+            archives=("north",),
+            modality="US",
+            anatomic_region=Code(value="T-D9200", scheme="SRT", meaning="Knee"),
+            performed_location="ROOM 7",
+            institution_name="Metro Hospital",
+            institution=Code(value="H-1", scheme="99HOSP", scheme_uid="1.2.40.2"),
+            custodians=(
+                Organization(
+                    name="Regional Archive",
+                    id=Identifier(value="RA", system="https://ids.example.org/custodians"),
+                ),
+            ),
+            accessions=(Identifier(value="A-10"),),
+            orders=(
+                Order(accession=Identifier(value="A-10"), placer=Identifier(value="PL-2")),
+                Order(filler=Identifier(value="FI-1", assigner="RIS")),
+            ),
+            specimens=(Specimen(uid="1.2.826.7.8"),),
+            instances=(
+                Instance(uid="1.2.826.7.1.1", sop_class_uid=US_CLIP, number_of_frames=40),
+                Instance(uid="1.2.826.7.1.2", sop_class_uid=US_CLIP, number_of_frames=1),
+            ),
+        ),
+        Series(
+            uid="1.2.826.7.2",
+            archives=("north",),
+            modality="KO",
+            instances=(
+                Instance(uid="1.2.826.7.2.1", sop_class_uid=KEY_OBJECTS, title="Of Interest"),
+            ),
+        ),
+        Series(
+            uid="1.2.826.7.3",
+            archives=("north",),
+            modality="DOC",
+            instances=(
+                Instance(
+                    uid="1.2.826.7.3.1",
+                    sop_class_uid=ENCAPSULATED_PDF,
+                    title="Referral note",
+                    document_title="Letter to the GP",
+                ),
+            ),
+        ),
+    ),
+)
+
 STUDY_LEVEL = replace(WHOLE, uid="1.2.826.4", series=None)
 SERIES_LEVEL = replace(
     WHOLE, uid="1.2.826.5", series=tuple(replace(s, instances=None) for s in WHOLE.series or ())
@@ -158,6 +226,7 @@ TELLING = {
     "whole": WHOLE,
     "odd": ODD,
     "sided": SIDED,
+    "requested": REQUESTED,
     "study-level": STUDY_LEVEL,
     "series-level": SERIES_LEVEL,
     "empty": EMPTY,
@@ -210,7 +279,14 @@ instances = st.builds(
     number=numbers,
     image_laterality=laterality,
     title=maybe(words),
+    document_title=maybe(words),
+    number_of_frames=numbers,
 )
+some_identifier = st.one_of(st.none(), identifiers)
+orders = st.lists(
+    st.builds(Order, accession=some_identifier, placer=some_identifier, filler=some_identifier),
+    max_size=2,
+).map(tuple)
 all_series = st.builds(
     Series,
     uid=accepted_uids,
@@ -238,6 +314,12 @@ all_series = st.builds(
         st.builds(Specimen, id=st.one_of(st.none(), identifiers), uid=maybe(uids)), max_size=2
     ).map(tuple),
     accessions=st.lists(identifiers, max_size=2).map(tuple),
+    orders=orders,
+    institution=st.one_of(st.none(), codes),
+    performed_location=maybe(words),
+    custodians=st.lists(
+        st.builds(Organization, name=maybe(words), id=some_identifier), max_size=2
+    ).map(tuple),
     reason_codes=st.lists(codes, max_size=2).map(tuple),
     reason_texts=st.lists(words, max_size=2).map(tuple),
     instances=st.one_of(
@@ -251,6 +333,7 @@ studies = st.builds(
     patient=st.builds(Patient, id=st.one_of(st.none(), identifiers), name=names),
     study_id=maybe(words),
     accession=st.one_of(st.none(), identifiers),
+    orders=orders,
     date=dates,
     time=times,
     utc_offset=offsets,

@@ -16,7 +16,7 @@ from tests.fault_archive import Answer, json_answer
 
 A = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
 B = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.2")
-C = Held(study="1.2.3", series="1.2.3.2", instance="1.2.3.2.1", modality="SR")
+C = Held(study="1.2.3", series="1.2.3.2", instance="1.2.3.2.1", modality="MR")
 
 
 def target(held: Held) -> Target:
@@ -247,7 +247,7 @@ async def test_silent_archive_moves_nothing() -> None:
         first = await since(assembled)
         assembled.doubles[1].server.on("*", Answer(status=500))
         assert await since(assembled) <= first
-        assembled.doubles[1].server.on("*", assembled.doubles[1]._answer)
+        assembled.doubles[1].server.on("*", assembled.doubles[1].answer)
         assert await since(assembled) == first
 
 

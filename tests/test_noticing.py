@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from gateway.model import Instance
+from gateway.model import Contents, Instance
 from gateway.noticing import Noticing
 from tests.study_records import SERIES_LEVEL, SIDED
 
-LIST = {"1": (Instance(uid="1.1"),)}
+LIST = Contents(instances={"1": (Instance(uid="1.1"),)})
 
 
 class Places:
@@ -92,7 +92,7 @@ async def test_instances_tell_the_time_of_their_study_until_they_change() -> Non
     since = await noticing.study("north", SERIES_LEVEL.uid, SERIES_LEVEL)
     study = replace(SERIES_LEVEL, last_updated=since)
     assert await noticing.instances("north", study, LIST) == since
-    assert await noticing.instances("north", study, {}) == at(3)
+    assert await noticing.instances("north", study, Contents(instances={})) == at(3)
     assert await noticing.study("north", study.uid, study) == at(3)
 
 
@@ -102,3 +102,12 @@ async def test_instances_of_an_older_study_level_tell_its_time() -> None:
     await noticing.study("north", SERIES_LEVEL.uid, SIDED)
     study = replace(SERIES_LEVEL, last_updated=since)
     assert await noticing.instances("north", study, LIST) == since
+
+
+async def test_other_content_has_a_time_of_its_own() -> None:
+    noticing = over(Places())
+    where = ("key-objects", "north", "1", "1.9")
+    assert await noticing.content(where, ("note",)) == at(1)
+    assert await noticing.content(where, ("note",)) == at(1)
+    assert await noticing.content(where, None) == at(3)
+    assert await noticing.content(("key-objects", "south", "1", "1.9"), None) == at(4)

@@ -26,9 +26,9 @@ from gateway.adapters import wado_uri_service
 from gateway.adapters.dicomweb_search import Searches
 from gateway.adapters.http_client import ArchiveClient, has_end
 from gateway.config import DicomwebArchive as Section
-from gateway.errors import ArchiveBadAnswer, NotAcceptable, NotFound
-from gateway.model import Found, Instance, Level, Origin, Part, Rung, Study, Target
-from gateway.rules import attributes, instance_rows, media, qido, records, values
+from gateway.errors import ArchiveBadAnswer, ArchiveError, NotAcceptable, NotFound
+from gateway.model import Contents, Found, Instance, Level, Origin, Part, Rung, Study, Target
+from gateway.rules import attributes, instance_details, instance_rows, media, qido, records, values
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
@@ -47,6 +47,7 @@ class DicomwebArchive:
         self.origin = origin
         self._wado = section.wado_rs_base or ""
         self._by_uri = wado_uri_service.of(origin.archive, section, client)
+        self._is_read_by_metadata = section.instance_level == "metadata"
         self._client = client
         self._searches = Searches(self.id, section.qido_rs or "", client)
 
@@ -72,16 +73,60 @@ class DicomwebArchive:
             rows = await self._searches.below(below, said)
         return records.study(self.origin, found[0], rows)
 
-    async def instances(self, study: Study) -> dict[str, tuple[Instance, ...]]:
-        """All instances of a study by SeriesInstanceUID, in one request."""
-        query = Query(level=Level.INSTANCE, study_uid=study.uid, include=attributes.INSTANCE_FIELDS)
+    async def instances(self, study: Study) -> Contents:
+        """All instances of a study, in one request; its documents by their metadata, for titles."""
+        if self._is_read_by_metadata and self._wado:
+            whole = await self._instances_by_metadata(study)
+            if whole is not None:
+                return whole
+        found = await self._instances_by_search(study)
+        untitled = instance_details.untitled_documents(study, found)
+        if not untitled or not self._wado:
+            return found
+        read = await asyncio.gather(*(self._document_series(study.uid, u) for u in untitled))
+        return instance_details.titled(found, read)
+
+    async def _instances_by_search(self, study: Study) -> Contents:
+        """The instance level by QIDO-RS, in one request unless the archive caps its answers."""
+        has_documents = any(s.modality in attributes.DOCUMENTS for s in study.series or ())
+        titles = attributes.TITLE_FIELDS if has_documents else frozenset[str]()
+        query = Query(
+            level=Level.INSTANCE,
+            study_uid=study.uid,
+            include=attributes.INSTANCE_FIELDS | titles,
+        )
         body = await self._searches.body(query, None, 0)
         found = await _read_plain(body, study.uid)
         expected = study.number_of_instances
         if found is not None and (expected is None or _count(found) >= expected):
-            return found
+            return Contents(instances=found)
         first = bodies.datasets(body, self.id)
-        return records.instances(await self._searches.below(query, expected, first))
+        rows = await self._searches.below(query, expected, first)
+        return Contents(instances=records.instances(rows), warnings=records.unread_numbers(rows))
+
+    async def _instances_by_metadata(self, study: Study) -> Contents | None:
+        """The instance level by the study's metadata, one request as well, and it tells more.
+
+        None where the archive does not give it, not all of it, or more than may be read at once.
+        """
+        path = (*_path(Target(study_uid=study.uid)), "metadata")
+        try:
+            async with self._client.get(self._wado, path, accept=media.DICOM_JSON) as response:
+                body = await self._client.json(response)
+            found = await _read_whole(self.origin, body, study.uid, self.id)
+        except (ArchiveBadAnswer, NotAcceptable, NotFound):
+            return None
+        is_all = _count(found.instances) >= (study.number_of_instances or 1)
+        return found if is_all else None
+
+    async def _document_series(self, study_uid: str, series_uid: str) -> Contents | None:
+        """What the metadata of a small series tell; None when they cannot be had now."""
+        target = Target(study_uid=study_uid, series_uid=series_uid)
+        try:
+            rows = bodies.datasets(b"[" + b",".join(await self.metadata(target)) + b"]", self.id)
+        except (ArchiveError, NotAcceptable, NotFound):
+            return None
+        return instance_details.contents(self.origin, rows)
 
     async def metadata(self, target: Target) -> list[bytes]:
         """The metadata of every instance of `target`, one DICOM JSON object each (§10.4.1.1.2)."""
@@ -308,6 +353,23 @@ async def _read_plain(
     except instance_rows.Odd:
         return None
     return reading.instances()
+
+
+async def _read_whole(
+    origin: Origin, body: bytes | bytearray, study_uid: str, archive: str
+) -> Contents:
+    """What the metadata of a whole study tell, step by step; value by value where it is odd."""
+    reading, details = instance_rows.Reading(study_uid), instance_details.Details(origin)
+    try:
+        for step in instance_details.steps(body):
+            reading.add(step)
+            details.add(step)
+            await asyncio.sleep(0)  # others get their turn
+    except instance_rows.Odd:
+        objects = bodies.datasets(body, archive)
+        rows = [r for r in objects if dj.text(r, dj.STUDY_INSTANCE_UID) == study_uid]
+        return await asyncio.to_thread(instance_details.contents, origin, rows)
+    return Contents(instances=reading.instances(), series=details.series())
 
 
 def _count(found: Mapping[str, Sequence[Instance]]) -> int:

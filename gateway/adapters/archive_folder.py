@@ -29,8 +29,8 @@ from gateway.errors import (
     NotAcceptable,
     NotFound,
 )
-from gateway.model import Found, Instance, Level, Origin, Part, Rung, Study, Target
-from gateway.rules import attributes, matching, qido, records
+from gateway.model import Contents, Found, Level, Origin, Part, Rung, Study, Target
+from gateway.rules import attributes, instance_details, matching, qido, records
 from gateway.rules import dicom_json as dj
 
 T = TypeVar("T")
@@ -86,11 +86,16 @@ class FolderArchive:
 
         return await self._run(record)
 
-    async def instances(self, study: Study) -> dict[str, tuple[Instance, ...]]:
-        """The study's instances by series UID; {} when it is not here."""
+    async def instances(self, study: Study) -> Contents:
+        """The study's instances, with all that their files tell; none when it is not here."""
         snapshot = await self._current()
         entries = _entries(snapshot, Target(study_uid=study.uid))
-        return await self._run(lambda: records.instances(map(snapshot.instance_row, entries)))
+
+        def read() -> Contents:
+            rows = [snapshot.instance_row(entry) for entry in entries]
+            return instance_details.contents(self.origin, rows)
+
+        return await self._run(read)
 
     async def metadata(self, target: Target) -> list[bytes]:
         """One DICOM JSON object an instance, bulk data by reference; NotFound without one."""

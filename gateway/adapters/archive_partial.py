@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from gateway.adapters.http_client import ArchiveClient
-from gateway.model import Found, Instance, Origin, Part, Rung, Study, Target
+from gateway.model import Contents, Found, Origin, Part, Rung, Study, Target
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
@@ -25,7 +25,7 @@ class Holdings(Protocol):
     async def study(self, study_uid: str) -> Study | None:
         """The study and its series."""
 
-    async def instances(self, study: Study) -> dict[str, tuple[Instance, ...]]:
+    async def instances(self, study: Study) -> Contents:
         """The instances of a study."""
 
     async def close(self) -> None:
@@ -82,8 +82,8 @@ class PartialArchive:
         """The study and its series; None: it has no such study."""
         return await self._holdings.study(study_uid)
 
-    async def instances(self, study: Study) -> dict[str, tuple[Instance, ...]]:
-        """The instances of a study by SeriesInstanceUID."""
+    async def instances(self, study: Study) -> Contents:
+        """The instances of a study, and what only they tell of their series."""
         return await self._holdings.instances(study)
 
     async def metadata(self, target: Target) -> list[bytes]:

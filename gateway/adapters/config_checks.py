@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from gateway.adapters.config_mistakes import similar
 from gateway.adapters.config_yaml import Path, Tree
 from gateway.config import DicomwebArchive, FolderArchive, ListedPatient, Settings, is_loopback
+from gateway.rules.fhir_elements import SNOMED_CT, SNOMED_RT
 
 Finding = tuple[Path, str, str]
 """Path, message and remedy."""
@@ -114,6 +115,16 @@ def _patients_listed_twice(settings: Settings) -> Iterator[Finding]:
             message = f"the same patient as `{seen[patient]}`"
             yield path, message, "Give each patient one id."
         seen.setdefault(patient, key)
+
+
+def _old_snomed(settings: Settings) -> Iterator[Finding]:
+    for scheme, system in settings.fhir.code_systems.items():
+        if scheme in SNOMED_RT and system == SNOMED_CT:
+            yield (
+                ("fhir", "code_systems", scheme),
+                "the codes of SNOMED-RT are not those of SNOMED CT",
+                "Leave it out: known codes are translated, others are told as text.",
+            )
 
 
 def _sentinel_service(settings: Settings) -> Iterator[Finding]:
@@ -233,6 +244,7 @@ MISTAKES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _unknown_hide_keys,
     _patients_listed_twice,
     _sentinel_service,
+    _old_snomed,
 )
 WARNINGS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _idle_sections,

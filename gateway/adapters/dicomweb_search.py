@@ -127,6 +127,9 @@ class Searches:
         without a legal UID are new on a first page only.
         """
         is_first = not seen
+        nameless = sum(_uid(query, row) is None for row in page) if is_first else 0
+        if nameless:
+            _log.warning("rows without a UID passed over", archive=self._archive, rows=nameless)
         new = []
         for row in page:
             uid = _uid(query, row)

@@ -22,7 +22,7 @@ from gateway.errors import (
     NotFound,
     PayloadTooLarge,
 )
-from gateway.model import Found, Instance, Level, Origin, Study, Target
+from gateway.model import Contents, Found, Level, Origin, Study, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules import fhir_listing, foreign_rows, matching, qido, records
 from gateway.rules.dicom_json import Dataset
@@ -83,10 +83,12 @@ class FhirHoldings:
                 return records.study(self._origin, foreign_rows.counted(one), series)
         return None
 
-    async def instances(self, study: Study) -> dict[str, tuple[Instance, ...]]:
-        """The instances of a study by SeriesInstanceUID."""
+    async def instances(self, study: Study) -> Contents:
+        """The instances of a study."""
         found = await self.search(Query(level=Level.INSTANCE, study_uid=study.uid))
-        return records.instances(found.items)
+        return Contents(
+            instances=records.instances(found.items), warnings=records.unread_numbers(found.items)
+        )
 
     async def close(self) -> None:
         """Lets go of all connections."""

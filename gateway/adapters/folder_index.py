@@ -6,6 +6,7 @@ not changed since the last scan (by size, time and inode) are not opened again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import orjson
+from pydicom import Dataset
 
 from gateway.adapters import dicom_files
 from gateway.adapters.dicom_files import UNREADABLE, NotDicom, Unusable
 from gateway.adapters.folder_snapshot import (
+    GROUPS,
     INSTANCE,
     PATIENT_AND_STUDY,
     SERIES,
@@ -92,7 +95,7 @@ class FolderIndex:
             with open_regular(self._root, path) as stream:
                 opened = dicom_files.open_dicom(stream, is_named_dicom=_is_named_dicom(path))
                 header = dicom_files.to_json(
-                    dicom_files.read(opened, TAGS),
+                    _with_frame_anatomy(dicom_files.read(opened, TAGS)),
                     is_little_endian=opened.is_little_endian,
                     with_bulk=False,
                 )
@@ -152,6 +155,20 @@ class FolderIndex:
             elif known is not None:
                 found[known.instance_uid] = known
         return Snapshot(grouped(list(found.values())), tuple(sorted(skipped)))
+
+
+def _with_frame_anatomy(header: Dataset) -> Dataset:
+    """The header with Frame Anatomy (0020,9071), each once, in place of its functional groups."""
+    found: dict[str, Dataset] = {}
+    for tag in (int(g, 16) for g in GROUPS if int(g, 16) in header):
+        with contextlib.suppress(*UNREADABLE):  # the instance is served without its anatomy
+            for group in header[tag].value:
+                for item in group.get("FrameAnatomySequence", ()):
+                    found.setdefault(str(item), item)
+        del header[tag]
+    if found:
+        header.FrameAnatomySequence = list(found.values())
+    return header
 
 
 def open_regular(root: str, path: str) -> BinaryIO:

@@ -38,6 +38,10 @@ PATIENT_AND_STUDY = (
     dj.STUDY_ID,
     dj.ADMISSION_ID,
     dj.ISSUER_OF_ADMISSION_ID,
+    dj.ORDER_PLACER_ISSUER,
+    dj.ORDER_FILLER_ISSUER,
+    dj.PLACER_ORDER_NUMBER,
+    dj.FILLER_ORDER_NUMBER,
 )
 SERIES = (
     dj.SERIES_DATE,
@@ -45,10 +49,13 @@ SERIES = (
     dj.MODALITY,
     dj.MANUFACTURER,
     dj.INSTITUTION_NAME,
+    dj.INSTITUTION_CODE_SEQUENCE,
     dj.TIMEZONE_OFFSET,
     dj.STATION_NAME,
     dj.SERIES_DESCRIPTION,
+    dj.SERIES_DESCRIPTION_CODE_SEQUENCE,
     dj.DEPARTMENT_NAME,
+    dj.DEPARTMENT_TYPE_SEQUENCE,
     dj.PERFORMING_PHYSICIAN_NAME,
     dj.PERFORMING_PHYSICIAN_IDENTIFICATION,
     dj.OPERATORS_NAME,
@@ -63,6 +70,7 @@ SERIES = (
     dj.SERIES_NUMBER,
     "00200052",  # FrameOfReferenceUID
     dj.LATERALITY,
+    dj.PERFORMED_LOCATION,
     dj.PERFORMED_START_DATE,
     dj.PERFORMED_START_TIME,
     dj.REQUEST_ATTRIBUTES_SEQUENCE,
@@ -71,25 +79,30 @@ INSTANCE = (
     "00080008",  # ImageType
     dj.SOP_CLASS_UID,
     dj.SOP_INSTANCE_UID,
-    "00080022",  # AcquisitionDate
+    dj.ACQUISITION_DATE,
     "00080023",  # ContentDate
-    "0008002A",  # AcquisitionDateTime
-    "00080032",  # AcquisitionTime
+    dj.ACQUISITION_DATE_TIME,
+    dj.ACQUISITION_TIME,
     "00080033",  # ContentTime
     "00200012",  # AcquisitionNumber
     dj.INSTANCE_NUMBER,
     dj.IMAGE_LATERALITY,
+    dj.FRAME_ANATOMY_SEQUENCE,
     "00204000",  # ImageComments
     dj.NUMBER_OF_FRAMES,
     dj.ROWS,
     dj.COLUMNS,
     dj.BITS_ALLOCATED,
+    dj.SPECIMEN_DESCRIPTION_SEQUENCE,
     dj.CONCEPT_NAME_CODE_SEQUENCE,
+    dj.REFERENCED_REQUEST_SEQUENCE,
     dj.DOCUMENT_TITLE,
     dj.CONTENT_LABEL,
     dj.CONTENT_DESCRIPTION,
 )
-TAGS = tuple(int(tag, 16) for tag in {*PATIENT_AND_STUDY, *SERIES, *INSTANCE})
+GROUPS = (dj.SHARED_FUNCTIONAL_GROUPS, dj.PER_FRAME_FUNCTIONAL_GROUPS)
+"""Where frames say things; of them `FRAME_ANATOMY_SEQUENCE` is kept, as of the instance."""
+TAGS = tuple(int(tag, 16) for tag in {*PATIENT_AND_STUDY, *SERIES, *INSTANCE, *GROUPS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

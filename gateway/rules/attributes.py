@@ -131,6 +131,10 @@ STUDY_FIELDS = frozenset(
         dj.PHYSICIANS_READING_IDENTIFICATION,
         dj.ADMISSION_ID,
         dj.ISSUER_OF_ADMISSION_ID,
+        dj.PLACER_ORDER_NUMBER,
+        dj.FILLER_ORDER_NUMBER,
+        dj.ORDER_PLACER_ISSUER,
+        dj.ORDER_FILLER_ISSUER,
         dj.TIMEZONE_OFFSET,
         dj.PATIENT_BIRTH_DATE,
         dj.PATIENT_SEX,
@@ -148,6 +152,7 @@ SERIES_FIELDS = frozenset(
         dj.ANATOMIC_REGION_SEQUENCE,
         dj.LATERALITY,
         dj.SERIES_DESCRIPTION,
+        dj.SERIES_DESCRIPTION_CODE_SEQUENCE,
         dj.PERFORMING_PHYSICIAN_NAME,
         dj.PERFORMING_PHYSICIAN_IDENTIFICATION,
         dj.OPERATORS_NAME,
@@ -157,8 +162,10 @@ SERIES_FIELDS = frozenset(
         dj.DEVICE_SERIAL_NUMBER,
         dj.STATION_NAME,
         dj.INSTITUTION_NAME,
+        dj.INSTITUTION_CODE_SEQUENCE,
         dj.DEPARTMENT_NAME,
         dj.DEPARTMENT_TYPE_SEQUENCE,
+        dj.PERFORMED_LOCATION,
         dj.SPECIMEN_DESCRIPTION_SEQUENCE,
         dj.REQUEST_ATTRIBUTES_SEQUENCE,
         dj.PERFORMED_START_DATE,
@@ -170,6 +177,19 @@ SERIES_FIELDS = frozenset(
 
 INSTANCE_FIELDS = frozenset({dj.NUMBER_OF_FRAMES, dj.IMAGE_LATERALITY})
 """What an instance-level `includefield` asks for, to fill an Instance."""
+
+TITLE_FIELDS = frozenset(
+    {
+        dj.DOCUMENT_TITLE,
+        dj.CONCEPT_NAME_CODE_SEQUENCE,
+        dj.CONTENT_LABEL,
+        dj.CONTENT_DESCRIPTION,
+    }
+)
+"""What it asks for as well where a study holds documents, which have titles."""
+
+DOCUMENTS = frozenset({"ASMT", "DOC", "KO", "PLAN", "PR", "SR"})
+"""Modalities (PS3.3 §C.7.3.1.1.1) of series of documents rather than images."""
 
 COUNTS = frozenset(
     {

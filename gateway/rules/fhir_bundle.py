@@ -11,6 +11,7 @@ from gateway.rules import fhir_pages, fhir_subsets
 from gateway.rules.fhir_elements import Resource, members
 from gateway.rules.fhir_pages import Page, Position
 from gateway.rules.fhir_requests import Search
+from gateway.rules.records import LEFT_OUT
 
 Pairs = Sequence[tuple[str, str]]
 Writing = Callable[[Pairs], Pairs]
@@ -160,12 +161,22 @@ def not_included(left_out: int) -> list[Resource]:
 
 
 def oddities(found: Iterable[tuple[str, Iterable[str]]]) -> list[Resource]:
-    """Issues for what is odd about the studies of a page, by id."""
+    """Issues for what is odd about the studies of a page, by id.
+
+    A value that is left out is for information; what makes a study doubtful is a warning, the
+    most that a searchset may carry.
+    """
     return [
-        _issue("information", "informational", f"ImagingStudy/{study_uid}: {oddity}")
+        _issue(*_weight(oddity), f"ImagingStudy/{study_uid}: {oddity}")
         for study_uid, told in found
         for oddity in told
     ]
+
+
+def _weight(oddity: str) -> tuple[str, str]:
+    if oddity.endswith(LEFT_OUT):
+        return "information", "informational"
+    return "warning", "business-rule"
 
 
 def _issue(severity: str, code: str, diagnostics: str) -> Resource:

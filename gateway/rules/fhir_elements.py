@@ -7,9 +7,11 @@ What these functions give is shared between resources, so nobody changes it afte
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.model import Code, Identifier, Person, PersonName
+from gateway.model import Code, Identifier, PersonName
+from gateway.rules.snomed_rt import SNOMED_CT_OF
 
 Resource = dict[str, Any]
 """A FHIR JSON object: a resource or one of its elements."""
@@ -22,6 +24,8 @@ OID_PREFIX = "urn:oid:"
 IDENTIFIER_TYPE = "http://terminology.hl7.org/CodeSystem/v2-0203"
 PARTICIPATION_TYPE = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 DATA_ABSENT_REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+NUMBER_OF_FRAMES = "https://profiles.ihe.net/RAD/MADO/StructureDefinition/MadoNumberOfFrames"
+"""IHE RAD MADO 1.0: the frames of an instance, which no version before R6's last drafts has."""
 NAME_REPRESENTATION = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
 
 UNKNOWN: Resource = {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": "unknown"}]}
@@ -78,31 +82,42 @@ def coding(system: str, value: str, display: str | None = None) -> Resource:
     return members(system=system, code=value, display=display)
 
 
-def scheme_system(scheme: str | None, scheme_uid: str | None) -> str | None:
+Systems = Mapping[str, str]
+"""FHIR system of coding schemes by designator, as the configuration says."""
+
+
+def scheme_system(item: Code, systems: Systems) -> str | None:
     """FHIR system of a DICOM coding scheme; None for one that can only be shown as text."""
+    scheme, scheme_uid = item.scheme or "", item.scheme_uid
+    if scheme in systems:
+        return systems[scheme]
     if scheme in SNOMED_RT:
         return None
-    known = SYSTEMS.get(scheme or "")
+    known = SYSTEMS.get(scheme)
     if known is None and scheme_uid is not None and is_oid(scheme_uid):
         return OID_PREFIX + scheme_uid
     return known
 
 
-def concept(item: Code) -> Resource | None:
+def concept(item: Code, systems: Systems) -> Resource | None:
     """A CodeableConcept from an item of a code sequence (PS3.3 §8.8); None when it is empty.
 
-    A code whose scheme has no FHIR system is told by its meaning alone.
+    A code whose scheme has no FHIR system is told by its meaning alone. An old code of SNOMED-RT
+    becomes the one that SNOMED CT has for the same, where that is known.
     """
     value, meaning = code(item.value), text(item.meaning)
-    system = scheme_system(item.scheme, item.scheme_uid)
+    system = scheme_system(item, systems)
+    if system is None and item.scheme in SNOMED_RT and value in SNOMED_CT_OF:
+        value, system = SNOMED_CT_OF[value], SNOMED_CT
     if value is None or system is None:
         return members(text=meaning or value) or None
     return members(coding=[coding(system, value, meaning)], text=meaning)
 
 
-def concepts(items: tuple[Code, ...]) -> list[Resource]:
+def concepts(items: Sequence[Code], systems: Systems) -> list[Resource]:
     """The CodeableConcepts of a code sequence, equal ones once."""
-    return distinct([c for c in map(concept, items) if c is not None])
+    found = (concept(item, systems) for item in items)
+    return distinct([c for c in found if c is not None])
 
 
 def distinct(elements: list[Resource]) -> list[Resource]:
@@ -180,17 +195,13 @@ def _components(name: PersonName | None, group: str) -> tuple[str, str, str, str
     return parts[0], parts[1], parts[2], parts[3], parts[4]
 
 
-def person_identifiers(person: Person) -> list[Resource]:
-    """Identifiers from the Person Identification Code Sequence (0040,1101)."""
+def code_identifiers(items: Sequence[Code], systems: Systems) -> list[Resource]:
+    """Identifiers from codes that name somebody: a person (0040,1101), an institution."""
     found = [
         identifier(
-            Identifier(
-                value=item.value,
-                system=scheme_system(item.scheme, item.scheme_uid),
-                assigner=item.scheme,
-            )
+            Identifier(value=item.value, system=scheme_system(item, systems), assigner=item.scheme)
         )
-        for item in person.codes
+        for item in items
         if item.value is not None
     ]
     return distinct([i for i in found if i is not None])

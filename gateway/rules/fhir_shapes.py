@@ -17,6 +17,7 @@ from gateway.rules.fhir_elements import (
     UNKNOWN,
     URI,
     Resource,
+    Systems,
     is_oid,
     members,
 )
@@ -26,14 +27,15 @@ FRIENDLY_NAME = "user-friendly-name"
 
 
 class Scope:
-    """What one resource under construction shares: its subject, and what it contains.
+    """What one resource under construction shares: subject, code systems, what it contains.
 
     Equal resources are contained once; ids count in order of first use, so that the same record
     always gives the same text.
     """
 
-    def __init__(self, subject: Resource) -> None:
+    def __init__(self, subject: Resource, systems: Systems | None = None) -> None:
         self.subject = subject
+        self.systems: Systems = systems or {}
         self.contained: list[Resource] = []
         self._ids: dict[bytes, str] = {}
 
@@ -75,8 +77,12 @@ class Shape:
     """series.bodySite and series.laterality, from the two concepts."""
     device_name: Callable[[str], Resource]
     """A contained Device's name for people."""
-    unavailable: str
-    """status of a study whose every instance is UNAVAILABLE (0008,0056)."""
+    documents_alone_have_titles: bool
+    """Whether series.instance.title is Document Title (0042,0010) and nothing else."""
+    performed_location: bool
+    """Whether Performed Location (0040,0243) may tell the location."""
+    has_inactive: bool
+    """Whether status has the code `inactive`."""
     counts_what_is_listed: bool
     """Whether a total may only stand beside what it counts (R6 ist-4, ist-7)."""
 
@@ -188,7 +194,9 @@ R4 = Shape(
     interpreter=True,
     body_site=body_site_codings,
     device_name=device_name_r4,
-    unavailable="unknown",
+    documents_alone_have_titles=False,
+    performed_location=True,
+    has_inactive=False,
     counts_what_is_listed=False,
 )
 R5 = Shape(
@@ -200,7 +208,9 @@ R5 = Shape(
     interpreter=False,
     body_site=body_site_concepts,
     device_name=device_name_r5,
-    unavailable="unknown",
+    documents_alone_have_titles=False,
+    performed_location=False,
+    has_inactive=False,
     counts_what_is_listed=False,
 )
 R6 = Shape(
@@ -212,6 +222,8 @@ R6 = Shape(
     interpreter=False,
     body_site=body_site_structure,
     device_name=device_name_r6,
-    unavailable="inactive",
+    documents_alone_have_titles=True,
+    performed_location=False,
+    has_inactive=True,
     counts_what_is_listed=True,
 )

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.model import Endpoint, Instance, Person, Series, Study
+from gateway.model import Endpoint, Instance, Organization, Person, Series, Study
 from gateway.rules import body_sites
 from gateway.rules.dicom_json import is_uid
 from gateway.rules.fhir_elements import (
     DCM,
     DICOM_UID,
+    NUMBER_OF_FRAMES,
     OID_PREFIX,
     PARTICIPATION_TYPE,
     Resource,
     code,
+    code_identifiers,
     coding,
     concept,
+    concepts,
     distinct,
     human_names,
     identifier,
     members,
-    person_identifiers,
     person_name,
     text,
     unsigned_int,
@@ -32,6 +34,7 @@ _FUNCTIONS = {
     "SPRF": "secondary performer",
     "DEV": "device",
     "LOC": "location",
+    "CST": "custodian",
 }
 
 
@@ -50,7 +53,7 @@ def one_series(
         description=text(series.description),
         numberOfInstances=number_of_instances,
         endpoint=endpoint(endpoints),
-        **shape.body_site(body_site(series), laterality(series), scope),
+        **shape.body_site(body_site(series, scope), laterality(series), scope),
         specimen=specimen(series, scope),
         started=started(series),
         performer=performer(series, shape, scope),
@@ -90,11 +93,11 @@ def number_of_instances(series: Series) -> int | None:
     return len(series.instances)
 
 
-def body_site(series: Series) -> Resource | None:
+def body_site(series: Series, scope: Scope) -> Resource | None:
     """Anatomic Region (0008,2218), which is coded, else Body Part Examined (0018,0015)."""
-    region = concept(series.anatomic_region) if series.anatomic_region else None
-    part = body_sites.body_site(series.body_part)
-    return region or (concept(part) if part else None)
+    told = (series.anatomic_region, body_sites.body_site(series.body_part))
+    found = concepts([one for one in told if one], scope.systems)
+    return found[0] if found else None
 
 
 def laterality(series: Series) -> Resource | None:
@@ -102,16 +105,17 @@ def laterality(series: Series) -> Resource | None:
     told = {i.image_laterality for i in series.instances or ()} - {None}
     side = series.laterality or (told.pop() if len(told) == 1 else None)
     known = body_sites.LATERALITIES.get((side or "").strip().upper())
-    return concept(known) if known else None
+    return concept(known, {}) if known else None
 
 
 def performer(series: Series, shape: Shape, scope: Scope) -> list[Resource]:
-    """series.performer: physicians, operators, the device, the institution; each once."""
+    """series.performer: physicians, operators, device, institution, custodians; each once."""
     actors = [
         *(("PRF", practitioner(p, scope)) for p in series.performing_physicians),
         *(("SPRF", practitioner(p, scope)) for p in series.operators),
         ("DEV", device(series, shape, scope)),
-        ("LOC", organization(series.institution_name, scope)),
+        ("LOC", institution(series, scope)),
+        *(("CST", custodian(one, scope)) for one in series.custodians),
     ]
     return distinct([_performer(function, actor) for function, actor in actors if actor])
 
@@ -123,7 +127,7 @@ def _performer(function: str, actor: Resource) -> Resource:
 
 def practitioner(person: Person, scope: Scope) -> Resource | None:
     """A Reference to a contained Practitioner; None for a person without name and identifier."""
-    identifiers, names = person_identifiers(person), human_names(person.name)
+    identifiers, names = code_identifiers(person.codes, scope.systems), human_names(person.name)
     if not identifiers and not names:
         return None
     told = next((c.meaning for c in person.codes if c.meaning), None)
@@ -151,10 +155,24 @@ def device(series: Series, shape: Shape, scope: Scope) -> Resource | None:
     return scope.reference("Device", content, shown)
 
 
-def organization(name: str | None, scope: Scope) -> Resource | None:
-    """A Reference to a contained Organization from Institution Name (0008,0080)."""
-    known = text(name)
-    return scope.reference("Organization", {"name": known}, known) if known else None
+def institution(series: Series, scope: Scope) -> Resource | None:
+    """Where it was made: Institution Name (0008,0080) and Institution Code (0008,0082)."""
+    codes = (series.institution,) if series.institution else ()
+    name = text(series.institution_name) or (text(codes[0].meaning) if codes else None)
+    return _organization(code_identifiers(codes, scope.systems), name, scope)
+
+
+def custodian(organization: Organization, scope: Scope) -> Resource | None:
+    """Who keeps the images, by the configuration of their archive (HL7 Europe Imaging)."""
+    found = identifier(organization.id)
+    return _organization([found] if found else [], text(organization.name), scope)
+
+
+def _organization(identifiers: list[Resource], name: str | None, scope: Scope) -> Resource | None:
+    """A Reference to a contained Organization."""
+    content = members(identifier=identifiers, name=name)
+    first = identifiers[0] if identifiers else None
+    return scope.reference("Organization", content, name, identifier=first) if content else None
 
 
 def specimen(series: Series, scope: Scope) -> list[Resource]:
@@ -174,17 +192,28 @@ def instance(series: Series, shape: Shape) -> list[Resource]:
     """series.instance; the many instances of a class share one sopClass object."""
     found = series.instances or ()
     classes = {uid: _sop_class(uid, shape) for uid in {i.sop_class_uid for i in found}}
-    return [_instance(one, classes) for one in found]
+    titled = (lambda i: i.document_title) if shape.documents_alone_have_titles else title
+    return [_instance(one, classes, titled(one)) for one in found]
+
+
+def title(record: Instance) -> str | None:
+    """Document Title (0042,0010), else what else names a document."""
+    return record.document_title or record.title
 
 
 def _sop_class(uid: str | None, shape: Shape) -> Resource:
     return shape.sop_class(uid if uid is not None and is_uid(uid) else None)
 
 
-def _instance(record: Instance, classes: Mapping[str | None, Resource]) -> Resource:
+def _instance(
+    record: Instance, classes: Mapping[str | None, Resource], told: str | None
+) -> Resource:
     entry = {"uid": record.uid, **classes[record.sop_class_uid]}
+    frames = record.number_of_frames
+    if frames is not None and frames > 1 and unsigned_int(frames) is not None:
+        entry["extension"] = [{"url": NUMBER_OF_FRAMES, "valueInteger": frames}]
     if record.number is not None and (number := unsigned_int(record.number)) is not None:
         entry["number"] = number
-    if record.title is not None and (title := text(record.title)) is not None:
-        entry["title"] = title
+    if told is not None and (words := text(told)) is not None:
+        entry["title"] = words
     return entry

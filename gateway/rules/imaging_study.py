@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import chain
 
 from gateway.config import Fhir
-from gateway.model import Patient, Study
+from gateway.model import Order, Patient, Study
 from gateway.rules import imaging_series
 from gateway.rules.endpoints import Carried
 from gateway.rules.fhir_elements import (
@@ -52,7 +52,8 @@ def imaging_study(
     those of the configuration that say how identifiers are written; `patients` are those to
     refer to.
     """
-    scope = Scope(subject(study.patient, options.patient_identifier_type, patients))
+    patient = subject(study.patient, options.patient_identifier_type, patients)
+    scope = Scope(patient, options.code_systems)
     return members(
         resourceType="ImagingStudy",
         id=study.uid,
@@ -62,20 +63,20 @@ def imaging_study(
             *study_identifier(study),
             *(accessions(study) if options.accession_as_identifier else ()),
         ],
-        status=status(study, shape),
+        status=status(study, shape, options),
         modality=modality(study, shape),
         subject=scope.subject,
         encounter=logical_reference("Encounter", identifier(study.admission)),
         started=started(study),
-        basedOn=based_on(study),
+        basedOn=based_on(study, scope),
         referrer=study.referring_physician and practitioner(study.referring_physician, scope),
         interpreter=interpreter(study, scope) if shape.interpreter else None,
         endpoint=endpoint(endpoints.study),
         numberOfSeries=number_of_series(study),
         numberOfInstances=number_of_instances(study, shape),
-        **shape.procedure(concepts(study.procedure_codes), scope),
-        location=location(study, scope),
-        **shape.reason(reason(study)),
+        **shape.procedure(concepts(study.procedure_codes, scope.systems), scope),
+        location=location(study, shape, scope),
+        **shape.reason(reason(study, scope)),
         description=text(study.description),
         series=series(study, shape, scope, endpoints),
     )
@@ -104,13 +105,13 @@ def study_identifier(study: Study) -> list[Resource]:
     return [{"system": DICOM_UID, "value": OID_PREFIX + study.uid}, *secondary]
 
 
-def status(study: Study, shape: Shape) -> str:
+def status(study: Study, shape: Shape, options: Fhir = BY_DEFAULT) -> str:
     """Without instances `registered`, with one or more `available`, without a count `unknown`."""
     count = _instances_seen(study)
     if count == 0:
         return "registered"
     if (study.availability or "").strip().upper() == "UNAVAILABLE":
-        return shape.unavailable
+        return options.unavailable_status if shape.has_inactive else "unknown"
     seen = count or study.series or study.number_of_series
     return "available" if seen else "unknown"
 
@@ -155,10 +156,29 @@ def accessions(study: Study) -> list[Resource]:
     return distinct([one for one in found if one is not None])
 
 
-def based_on(study: Study) -> list[Resource]:
-    """The requests, by their Accession Numbers."""
-    requests = (logical_reference("ServiceRequest", one) for one in accessions(study))
-    return [r for r in requests if r is not None]
+def based_on(study: Study, scope: Scope) -> list[Resource]:
+    """The requests: by their Accession Numbers, and contained where their orders have numbers."""
+    numbered = [_request(study, order, scope) for order in orders(study)]
+    known = [one.get("identifier") for one in numbered]
+    told = (one for one in accessions(study) if one not in known)
+    requests = (logical_reference("ServiceRequest", one) for one in told)
+    return distinct([*numbered, *(r for r in requests if r is not None)])
+
+
+def orders(study: Study) -> list[Order]:
+    """The requests with numbers of placer or filler, of the study and its series, each once."""
+    theirs = chain.from_iterable(s.orders for s in study.series or ())
+    return list(dict.fromkeys((*study.orders, *theirs)))
+
+
+def _request(study: Study, order: Order, scope: Scope) -> Resource:
+    """A Reference to a contained ServiceRequest; one that names no accession has the study's."""
+    accession = identifier(order.accession or study.accession, "ACSN")
+    numbers = [identifier(order.placer, "PLAC"), identifier(order.filler, "FILL")]
+    known = [one for one in (accession, *numbers) if one is not None]
+    content = members(identifier=known, status="unknown", intent="order", subject=scope.subject)
+    first = known[0] if known else None
+    return scope.reference("ServiceRequest", content, None, identifier=first)
 
 
 def interpreter(study: Study, scope: Scope) -> list[Resource]:
@@ -188,28 +208,32 @@ def number_of_instances(study: Study, shape: Shape) -> int | None:
     return count
 
 
-def location(study: Study, scope: Scope) -> Resource | None:
+def location(study: Study, shape: Shape, scope: Scope) -> Resource | None:
     """Institutional Department, when all series that tell one tell the same.
 
     By its name (0008,1040); where its type (0008,1041) is told as well, as a contained Location.
+    R4 knows Performed Location (0040,0243) as well.
     """
     told = {
         (text(s.department_name), s.department_type)
         for s in study.series or ()
         if text(s.department_name) or s.department_type
     }
+    if not told and shape.performed_location:
+        places = {text(s.performed_location) for s in study.series or ()} - {None}
+        told = {(place, None) for place in places}
     if len(told) != 1:
         return None
     name, department_type = told.pop()
-    kinds = concepts((department_type,)) if department_type else []
+    kinds = concepts((department_type,), scope.systems) if department_type else []
     if not kinds:
         return logical_reference("Location", None, name)
     return scope.reference("Location", members(name=name, type=kinds), name or words(kinds[0]))
 
 
-def reason(study: Study) -> list[Resource]:
+def reason(study: Study, scope: Scope) -> list[Resource]:
     """Reason codes (0040,100A) of the series' requests, and reasons in words (0040,1002)."""
-    coded = chain.from_iterable(concepts(s.reason_codes) for s in study.series or ())
+    coded = chain.from_iterable(concepts(s.reason_codes, scope.systems) for s in study.series or ())
     told = chain.from_iterable(s.reason_texts for s in study.series or ())
     worded = [{"text": words} for one in told if (words := text(one))]
     return distinct([*coded, *worded])

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Annotated
 
 import msgspec
+from msgspec import structs
 
 from gateway.model import Instance
 from gateway.rules import dicom_json as dj
@@ -131,7 +132,7 @@ class Reading:
             if uid is None or len(uid) > _MAX_UID_CHARACTERS or not _is_uid(uid):
                 raise Odd
             if uid not in of_series:
-                of_series[uid] = Instance(
+                one = Instance(
                     uid=uid,
                     sop_class_uid=known.get(sop_class) or self._once(sop_class)
                     if sop_class
@@ -142,8 +143,8 @@ class Reading:
                     columns=row.columns.value.first,
                     image_type=_words(row.image_type),
                     image_laterality=_word(row.laterality),
-                    title=_title(row),
                 )
+                of_series[uid] = one if _is_untitled(row) else _titled(one, row)
 
     def _once(self, uid: str | None) -> str:
         """The UID, checked; it is the same string for the same UID from now on."""
@@ -184,17 +185,23 @@ def _uid(text: str | None) -> str:
     return text
 
 
-def _title(row: _Row) -> str | None:
-    """The title of one of the few instances that have one, read the tolerant way."""
-    if row.concept is row.title is row.label is row.description:
-        return None  # all nothing
+def _is_untitled(row: _Row) -> bool:
+    return row.concept is row.title is row.label is row.description  # all nothing
+
+
+def _titled(one: Instance, row: _Row) -> Instance:
+    """One of the few instances that have a title, which is read the tolerant way."""
     told = {
         dj.CONCEPT_NAME_CODE_SEQUENCE: row.concept,
         dj.DOCUMENT_TITLE: row.title,
         dj.CONTENT_LABEL: row.label,
         dj.CONTENT_DESCRIPTION: row.description,
     }
-    return title({tag: _value(raw) for tag, raw in told.items() if raw is not _NOTHING})
+    found = {tag: _value(raw) for tag, raw in told.items() if raw is not _NOTHING}
+    sop_class = {dj.SOP_CLASS_UID: {"Value": [one.sop_class_uid]}}
+    return structs.replace(
+        one, title=title(found | sop_class), document_title=dj.text(found, dj.DOCUMENT_TITLE)
+    )
 
 
 def _word(words: _Words) -> str | None:

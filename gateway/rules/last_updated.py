@@ -8,14 +8,14 @@ since then is told of it. A time moves forward when nothing is known of before, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from gateway.config import Settings
-from gateway.model import Instance, Study
+from gateway.model import Contents, Study
 
 _DIGEST_BYTES = 12
 _MILLISECOND = timedelta(milliseconds=1)
@@ -68,15 +68,28 @@ def study_read(before: Noticed | None, study: Study | None, now: str) -> Noticed
     return Noticed(study=digest, last_updated=_after(before, now))
 
 
+def content_read(before: Noticed | None, content: object, now: str) -> Noticed:
+    """What is noticed when something was read that is not of a study's own levels."""
+    digest = _digest(content)
+    if before is None:
+        return Noticed(study=digest, last_updated=now)
+    return (
+        before
+        if before.study == digest
+        else Noticed(study=digest, last_updated=_after(before, now))
+    )
+
+
 def instances_read(
-    before: Noticed | None, study: Study, found: Mapping[str, Sequence[Instance]], now: str
+    before: Noticed | None, study: Study, found: Contents, now: str
 ) -> Noticed | None:
     """What is noticed when the instance level of `study` was read; None: nothing.
 
     The first reading changes nothing that anybody has seen, and so does not move the time. A list
     of what is no longer the study is never shown beside what is.
     """
-    digest, own = _digest(sorted(found.items())), study_digest(study)
+    told = (sorted(found.instances.items()), sorted(found.series, key=lambda s: s.uid))
+    digest, own = _digest((told, found.warnings)), study_digest(study)
     if before is None:
         return Noticed(study=own, instances=digest, last_updated=now)
     if before.study != own:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
-from gateway.model import Instance, Patient, Series, Study
+from gateway.model import Contents, Instance, Patient, Series, Study
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.last_updated import latest
@@ -37,7 +37,7 @@ def merge(parts: Sequence[Study]) -> Study:
     if len({p.patient.id.value for p in parts if p.patient.id}) > 1:
         warnings.append("archives name different patients for this study; the first is shown")
     return replace(
-        _filled(parts),
+        filled(parts),
         **_moment(parts),
         archives=_united(p.archives for p in parts),
         patient=_patient(parts),
@@ -51,13 +51,36 @@ def merge(parts: Sequence[Study]) -> Study:
     )
 
 
-def with_instances(study: Study, found: dict[str, tuple[Instance, ...]]) -> Study:
-    """`study` with its instances. Series that are only seen in the instance rows are added."""
+def with_instances(study: Study, found: Contents) -> Study:
+    """`study` with its instances. Series that are only seen in the instance rows are added.
+
+    What instances tell of their series fills in what the series' own rows do not, and the offset
+    that they all tell is the study's.
+    """
+    told = {s.uid: s for s in found.series}
     known = {s.uid: s for s in study.series or ()}
-    for uid in found:
-        known.setdefault(uid, Series(uid=uid, archives=study.archives))
-    filled = (replace(s, instances=found.get(s.uid, ())) for s in known.values())
-    return replace(study, series=tuple(sorted(filled, key=in_order)))
+    for uid in found.instances:
+        known.setdefault(uid, told.get(uid) or Series(uid=uid, archives=study.archives))
+    whole = (
+        replace(_completed(s, told.get(s.uid)), instances=found.instances.get(s.uid, ()))
+        for s in known.values()
+    )
+    zones = {s.utc_offset for s in told.values()}
+    return replace(
+        study,
+        series=tuple(sorted(whole, key=in_order)),
+        utc_offset=study.utc_offset or (zones.pop() if len(zones) == 1 else None),
+        warnings=tuple(dict.fromkeys((*study.warnings, *found.warnings))),
+    )
+
+
+def _completed(series: Series, told: Series | None) -> Series:
+    if told is None or told is series:
+        return series
+    both = (series, told)
+    when = _moment(both)
+    when["utc_offset"] = when["utc_offset"] or told.utc_offset
+    return replace(filled(both), **when, warnings=series.warnings)
 
 
 def counts(study: Study) -> Dataset:
@@ -81,7 +104,7 @@ def _number_of_instances(series: Series) -> int | None:
     return series.number_of_instances
 
 
-def _filled(found: Sequence[_Dated]) -> _Dated:
+def filled(found: Sequence[_Dated]) -> _Dated:
     """The first record, what it does not know taken from the first that does."""
     return replace(found[0], **_told_by_others(found))
 
@@ -138,7 +161,7 @@ def _one_series(found: Sequence[Series]) -> Series:
     instances = _merged_instances(found)
     numbers = {s.number_of_instances for s in found}
     return replace(
-        _filled(found),
+        filled(found),
         **_moment(found),
         archives=_united(s.archives for s in found),
         number_of_instances=_largest(numbers) if instances is None else len(instances),
@@ -165,11 +188,11 @@ def _merged_instances(found: Sequence[Series]) -> tuple[Instance, ...] | None:
     for same in by_uid.values():
         holders = united(tuple(archives for _, archives in same))
         named = () if holders == everywhere else holders
-        merged.append(_one_instance([one for one, _ in same], named))
+        merged.append(one_instance([one for one, _ in same], named))
     return tuple(sorted(merged, key=in_order))
 
 
-def _one_instance(same: Sequence[Instance], archives: tuple[str, ...]) -> Instance:
+def one_instance(same: Sequence[Instance], archives: tuple[str, ...]) -> Instance:
     """What the archives together say of an instance; `archives` are those to be named."""
     first = same[0]
     if all(one == first for one in same):

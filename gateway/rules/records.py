@@ -1,21 +1,32 @@
 """Records out of QIDO rows of one archive.
 
 Nothing here fails a study: a value that cannot be understood is left out, a row that nothing could
-name is left out and counted in `warnings`.
+name is left out, and `warnings` tell of both.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from gateway.model import Code, Identifier, Instance, Origin, Patient, Series, Specimen, Study
+from gateway.model import (
+    Identifier,
+    Instance,
+    Order,
+    Origin,
+    Patient,
+    Series,
+    Specimen,
+    Study,
+)
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.values import (
     codes,
     date,
     identifier,
+    is_time,
     offset,
     offset_in_zone,
     people,
@@ -23,6 +34,55 @@ from gateway.rules.values import (
     time,
     unsigned_int,
 )
+
+_T = TypeVar("_T")
+_Readers = Mapping[str, tuple[str, Callable[[Any], object]]]
+
+
+def _number(value: Any) -> object:
+    return unsigned_int({"": {"Value": [value]}}, "") is not None
+
+
+_STUDY_READERS: _Readers = {
+    dj.STUDY_DATE: ("Study Date (0008,0020)", date),
+    dj.STUDY_TIME: ("Study Time (0008,0030)", is_time),
+    dj.TIMEZONE_OFFSET: ("Timezone Offset From UTC (0008,0201)", offset),
+    dj.PATIENT_BIRTH_DATE: ("Patient's Birth Date (0010,0030)", date),
+    dj.NUMBER_OF_STUDY_RELATED_SERIES: ("Number of Study Related Series (0020,1206)", _number),
+    dj.NUMBER_OF_STUDY_RELATED_INSTANCES: (
+        "Number of Study Related Instances (0020,1208)",
+        _number,
+    ),
+}
+_SERIES_READERS: _Readers = {
+    dj.SERIES_DATE: ("Series Date (0008,0021)", date),
+    dj.SERIES_TIME: ("Series Time (0008,0031)", is_time),
+    dj.TIMEZONE_OFFSET: ("Timezone Offset From UTC (0008,0201)", offset),
+    dj.SERIES_NUMBER: ("Series Number (0020,0011)", _number),
+    dj.NUMBER_OF_SERIES_RELATED_INSTANCES: (
+        "Number of Series Related Instances (0020,1209)",
+        _number,
+    ),
+}
+_INSTANCE_READERS: _Readers = {
+    dj.INSTANCE_NUMBER: ("Instance Number (0020,0013)", _number),
+    dj.NUMBER_OF_FRAMES: ("Number of Frames (0028,0008)", _number),
+}
+"""What can be left out because it cannot be read, and how it is read."""
+
+
+_PRESENTATION_STATES = "1.2.840.10008.5.1.4.1.1.11."
+"""Root of their SOP classes (PS3.4 §B.5)."""
+LEFT_OUT = "cannot be read and is left out"
+
+
+def unreadable(row: Dataset, readers: _Readers) -> tuple[str, ...]:
+    """Which attributes of a row say something that cannot be understood, in words for people."""
+    return tuple(
+        f"{name} {LEFT_OUT}"
+        for tag, (name, read) in readers.items()
+        if (said := dj.text(row, tag)) is not None and not read(said)
+    )
 
 
 def study(
@@ -32,7 +92,7 @@ def study(
     uid = dj.text(row, dj.STUDY_INSTANCE_UID)
     if uid is None or not dj.is_uid(uid):
         return None
-    series, warnings = (None, ()) if series_rows is None else _all_series(origin, series_rows)
+    series, dropped = (None, ()) if series_rows is None else _all_series(origin, series_rows)
     day, clock = date(dj.text(row, dj.STUDY_DATE)), time(dj.text(row, dj.STUDY_TIME))
     said = offset(dj.text(row, dj.TIMEZONE_OFFSET)) or _agreed_offset(series_rows or ())
     referring = people(row, dj.REFERRING_PHYSICIAN_NAME, dj.REFERRING_PHYSICIAN_IDENTIFICATION)
@@ -44,7 +104,7 @@ def study(
         accession=_accession(origin, row),
         date=day,
         time=clock,
-        utc_offset=_offset(origin, day, clock, said),
+        utc_offset=local_offset(origin, day, clock, said),
         description=dj.text(row, dj.STUDY_DESCRIPTION),
         modalities=tuple(dict.fromkeys(dj.texts(row, dj.MODALITIES_IN_STUDY))),
         referring_physician=referring[0] if referring else None,
@@ -57,7 +117,8 @@ def study(
         number_of_series=unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_SERIES),
         number_of_instances=unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_INSTANCES),
         series=series,
-        warnings=warnings,
+        warnings=(*unreadable(row, _STUDY_READERS), *dropped),
+        orders=_orders(origin, [row]),
     )
 
 
@@ -78,23 +139,43 @@ def _patient(origin: Origin, row: Dataset) -> Patient:
 
 
 def _accession(origin: Origin, row: Dataset) -> Identifier | None:
-    return identifier(
-        dj.text(row, dj.ACCESSION_NUMBER),
+    return _issued(
         origin,
-        local=None,
-        qualifiers=dj.values(row, dj.ISSUER_OF_ACCESSION_NUMBER),
-        default_system=origin.accession_system,
+        row,
+        dj.ACCESSION_NUMBER,
+        dj.ISSUER_OF_ACCESSION_NUMBER,
+        origin.accession_system,
     )
 
 
 def _admission(origin: Origin, row: Dataset) -> Identifier | None:
+    return _issued(origin, row, dj.ADMISSION_ID, dj.ISSUER_OF_ADMISSION_ID)
+
+
+def _issued(
+    origin: Origin, row: Dataset, tag: str, issuer: str, default_system: str | None = None
+) -> Identifier | None:
+    """An identifier whose issuer is told by a sequence beside it."""
     return identifier(
-        dj.text(row, dj.ADMISSION_ID),
+        dj.text(row, tag),
         origin,
         local=None,
-        qualifiers=dj.values(row, dj.ISSUER_OF_ADMISSION_ID),
-        default_system=None,
+        qualifiers=dj.values(row, issuer),
+        default_system=default_system,
     )
+
+
+def _orders(origin: Origin, items: Iterable[Dataset]) -> tuple[Order, ...]:
+    """The requests that placer or filler have numbered, each once."""
+    found = (
+        Order(
+            accession=_accession(origin, item),
+            placer=_issued(origin, item, dj.PLACER_ORDER_NUMBER, dj.ORDER_PLACER_ISSUER),
+            filler=_issued(origin, item, dj.FILLER_ORDER_NUMBER, dj.ORDER_FILLER_ISSUER),
+        )
+        for item in items
+    )
+    return tuple(dict.fromkeys(o for o in found if o.placer or o.filler))
 
 
 def _agreed_offset(rows: Iterable[Dataset]) -> str | None:
@@ -103,7 +184,10 @@ def _agreed_offset(rows: Iterable[Dataset]) -> str | None:
     return said.pop() if len(said) == 1 else None
 
 
-def _offset(origin: Origin, day: str | None, clock: str | None, said: str | None) -> str | None:
+def local_offset(
+    origin: Origin, day: str | None, clock: str | None, said: str | None
+) -> str | None:
+    """The UTC offset that is `said`, else that of the archive's zone at that time."""
     if said is not None or day is None or clock is None or origin.timezone is None:
         return said
     return offset_in_zone(origin.timezone, day, clock)
@@ -120,25 +204,27 @@ def _all_series(
         if uid is None or not dj.is_uid(uid):
             dropped += 1
         elif uid not in by_uid:
-            by_uid[uid] = _series(origin, uid, row)
+            by_uid[uid] = one_series(origin, uid, row)
     warnings = (f"{dropped} series without a legal UID left out",) if dropped else ()
     return tuple(sorted(by_uid.values(), key=in_order)), warnings
 
 
-def _series(origin: Origin, uid: str, row: Dataset) -> Series:
+def one_series(origin: Origin, uid: str, row: Dataset) -> Series:
+    """The record of a series, as far as a row, or the metadata of an instance, tells it."""
     modalities = Counter(dj.texts(row, dj.MODALITY))
     day, clock = _series_moment(row)
-    accessions, reason_codes, reason_texts = _requests(origin, row)
+    described = (c.meaning for c in codes(row, dj.SERIES_DESCRIPTION_CODE_SEQUENCE))
+    requests = _requests(row)
     return Series(
         uid=uid,
         archives=(origin.archive,),
         modality=modalities.most_common(1)[0][0] if modalities else None,
         number=unsigned_int(row, dj.SERIES_NUMBER),
-        description=dj.text(row, dj.SERIES_DESCRIPTION),
+        description=dj.text(row, dj.SERIES_DESCRIPTION) or next((d for d in described if d), None),
         number_of_instances=unsigned_int(row, dj.NUMBER_OF_SERIES_RELATED_INSTANCES),
         date=day,
         time=clock,
-        utc_offset=_offset(origin, day, clock, offset(dj.text(row, dj.TIMEZONE_OFFSET))),
+        utc_offset=local_offset(origin, day, clock, offset(dj.text(row, dj.TIMEZONE_OFFSET))),
         body_part=dj.text(row, dj.BODY_PART_EXAMINED),
         anatomic_region=next(iter(codes(row, dj.ANATOMIC_REGION_SEQUENCE)), None),
         laterality=dj.text(row, dj.LATERALITY),
@@ -152,12 +238,19 @@ def _series(origin: Origin, uid: str, row: Dataset) -> Series:
         station_name=dj.text(row, dj.STATION_NAME),
         institution_name=dj.text(row, dj.INSTITUTION_NAME),
         department_name=dj.text(row, dj.DEPARTMENT_NAME),
-        accessions=accessions,
-        reason_codes=reason_codes,
-        reason_texts=reason_texts,
-        warnings=("several modalities in one series",) if len(modalities) > 1 else (),
+        accessions=_distinct(_accession(origin, r) for r in requests),
+        reason_codes=_distinct(c for r in requests for c in codes(r, dj.REASON_CODE_SEQUENCE)),
+        reason_texts=_distinct(dj.text(r, dj.REASON_FOR_REQUESTED_PROCEDURE) for r in requests),
+        warnings=(
+            *(("several modalities in one series",) if len(modalities) > 1 else ()),
+            *unreadable(row, _SERIES_READERS),
+        ),
         department_type=next(iter(codes(row, dj.DEPARTMENT_TYPE_SEQUENCE)), None),
         specimens=_specimens(origin, row),
+        orders=_orders(origin, requests),
+        institution=next(iter(codes(row, dj.INSTITUTION_CODE_SEQUENCE)), None),
+        performed_location=dj.text(row, dj.PERFORMED_LOCATION),
+        custodians=(origin.custodian,) if origin.custodian else (),
     )
 
 
@@ -166,13 +259,7 @@ def _specimens(origin: Origin, row: Dataset) -> tuple[Specimen, ...]:
     items = [i for i in dj.values(row, dj.SPECIMEN_DESCRIPTION_SEQUENCE) if isinstance(i, dict)]
     found = (
         Specimen(
-            id=identifier(
-                dj.text(item, dj.SPECIMEN_IDENTIFIER),
-                origin,
-                local=None,
-                qualifiers=dj.values(item, dj.ISSUER_OF_SPECIMEN_IDENTIFIER),
-                default_system=None,
-            ),
+            id=_issued(origin, item, dj.SPECIMEN_IDENTIFIER, dj.ISSUER_OF_SPECIMEN_IDENTIFIER),
             uid=uid if (uid := dj.text(item, dj.SPECIMEN_UID)) and dj.is_uid(uid) else None,
         )
         for item in items
@@ -180,19 +267,14 @@ def _specimens(origin: Origin, row: Dataset) -> tuple[Specimen, ...]:
     return tuple(dict.fromkeys(one for one in found if one != Specimen()))
 
 
-def _requests(
-    origin: Origin, row: Dataset
-) -> tuple[tuple[Identifier, ...], tuple[Code, ...], tuple[str, ...]]:
-    """Accession numbers, reason codes and reason texts of Request Attributes, each once."""
-    items = [i for i in dj.values(row, dj.REQUEST_ATTRIBUTES_SEQUENCE) if isinstance(i, dict)]
-    accessions = (_accession(origin, i) for i in items)
-    reasons = (c for i in items for c in codes(i, dj.REASON_CODE_SEQUENCE))
-    texts = (dj.text(i, dj.REASON_FOR_REQUESTED_PROCEDURE) for i in items)
-    return (
-        tuple(dict.fromkeys(a for a in accessions if a)),
-        tuple(dict.fromkeys(reasons)),
-        tuple(dict.fromkeys(t for t in texts if t)),
-    )
+def _requests(row: Dataset) -> list[Dataset]:
+    """The requests of Request Attributes (0040,0275), and of documents (0040,A370)."""
+    tags = (dj.REQUEST_ATTRIBUTES_SEQUENCE, dj.REFERENCED_REQUEST_SEQUENCE)
+    return [i for tag in tags for i in dj.values(row, tag) if isinstance(i, dict)]
+
+
+def _distinct(found: Iterable[_T | None]) -> tuple[_T, ...]:
+    return tuple(dict.fromkeys(one for one in found if one is not None))
 
 
 def _series_moment(row: Dataset) -> tuple[str | None, str | None]:
@@ -225,6 +307,11 @@ def instances(rows: Iterable[Dataset]) -> dict[str, tuple[Instance, ...]]:
     }
 
 
+def unread_numbers(rows: Iterable[Dataset]) -> tuple[str, ...]:
+    """What the rows of instances say that cannot be understood, each attribute once."""
+    return tuple(sorted({w for row in rows for w in unreadable(row, _INSTANCE_READERS)}))
+
+
 def _instance(uid: str, row: Dataset) -> Instance:
     sop_class = dj.text(row, dj.SOP_CLASS_UID)
     return Instance(
@@ -237,18 +324,21 @@ def _instance(uid: str, row: Dataset) -> Instance:
         image_laterality=dj.text(row, dj.IMAGE_LATERALITY),
         title=title(row),
         image_type=tuple(dj.texts(row, dj.IMAGE_TYPE)),
+        document_title=dj.text(row, dj.DOCUMENT_TITLE),
     )
 
 
 def title(row: Dataset) -> str | None:
-    """instance.title: Document Title, else the concept name of SR and KO, else the PR's label."""
+    """What names an instance besides Document Title: a report's concept, a presentation's label.
+
+    Segmentations and the like have labels as well, which are no titles.
+    """
     concepts = (c.meaning for c in codes(row, dj.CONCEPT_NAME_CODE_SEQUENCE))
-    return (
-        dj.text(row, dj.DOCUMENT_TITLE)
-        or next((m for m in concepts if m), None)
-        or dj.text(row, dj.CONTENT_LABEL)
-        or dj.text(row, dj.CONTENT_DESCRIPTION)
-    )
+    named = next((m for m in concepts if m), None)
+    sop_class = dj.text(row, dj.SOP_CLASS_UID)
+    if named is not None or not (sop_class is None or sop_class.startswith(_PRESENTATION_STATES)):
+        return named
+    return dj.text(row, dj.CONTENT_LABEL) or dj.text(row, dj.CONTENT_DESCRIPTION)
 
 
 def in_order(record: Series | Instance) -> tuple[bool, int, str]:

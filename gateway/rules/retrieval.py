@@ -43,19 +43,25 @@ _LOCALIZER_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetch:
-    """One request: `target` from any of `archives`, in the order of preference."""
+    """One request: `target` from any of `archives`, in the order of preference.
+
+    `only`: the instances that are taken of what comes; None: all.
+    """
 
     target: Target
     archives: tuple[str, ...]
+    only: frozenset[str] | None = None
 
 
 def needs_instances(study: Study, target: Target) -> bool:
     """Whether only the instance level tells who holds all of `target`.
 
-    Equal counts in two archives do not say that they count the same instances.
+    Equal counts in two archives do not say that they count the same instances. Of a series that is
+    partly shown, only its instances tell which part.
     """
-    is_shared = any(len(s.archives) > 1 for s in _series_of(study, target))
-    return is_shared and target.instance_uid is None
+    series = _series_of(study, target)
+    is_shared = any(len(s.archives) > 1 for s in series)
+    return (is_shared and target.instance_uid is None) or any(s.is_partial for s in series)
 
 
 def plan(study: Study, target: Target) -> tuple[Fetch, ...]:
@@ -66,11 +72,37 @@ def plan(study: Study, target: Target) -> tuple[Fetch, ...]:
     series = _series_of(study, target)
     if target.instance_uid is not None:
         return tuple(f for s in series for f in _instance_fetch(s, target))
-    if target.level is Level.STUDY and series:
+    if target.level is Level.STUDY and series and not study.is_partial:
         whole = [a for a in study.archives if all(a in _full(s) for s in series)]
         if whole:
             return (Fetch(target=target, archives=tuple(whole)),)
     return tuple(f for s in series for f in _series_fetches(study, s))
+
+
+def for_metadata(study: Study, target: Target) -> tuple[Fetch, ...]:
+    """The requests for the metadata of `target`: as `plan`, but series that are partly shown whole.
+
+    Their metadata are small enough to leave out of them what does not exist.
+    """
+    series = _series_of(study, target)
+    if target.instance_uid is not None or not any(s.is_partial for s in series):
+        return plan(study, target)
+    return tuple(
+        fetch
+        for one in series
+        for fetch in (_cut if one.is_partial else _series_fetches)(study, one)
+    )
+
+
+def _cut(study: Study, series: Series) -> list[Fetch]:
+    """A series from one archive that holds all that is left of it; else instance by instance."""
+    one_by_one = _series_fetches(study, series)
+    holders = [a for a in series.archives if all(a in f.archives for f in one_by_one)]
+    if not holders:
+        return one_by_one
+    target = Target(study_uid=study.uid, series_uid=series.uid)
+    left = frozenset(i.uid for i in series.instances or ())
+    return [Fetch(target=target, archives=tuple(holders), only=left)]
 
 
 def by_series(study: Study, fetches: Sequence[Fetch]) -> tuple[Fetch, ...]:
@@ -91,7 +123,9 @@ def _series_of(study: Study, target: Target) -> list[Series]:
 
 
 def _full(series: Series) -> tuple[str, ...]:
-    """The archives that hold all of a series."""
+    """The archives that hold all of a series, and no more."""
+    if series.is_partial:
+        return ()
     if len(series.archives) < 2 or series.instances is None:
         return series.archives
     return tuple(

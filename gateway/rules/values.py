@@ -19,6 +19,7 @@ from gateway.rules.dicom_json import Dataset
 _LARGEST_UNSIGNED_INT = 2147483647
 _DATE = re.compile(r"(\d{4})([.-]?)(\d\d)\2(\d\d)", re.ASCII)
 _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII)
+_DATE_TIME = re.compile(r"(\d{8})([\d.]*)([+-]\d{4})?", re.ASCII)
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+", re.ASCII)
@@ -44,6 +45,24 @@ def time(value: Any) -> str | None:
     if minute is None or int(hour) > 23 or int(minute) > 59 or int(second or 0) > 60:
         return None
     return f"{hour}:{minute}:{second or '00'}" + (f".{fraction}" if fraction else "")
+
+
+def moment(value: Any) -> tuple[str | None, str | None, str | None]:
+    """A DICOM DT as date, time and UTC offset; what it does not say is None, as in `date`, `time`.
+
+    A value that names no day says nothing.
+    """
+    found = _DATE_TIME.fullmatch(str(value or "").strip())
+    day = date(found[1]) if found else None
+    if found is None or day is None:
+        return None, None, None
+    return day, time(found[2]), offset(found[3])
+
+
+def is_time(value: Any) -> bool:
+    """Whether a value is a TM that can be understood, be it by its hour alone."""
+    text = str(value or "").strip()
+    return time(text) is not None or (re.fullmatch(r"[01]\d|2[0-3]", text, re.ASCII) is not None)
 
 
 def offset(value: Any) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from gateway.adapters.archive_dicomweb import DicomwebArchive
@@ -29,9 +29,17 @@ def client(auth: Auth = _NONE, **changes: Any) -> ArchiveClient:
     return ArchiveClient("north", auth, Limits(**(limits | changes)), Telemetry())
 
 
-def archive(base: str, wado_uri: str | None = None, **changes: Any) -> DicomwebArchive:
+def archive(
+    base: str,
+    wado_uri: str | None = None,
+    *,
+    instance_level: Literal["search", "metadata"] = "search",
+    **changes: Any,
+) -> DicomwebArchive:
     """The archive `north` at `base`; close it."""
-    section = Section(type="dicomweb", qido_rs=base, wado_uri=wado_uri)
+    section = Section(
+        type="dicomweb", qido_rs=base, wado_uri=wado_uri, instance_level=instance_level
+    )
     return DicomwebArchive(Origin(archive="north"), section, client(**changes))
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from gateway.adapters.archive_dicomweb import DicomwebArchive
 from gateway.errors import ArchiveBadAnswer, ArchiveError, NotAcceptable, NotFound
-from gateway.model import Level, Part, Rung, Target
+from gateway.model import Contents, Level, Part, Rung, Series, Study, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules import qido
 from gateway.rules.qido import Query
@@ -20,7 +20,7 @@ from tests.adapters.clients import archive as made_archive
 from tests.adapters.clients import paged
 from tests.dicom import part10_file, row
 from tests.fault_archive import Answer, FaultArchive, json_answer, multipart_answer, redirect
-from tests.samples import Sample
+from tests.samples import Sample, TwoArchives
 from tests.servers import Orthanc
 
 STUDY = Target(study_uid="1.2.3")
@@ -96,8 +96,35 @@ async def test_a_real_study_is_told_with_all_series_and_instances(
     assert study.number_of_instances == len(held)
     assert {s.uid for s in study.series or ()} == {s.series_uid for s in held}
     found = await one.instances(study)
-    assert {i.uid for each in found.values() for i in each} == {s.instance_uid for s in held}
+    assert {i.uid for each in found.instances.values() for i in each} == {
+        s.instance_uid for s in held
+    }
     assert await one.study("1.2.3.4.5.6.7") is None
+
+
+async def test_a_real_archive_tells_the_same_instances_by_metadata_and_titles_either_way(
+    two_archives: TwoArchives, make: Made
+) -> None:
+    titles: set[str | None] = set()
+    for server, held in (
+        (two_archives.north, two_archives.in_north),
+        (two_archives.south, two_archives.in_south),
+    ):
+        searched = make(server.dicom_web)
+        whole = make(server.dicom_web, instance_level="metadata")
+        for uid in sorted({s.study_uid for s in held}):
+            study = await searched.study(uid)
+            assert study is not None
+            one, other = await searched.instances(study), await whole.instances(study)
+            assert one.is_complete
+            assert _named(one) == _named(other)
+            titles |= {title for _, title in _named(one)}
+    assert {"Of Interest", "Diagnostic Imaging Report", "Imaging report"} <= titles
+
+
+def _named(found: Contents) -> list[tuple[str, str | None]]:
+    each = (i for of_series in found.instances.values() for i in of_series)
+    return sorted((i.uid, i.document_title or i.title) for i in each)
 
 
 async def test_frames_that_the_archive_cannot_cut_are_converted(
@@ -399,7 +426,123 @@ async def test_a_study_of_a_capping_archive_is_whole(
 
     assert study is not None
     assert len(study.series or ()) == 5
-    assert len((await archive.instances(study))["1.2.3.1"]) == 9
+    assert len((await archive.instances(study)).instances["1.2.3.1"]) == 9
+
+
+def held(**series: str) -> Study:
+    """The record of study 1.2.3 with series of these modalities: `held(s1="CT")` is 1.2.3.1."""
+    return Study(
+        uid="1.2.3",
+        archives=("north",),
+        number_of_instances=len(series),
+        series=tuple(
+            Series(uid=f"1.2.3.{name[1:]}", archives=("north",), modality=modality)
+            for name, modality in series.items()
+        ),
+    )
+
+
+def told(series: int, **more: Any) -> dict[str, Any]:
+    """What an archive tells of the one instance of a series."""
+    return row(
+        StudyInstanceUID="1.2.3",
+        SeriesInstanceUID=f"1.2.3.{series}",
+        SOPInstanceUID=f"1.2.3.{series}.1",
+        **more,
+    )
+
+
+KEYS = {"0040A043": {"vr": "SQ", "Value": [row(CodeValue="113000", CodeMeaning="Of Interest")]}}
+INSTANCES, METADATA = "/web/studies/1.2.3/instances", "/web/studies/1.2.3/metadata"
+
+
+async def test_documents_get_their_titles_from_metadata_where_rows_have_none(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on(INSTANCES, json_answer([told(1), told(2), told(3, DocumentTitle="Letter")]))
+    fault_archive.on("/web/studies/1.2.3/series/1.2.3.2/metadata", json_answer([told(2) | KEYS]))
+    found = await archive.instances(held(s1="CT", s2="KO", s3="DOC"))
+    assert found.is_complete
+    assert {u: (i.title, i.document_title) for u, (i,) in found.instances.items()} == {
+        "1.2.3.1": (None, None),
+        "1.2.3.2": ("Of Interest", None),
+        "1.2.3.3": (None, "Letter"),
+    }
+    assert len(fault_archive.requests) == 2
+
+
+async def test_rows_that_tell_titles_are_believed(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on(INSTANCES, json_answer([told(1), told(2) | KEYS]))
+    found = await archive.instances(held(s1="CT", s2="KO"))
+    assert [i.title for i in found.instances["1.2.3.2"]] == ["Of Interest"]
+    [request] = fault_archive.requests
+    assert "0040A043" in request.path
+
+
+async def test_images_alone_are_one_request_without_titles(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on(INSTANCES, json_answer([told(1)]))
+    await archive.instances(held(s1="CT"))
+    [request] = fault_archive.requests
+    assert "0040A043" not in request.path
+
+
+async def test_documents_that_cannot_be_read_have_no_titles(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on(INSTANCES, json_answer([told(2)]))
+    fault_archive.on("/web/studies/1.2.3/series/*", Answer(status=500))
+    found = await archive.instances(held(s2="KO"))
+    assert [i.title for i in found.instances["1.2.3.2"]] == [None]
+    assert not found.is_complete
+
+
+FRAMES_OF_KNEE = {
+    "52009229": {
+        "vr": "SQ",
+        "Value": [{"00209071": {"vr": "SQ", "Value": [row(FrameLaterality="R")]}}],
+    }
+}
+
+
+async def test_instances_by_metadata_are_one_request_that_tells_more(
+    make: Made, fault_archive: FaultArchive
+) -> None:
+    archive = make(f"{fault_archive.url}/web", instance_level="metadata")
+    whole = [told(1, InstanceNumber=1) | FRAMES_OF_KNEE, told(2) | KEYS]
+    fault_archive.on(METADATA, json_answer(whole))
+    found = await archive.instances(held(s1="MR", s2="KO"))
+    assert len(fault_archive.requests) == 1
+    assert [i.title for i in found.instances["1.2.3.2"]] == ["Of Interest"]
+    assert {s.uid: s.laterality for s in found.series} == {"1.2.3.1": "R", "1.2.3.2": None}
+    odd = [one | row(InstanceNumber=-1) for one in whole]
+    fault_archive.on(METADATA, json_answer(odd))
+    tolerant = await archive.instances(held(s1="MR", s2="KO"))
+    assert tolerant.series == found.series
+    assert tolerant.warnings
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(Answer(status=500), id="fails"),
+        pytest.param(Answer(status=404), id="knows no metadata"),
+        pytest.param(json_answer([told(1)]), id="not all of it"),
+        pytest.param(Answer(body=b"<html>"), id="not JSON"),
+        pytest.param(Answer(body=b"[" + b" " * 20_000 + b"]"), id="more than is read"),
+    ],
+)
+async def test_instances_are_searched_for_where_metadata_do_not_serve(
+    make: Made, fault_archive: FaultArchive, answer: Answer
+) -> None:
+    archive = make(f"{fault_archive.url}/web", instance_level="metadata", max_json_bytes=10_000)
+    fault_archive.on(METADATA, answer)
+    fault_archive.on(INSTANCES, json_answer([told(1), told(2)]))
+    found = await archive.instances(held(s1="CT", s2="CT"))
+    assert set(found.instances) == {"1.2.3.1", "1.2.3.2"}
 
 
 async def test_a_study_costs_two_requests(

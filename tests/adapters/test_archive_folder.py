@@ -17,7 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from gateway import config, demo
 from gateway.adapters.archive_folder import FolderArchive
 from gateway.errors import ArchiveBadAnswer, ArchiveUnreachable, NotAcceptable, NotFound
-from gateway.model import Level, Origin, Rung, Study, Target
+from gateway.model import Contents, Level, Origin, Rung, Study, Target
 from gateway.rules import attributes, qido
 from gateway.rules import dicom_json as dj
 
@@ -180,12 +180,19 @@ async def test_record_has_every_series(archive: FolderArchive) -> None:
 
 
 async def test_instances_of_a_study_are_known_by_series(archive: FolderArchive) -> None:
-    by_series = await archive.instances(Study(uid=f"{ROOT}.1", archives=("samples",)))
+    found = await archive.instances(Study(uid=f"{ROOT}.1", archives=("samples",)))
+    by_series = found.instances
 
     assert len(by_series) == 7
     assert [instance.number for instance in by_series[f"{ROOT}.1.2"]] == [1, 2, 3, 4, 5]
-    assert by_series[f"{ROOT}.1.92"][0].title == "Of Interest"
-    assert await archive.instances(Study(uid="1.2.3", archives=("samples",))) == {}
+    titles = {
+        series: (found[0].title, found[0].document_title) for series, found in by_series.items()
+    }
+    assert titles[f"{ROOT}.1.92"] == ("Of Interest", None)
+    assert titles[f"{ROOT}.1.91"] == ("Diagnostic Imaging Report", None)
+    assert ("Diagnostic Imaging Report", "Imaging report") in titles.values()
+    nothing = await archive.instances(Study(uid="1.2.3", archives=("samples",)))
+    assert nothing == Contents(instances={})
 
 
 async def test_retrieved_instance_is_the_stored_file(

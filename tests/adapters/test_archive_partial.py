@@ -40,7 +40,7 @@ async def test_each_half_is_asked_for_its_own(
     fault_archive.on("/wado", Answer(body=file, content_type="application/dicom"))
     study = await partial.study("1.2.3")
     assert study is not None
-    assert [i.uid for i in (await partial.instances(study))["1.2.3.4"]] == ["1.2.3.4.1"]
+    assert [i.uid for i in (await partial.instances(study)).instances["1.2.3.4"]] == ["1.2.3.4.1"]
     found = await partial.search(Query(level=Level.STUDY, study_uid="1.2.3"), 1)
     assert [dj.text(r, dj.STUDY_INSTANCE_UID) for r in found.items] == ["1.2.3"]
     assert {s.route.split("/")[1] for s in fault_archive.requests} == {"rs"}

@@ -91,7 +91,7 @@ async def test_a_study_is_read_with_its_series_and_instances(
     assert found.archives == ("south",)
     assert found.patient.id is not None
     assert found.patient.id.value == "P1"
-    instances = await holdings.instances(found)
+    instances = (await holdings.instances(found)).instances
     assert [i.uid for i in instances["1.2.1.1"]] == ["1.2.1.1.1"]
     assert await holdings.study("1.2.9") is None
 
@@ -176,9 +176,9 @@ async def test_the_archive_itself_tells_of_instances_that_are_not_listed(
     found = await holdings.study("1.2.1")
     assert found is not None
     assert found.number_of_instances == 1
-    assert [i.rows for i in (await holdings.instances(found))["1.2.1.1"]] == [4]
+    assert [i.rows for i in (await holdings.instances(found)).instances["1.2.1.1"]] == [4]
     assert asked == [Target(study_uid="1.2.1", series_uid="1.2.1.1")]
-    assert await make(base).instances(found) == {}
+    assert (await make(base).instances(found)).instances == {}
 
 
 async def test_the_server_is_asked_with_its_own_credentials(

@@ -54,6 +54,22 @@ def test_equal_rows_of_many_files_are_held_once(tmp_path: Path) -> None:
     assert entries[0].series_row is entries[1].series_row
 
 
+def test_frames_tell_their_anatomy_once_and_functional_groups_are_not_kept(tmp_path: Path) -> None:
+    knee = pydicom.Dataset()
+    knee.FrameLaterality = "L"
+    group = pydicom.Dataset()
+    group.FrameAnatomySequence = [knee]
+    uid = copy(tmp_path, 1, PerFrameFunctionalGroupsSequence=[group, group])
+
+    snapshot = FolderIndex(tmp_path).scan(lambda: False)
+    [(entry,)] = snapshot.studies[uid].values()
+    row = snapshot.instance_row(entry)
+
+    [item] = dj.values(row, dj.FRAME_ANATOMY_SEQUENCE)
+    assert dj.text(item, dj.FRAME_LATERALITY) == "L"
+    assert dj.PER_FRAME_FUNCTIONAL_GROUPS not in row
+
+
 def test_folder_within_which_nothing_lies_has_no_studies(tmp_path: Path) -> None:
     shutil.copyfile(FILES / "README.txt", tmp_path / "README.txt")
 

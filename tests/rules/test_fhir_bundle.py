@@ -14,6 +14,7 @@ from gateway.rules.fhir_bundle import Missing, Turned
 from gateway.rules.fhir_pages import Page, Position
 from gateway.rules.fhir_requests import Search
 from gateway.rules.fhir_results import Wanted
+from gateway.rules.records import LEFT_OUT
 from tests import fhir_oracles
 from tests.study_records import WHOLE
 
@@ -60,7 +61,7 @@ def test_outcome_names_what_is_missing_odd_or_ignored() -> None:
     issues = [
         *fhir_bundle.ignored(SEARCH),
         *fhir_bundle.incomplete(Missing(silent=("south",), is_cut_short=True)),
-        *fhir_bundle.oddities([(WHOLE.uid, ["two patients"])]),
+        *fhir_bundle.oddities([(WHOLE.uid, ["two patients", f"Study Date {LEFT_OUT}"])]),
     ]
     (entry,) = fhir_bundle.outcome(issues)
     assert entry["search"] == {"mode": "outcome"}
@@ -68,8 +69,11 @@ def test_outcome_names_what_is_missing_odd_or_ignored() -> None:
         "not-supported",
         "incomplete",
         "too-costly",
+        "business-rule",
         "informational",
     ]
+    severities = [issue["severity"] for issue in entry["resource"]["issue"]]
+    assert severities[-2:] == ["warning", "information"]
     fhir_oracles.validate(entry["resource"], "r5")
     assert fhir_bundle.outcome([]) == []
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.model import Code, Identifier, Person, PersonName
+from gateway.model import Code, Identifier, PersonName
 from gateway.rules import fhir_elements
 from tests.study_records import YAMADA
 
@@ -67,7 +67,20 @@ def test_oids_have_no_leading_zeros_and_begin_with_0_to_2(*, uid: str, expected:
             Code(
                 value="T-32000", scheme="SRT", scheme_uid="2.16.840.1.113883.6.96", meaning="Heart"
             ),
-            {"text": "Heart"},
+            {
+                "coding": [{"system": SNOMED, "code": "80891009", "display": "Heart"}],
+                "text": "Heart",
+            },
+            id="SNOMED-RT that has a known successor",
+        ),
+        pytest.param(
+            Code(
+                value="P5-0808E",
+                scheme="SRT",
+                scheme_uid="2.16.840.1.113883.6.96",
+                meaning="CT of abdomen",
+            ),
+            {"text": "CT of abdomen"},
             id="SNOMED-RT is not SNOMED CT, whatever its UID says",
         ),
         pytest.param(
@@ -76,6 +89,11 @@ def test_oids_have_no_leading_zeros_and_begin_with_0_to_2(*, uid: str, expected:
             id="private scheme with a UID",
         ),
         pytest.param(Code(value="X1", scheme="99HOSP"), {"text": "X1"}, id="private scheme"),
+        pytest.param(
+            Code(value="X1", scheme="99ABC", scheme_uid="1.2.40.1"),
+            {"coding": [{"system": "https://abc.example.org", "code": "X1"}]},
+            id="configured scheme",
+        ),
         pytest.param(Code(meaning="only words"), {"text": "only words"}, id="no code"),
         pytest.param(Code(scheme="SCT"), None, id="nothing"),
     ],
@@ -83,7 +101,7 @@ def test_oids_have_no_leading_zeros_and_begin_with_0_to_2(*, uid: str, expected:
 def test_concept_has_a_coding_only_in_a_known_system(
     code: Code, expected: dict[str, Any] | None
 ) -> None:
-    assert fhir_elements.concept(code) == expected
+    assert fhir_elements.concept(code, {"99ABC": "https://abc.example.org"}) == expected
 
 
 @pytest.mark.parametrize(
@@ -134,14 +152,14 @@ def test_system_that_is_no_uri_is_the_assigner() -> None:
 
 
 def test_person_is_identified_by_codes_in_their_own_scheme() -> None:
-    person = Person(
-        codes=(
-            Code(value="7", scheme="99HOSP", scheme_uid="1.2.40.7"),
-            Code(value="8", scheme="99HOSP"),
-            Code(meaning="no value"),
-        )
+    codes = (
+        Code(value="7", scheme="99HOSP", scheme_uid="1.2.40.7"),
+        Code(value="8", scheme="99HOSP"),
+        Code(value="9", scheme="99ABC"),
+        Code(meaning="no value"),
     )
-    assert fhir_elements.person_identifiers(person) == [
+    assert fhir_elements.code_identifiers(codes, {"99ABC": "https://abc.example.org"}) == [
         {"system": "urn:oid:1.2.40.7", "value": "7"},
         {"value": "8", "assigner": {"display": "99HOSP"}},
+        {"system": "https://abc.example.org", "value": "9"},
     ]

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.model import Code, Instance, Person, PersonName, Series
 from gateway.rules import imaging_series
-from gateway.rules.fhir_elements import UNKNOWN
+from gateway.rules.fhir_elements import NUMBER_OF_FRAMES, UNKNOWN
 from gateway.rules.fhir_shapes import R4, R5, R6, Scope, Shape
 from tests.study_records import WHOLE
 
@@ -64,10 +64,10 @@ def test_coded_region_wins_over_the_body_part() -> None:
         body_part="CHEST",
         anatomic_region=Code(value="39607008", scheme="SCT", meaning="Lung"),
     )
-    found = imaging_series.body_site(series)
+    found = imaging_series.body_site(series, scope())
     assert found is not None
     assert found["text"] == "Lung"
-    assert imaging_series.body_site(replace(series, anatomic_region=None)) != found
+    assert imaging_series.body_site(replace(series, anatomic_region=None), scope()) != found
 
 
 def test_performers_have_their_functions_and_are_contained() -> None:
@@ -110,12 +110,29 @@ def test_station_name_is_the_device_s_name_for_people() -> None:
 
 def test_instances_keep_their_order_number_and_title() -> None:
     assert WHOLE.series is not None
-    found = imaging_series.instance(WHOLE.series[1], R6)
-    assert found == [
-        {
-            "uid": "1.2.826.1.2.1",
-            "sopClass": "urn:oid:1.2.840.10008.5.1.4.1.1.88.11",
-            "number": 1,
-            "title": "Radiology Report",
-        }
+    found = imaging_series.instance(WHOLE.series[1], R5)
+    assert [(i["uid"], i["number"], i["title"]) for i in found] == [
+        ("1.2.826.1.2.1", 1, "Radiology Report")
+    ]
+
+
+def test_r6_titles_documents_alone() -> None:
+    report = Instance(uid="1.2.3.1", title="Radiology Report")
+    document = Instance(uid="1.2.3.2", title="Letter", document_title="To the GP")
+    series = replace(SERIES, instances=(report, document))
+    titles = [[i.get("title") for i in imaging_series.instance(series, s)] for s in (R4, R6)]
+    assert titles == [["Radiology Report", "To the GP"], [None, "To the GP"]]
+
+
+@pytest.mark.parametrize("shape", [R4, R5, R6])
+def test_frames_are_told_where_there_are_several(shape: Shape) -> None:
+    series = replace(
+        SERIES,
+        instances=tuple(Instance(uid=f"1.2.3.{n}", number_of_frames=n) for n in (0, 1, 30)),
+    )
+    found = imaging_series.instance(series, shape)
+    assert [i.get("extension") for i in found] == [
+        None,
+        None,
+        [{"url": NUMBER_OF_FRAMES, "valueInteger": 30}],
     ]

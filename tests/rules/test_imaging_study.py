@@ -19,7 +19,7 @@ from gateway.rules.imaging_study import imaging_study
 from gateway.rules.imaging_study import oddities as imaging_study_oddities
 from gateway.rules.patient_ids import ByIdentity
 from tests import fhir_oracles, fhir_structures, study_records
-from tests.study_records import ODD, SERIES_LEVEL, SIDED, STUDY_LEVEL, TELLING, WHOLE
+from tests.study_records import ODD, REQUESTED, SERIES_LEVEL, SIDED, STUDY_LEVEL, TELLING, WHOLE
 
 GOLDEN = Path(__file__).parent / "golden"
 ENDPOINT = Endpoint(
@@ -114,7 +114,39 @@ def test_status_tells_whether_there_are_instances(study: Study, status: str) -> 
 
 
 def test_unavailable_study_is_inactive_in_r6() -> None:
-    assert written(replace(WHOLE, availability="UNAVAILABLE"), "r6")["status"] == "inactive"
+    study = replace(WHOLE, availability="UNAVAILABLE")
+    assert written(study, "r6")["status"] == "inactive"
+    options = Fhir(unavailable_status="unknown")
+    assert imaging_study(study, VERSIONS["r6"].shape, CARRIED, options)["status"] == "unknown"
+
+
+@each_version
+def test_private_codes_have_the_configured_system(version: str) -> None:
+    options = Fhir(code_systems={"99HOSP": "https://codes.example.org"})
+    resource = imaging_study(REQUESTED, VERSIONS[version].shape, CARRIED, options)
+    assert '"system":"https://codes.example.org","code":"CT02"' in orjson.dumps(resource).decode()
+    assert not fhir_oracles.dangling(resource)
+
+
+@each_version
+def test_requests_carry_accessions_and_order_numbers(version: str) -> None:
+    resource = written(REQUESTED, version)
+    contained = {f"#{r['id']}": r for r in resource["contained"]}
+    told = [
+        (r["identifier"]["value"], [i["value"] for i in contained[r["reference"]]["identifier"]])
+        for r in resource["basedOn"]
+    ]
+    assert told == [
+        ("A-9", ["A-9", "PL-1", "FI-1"]),
+        ("A-10", ["A-10", "PL-2"]),
+        ("A-9", ["A-9", "FI-1"]),
+    ]
+
+
+@each_version
+def test_performed_location_is_r4s_alone(version: str) -> None:
+    told = written(REQUESTED, version).get("location")
+    assert told == ({"type": "Location", "display": "ROOM 7"} if version in {"r4", "r4b"} else None)
 
 
 @pytest.mark.parametrize(

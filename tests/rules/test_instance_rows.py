@@ -18,7 +18,9 @@ plain = {
     dj.STUDY_INSTANCE_UID: st.sampled_from([[STUDY], [STUDY], [STUDY], ["1.9"]]),
     dj.SERIES_INSTANCE_UID: uids.map(lambda u: [u]),
     dj.SOP_INSTANCE_UID: uids.map(lambda u: [f"{u}.7"]),
-    dj.SOP_CLASS_UID: st.sampled_from([["1.2.840.10008.5.1.4.1.1.2"], []]),
+    dj.SOP_CLASS_UID: st.sampled_from(
+        [["1.2.840.10008.5.1.4.1.1.2"], ["1.2.840.10008.5.1.4.1.1.11.1"], []]
+    ),
     dj.INSTANCE_NUMBER: st.lists(st.integers(0, 2147483647), max_size=1),
     dj.NUMBER_OF_FRAMES: st.lists(st.integers(1, 100), max_size=1),
     dj.ROWS: st.just([512]),

@@ -10,14 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Cache, DicomwebArchive, Fhir, Server, Settings
-from gateway.model import Instance
+from gateway.model import Contents, Instance, Series
 from gateway.rules import last_updated
-from gateway.rules.last_updated import Noticed, instances_read, study_digest, study_read
+from gateway.rules.last_updated import (
+    Noticed,
+    content_read,
+    instances_read,
+    study_digest,
+    study_read,
+)
 from tests.study_records import SERIES_LEVEL, SIDED
 
 T = [f"2024-05-14T10:00:0{second}.000Z" for second in range(6)]
-LIST = {"1": (Instance(uid="1.1"),), "2": (Instance(uid="2.1"),)}
-OTHER_LIST = LIST | {"2": (Instance(uid="2.2"),)}
+ONE, TWO = ("1", (Instance(uid="1.1"),)), ("2", (Instance(uid="2.1"),))
+LIST = Contents(instances=dict((ONE, TWO)))
+TOLD = replace(LIST, series=(Series(uid="1", archives=("north",), laterality="L"),))
+OTHER_LISTS = (Contents(instances=dict((ONE,))), TOLD, replace(LIST, warnings=("odd",)))
 MOMENTS = st.timedeltas(timedelta(), timedelta(days=36525)).map(
     lambda passed: datetime(2000, 1, 1, tzinfo=UTC) + passed
 )
@@ -83,11 +91,12 @@ def test_first_reading_of_the_instances_does_not_move_the_time() -> None:
     seen = instances_read(before, FOUND, LIST, T[1])
     assert seen is not None
     assert (seen.last_updated, seen.study) == (T[0], before.study)
-    assert instances_read(seen, FOUND, dict(reversed(LIST.items())), T[2]) == seen
-    other = instances_read(seen, FOUND, OTHER_LIST, T[3])
-    assert other is not None
-    assert other.last_updated == T[3]
-    assert other.study == seen.study
+    assert instances_read(seen, FOUND, Contents(instances=dict((TWO, ONE))), T[2]) == seen
+    for changed in OTHER_LISTS:
+        other = instances_read(seen, FOUND, changed, T[3])
+        assert other is not None
+        assert other.last_updated == T[3]
+        assert other.study == seen.study
 
 
 def test_instances_of_what_is_no_longer_the_study_are_not_noticed() -> None:
@@ -138,3 +147,10 @@ def test_settings_count_that_decide_on_how_resources_read(
     digest = last_updated.settings_digest(SETTINGS, "1.0")
     assert (last_updated.settings_digest(settings, "1.0") == digest) is is_same
     assert last_updated.settings_digest(SETTINGS, "1.1") != digest
+
+
+def test_other_things_that_resources_are_made_of_have_their_time_too() -> None:
+    seen = content_read(None, ["note"], T[0])
+    assert seen.last_updated == T[0]
+    assert content_read(seen, ["note"], T[1]) == seen
+    assert content_read(seen, None, T[2]).last_updated == T[2]

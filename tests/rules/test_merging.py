@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Code, Identifier, Instance, Patient, PersonName, Series, Study
+from gateway.model import Code, Contents, Identifier, Instance, Patient, PersonName, Series, Study
 from gateway.rules import dicom_json as dj
 from gateway.rules import merging
 
@@ -221,14 +221,28 @@ def test_archive_that_was_only_asked_for_the_study_hides_no_series_of_the_others
 
 def test_instances_of_a_series_that_no_search_listed_are_kept() -> None:
     known = study("north", series("north", "1.1"), series("north", "1.2"))
-    found = merging.with_instances(
-        known, {"1.1": (Instance(uid="1"),), "1.9": (Instance(uid="9"),)}
-    )
+    listed: dict[str, tuple[Instance, ...]] = {
+        "1.1": (Instance(uid="1"),),
+        "1.9": (Instance(uid="9"),),
+    }
+    found = merging.with_instances(known, Contents(instances=listed))
     assert {s.uid: [i.uid for i in s.instances or ()] for s in found.series or ()} == {
         "1.1": ["1"],
         "1.2": [],
         "1.9": ["9"],
     }
+
+
+def test_what_instances_tell_of_their_series_fills_in_what_its_row_does_not() -> None:
+    known = study("north", replace(series("north", "1.1"), body_part="KNEE"))
+    told = Series(
+        uid="1.1", archives=("north",), body_part="HIP", laterality="L", date="2020-02-02"
+    )
+    contents = Contents(instances={"1.1": (Instance(uid="1"),)}, series=(told,), warnings=("odd",))
+    found = merging.with_instances(known, contents)
+    one = (found.series or ())[0]
+    assert (one.body_part, one.laterality, one.date) == ("KNEE", "L", "2020-02-02")
+    assert found.warnings == ("odd",)
 
 
 @pytest.mark.parametrize(

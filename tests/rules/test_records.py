@@ -13,6 +13,8 @@ from gateway.model import (
     Code,
     Identifier,
     Instance,
+    Order,
+    Organization,
     Origin,
     Patient,
     PersonName,
@@ -269,18 +271,83 @@ def test_patient_is_called_by_the_first_name_that_is_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("dataset", "told"),
+    [
+        (row(STUDY_DATE="20230230"), ["Study Date (0008,0020)"]),
+        (row(STUDY_DATE="20230228", STUDY_TIME="2500"), ["Study Time (0008,0030)"]),
+        (row(STUDY_DATE="20230228", STUDY_TIME="23"), []),
+        (row(TIMEZONE_OFFSET="+1500"), ["Timezone Offset From UTC (0008,0201)"]),
+        (
+            row(NUMBER_OF_STUDY_RELATED_INSTANCES="many"),
+            ["Number of Study Related Instances (0020,1208)"],
+        ),
+        (row(STUDY_DATE="", STUDY_TIME=None), []),
+    ],
+    ids=["no such day", "no such hour", "hour alone", "offset", "number", "empty"],
+)
+def test_what_cannot_be_read_is_said(dataset: Dataset, told: list[str]) -> None:
+    assert study(dataset).warnings == tuple(f"{name} {records.LEFT_OUT}" for name in told)
+
+
+def test_what_cannot_be_read_of_a_series_is_said() -> None:
+    found = one_series(row(SERIES_NUMBER="1A", SERIES_DATE="x", SERIES_TIME="99"))
+    assert found.warnings == (
+        f"Series Date (0008,0021) {records.LEFT_OUT}",
+        f"Series Time (0008,0031) {records.LEFT_OUT}",
+        f"Series Number (0020,0011) {records.LEFT_OUT}",
+    )
+
+
+def test_orders_are_known_by_their_numbers_and_issuers() -> None:
+    issuer = row(UNIVERSAL_ENTITY_ID="1.2.9", UNIVERSAL_ENTITY_ID_TYPE="ISO")
+    numbers = row(
+        PLACER_ORDER_NUMBER="P1",
+        ORDER_PLACER_ISSUER=issuer,
+        FILLER_ORDER_NUMBER="F1",
+        ORDER_FILLER_ISSUER=row(LOCAL_NAMESPACE_ENTITY_ID="RIS"),
+    )
+    order = Order(
+        placer=Identifier(value="P1", system="urn:oid:1.2.9"),
+        filler=Identifier(value="F1", assigner="RIS"),
+    )
+    assert study(numbers).orders == (order,)
+    request = numbers | row(ACCESSION_NUMBER="A1")
+    of_series = one_series(row(REQUEST_ATTRIBUTES_SEQUENCE=[request, row(STUDY_ID="x")])).orders
+    assert [(o.accession and o.accession.value, o.placer) for o in of_series] == [
+        ("A1", order.placer)
+    ]
+
+
+def test_series_is_described_by_its_code_where_it_has_no_words() -> None:
+    code = row(CODE_VALUE="1", CODE_MEANING="Axial")
+    assert one_series(row(SERIES_DESCRIPTION_CODE_SEQUENCE=code)).description == "Axial"
+    both = row(SERIES_DESCRIPTION_CODE_SEQUENCE=code, SERIES_DESCRIPTION="ax 5")
+    assert one_series(both).description == "ax 5"
+
+
+def test_series_belongs_to_the_archives_custodian() -> None:
+    custodian = Organization(name="Regional Archive")
+    origin = Origin(archive="north", custodian=custodian)
+    assert one_series(row(MODALITY="CT"), origin).custodians == (custodian,)
+
+
+@pytest.mark.parametrize(
     ("dataset", "title"),
     [
-        (row(DOCUMENT_TITLE="Report", CONTENT_LABEL="X"), "Report"),
+        (row(DOCUMENT_TITLE="Report", CONTENT_LABEL="X"), "X"),
         (row(CONCEPT_NAME_CODE_SEQUENCE=row(CODE_VALUE="1", CODE_MEANING="Keys")), "Keys"),
         (row(CONCEPT_NAME_CODE_SEQUENCE=row(CODE_VALUE="1"), CONTENT_LABEL="X"), "X"),
         (row(CONTENT_DESCRIPTION="Lesion"), "Lesion"),
+        (row(CONTENT_LABEL="X", SOP_CLASS_UID="1.2.840.10008.5.1.4.1.1.11.1"), "X"),
+        (row(CONTENT_LABEL="X", SOP_CLASS_UID="1.2.840.10008.5.1.4.1.1.66.4"), None),
         ({}, None),
     ],
 )  # fmt: skip
 def test_instance_is_titled_by_what_it_is(dataset: Dataset, title: str | None) -> None:
     uids = row(SERIES_INSTANCE_UID="1.2.1", SOP_INSTANCE_UID="1.2.1.1")
-    assert records.instances([uids | dataset])["1.2.1"][0].title == title
+    found = records.instances([uids | dataset])["1.2.1"][0]
+    assert found.title == title
+    assert found.document_title == dj.text(dataset, dj.DOCUMENT_TITLE)
 
 
 def test_instances_come_in_order_and_once_by_series() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.model import Instance, Series, Study, Target
-from gateway.rules import merging, retrieval
+from gateway.rules import key_objects, merging, retrieval
 from gateway.rules.retrieval import Fetch
 
 WHOLE = Target(study_uid="1")
@@ -83,6 +83,31 @@ def test_every_instance_comes_exactly_once_whichever_archive_answers(
         if target.series_uid in {None, uid}
     }
     assert got == dict.fromkeys(wanted, 1)
+
+
+@given(_holdings(), st.data())
+def test_what_is_hidden_never_comes_and_the_rest_comes_once(
+    holdings: Holdings, data: st.DataObject
+) -> None:
+    whole = loaded(holdings)
+    every = sorted({(s, i) for of in holdings.values() for s, held in of.items() for i in held})
+    hidden = data.draw(st.sets(st.sampled_from(every)))
+    study = key_objects.without(whole, frozenset(i for _, i in hidden))
+    if study is None:
+        return
+    target = data.draw(
+        st.sampled_from(
+            [WHOLE, *(Target(study_uid="1", series_uid=s.uid) for s in study.series or ())]
+        )
+    )
+    ways = (retrieval.plan(study, target), _apart(study, target))
+    for fetches in (*ways, retrieval.for_metadata(study, target)):
+        got: Counter[tuple[str, str]] = Counter()
+        for fetch in fetches:
+            come = sent(fetch, data.draw(st.sampled_from(fetch.archives)), holdings)
+            got.update(one for one in come if fetch.only is None or one[1] in fetch.only)
+        left = [one for one in every if one not in hidden and target.series_uid in {None, one[0]}]
+        assert got == dict.fromkeys(left, 1)
 
 
 def _apart(study: Study, target: Target) -> tuple[Fetch, ...]:

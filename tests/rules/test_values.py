@@ -295,3 +295,30 @@ def test_single_values_never_fail(value: Any) -> None:
     assert offset is None or FHIR_OFFSET.fullmatch(offset)
     values.person_name(value)
     values.code(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("20240701102030.25+0200", ("2024-07-01", "10:20:30.25", "+02:00")),
+        ("202407011020", ("2024-07-01", "10:20:00", None)),
+        ("20240701", ("2024-07-01", None, None)),
+        ("2024070110", ("2024-07-01", None, None)),
+        ("202407", (None, None, None)),
+        ("20240230101010", (None, None, None)),
+        ("soon", (None, None, None)),
+        (None, (None, None, None)),
+    ],
+)
+def test_moment_is_as_much_as_is_said(
+    value: str | None, expected: tuple[str | None, str | None, str | None]
+) -> None:
+    assert values.moment(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "is_one"),
+    [("10", True), ("1020", True), ("10:20:30.5", True), ("24", False), ("99", False), ("", False)],
+)
+def test_hour_alone_is_a_time_that_can_be_understood(value: str, is_one: bool) -> None:  # noqa: FBT001
+    assert values.is_time(value) is is_one

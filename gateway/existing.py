@@ -1,0 +1,142 @@
+"""What searches found, without what rejection notes reject (IHE IOCM).
+
+Records come without it; rows of archives do not. Only studies with key object selections are
+looked into, and where rows do not tell which those are, one search for studies does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from gateway.archives import Archives, Hidden
+from gateway.errors import NotFound, Unavailable
+from gateway.model import Level, Study
+from gateway.rules import attributes, qido
+from gateway.rules import dicom_json as dj
+from gateway.rules.dicom_json import Dataset
+from gateway.rules.key_objects import MODALITY, SOP_CLASS
+from gateway.rules.qido import Query
+
+_AT_ONCE = 8
+_UIDS_IN_A_LIST = 50
+_FEW_STUDIES = 2
+_T = TypeVar("_T")
+
+
+async def existing_studies(archives: Archives, found: Sequence[Study]) -> list[Study]:
+    """Study-level records with the counts of what is left of them; rejected ones are left out."""
+    if not archives.hides_rejected:
+        return list(found)
+    suspects = [s.uid for s in found if not s.modalities or MODALITY in s.modalities]
+
+    async def left(uid: str) -> Study | None:
+        try:
+            return (await archives.record(uid, Level.SERIES)).study
+        except NotFound:
+            return None
+
+    known = await _each(suspects, left)
+    return [
+        _with_counts(s, known[s.uid]) if s.uid in known else s
+        for s in found
+        if known.get(s.uid, s) is not None
+    ]
+
+
+def _with_counts(study: Study, record: Study | None) -> Study:
+    """A study-level record with what is left where its record is partial."""
+    if record is None or not record.is_partial:
+        return study
+    return replace(
+        study,
+        modalities=record.modalities,
+        number_of_series=record.number_of_series,
+        number_of_instances=record.number_of_instances,
+        is_partial=True,
+    )
+
+
+async def existing_rows(
+    archives: Archives, query: Query, rows: Sequence[Dataset]
+) -> Sequence[Dataset]:
+    """Rows of series and instances without rejected ones; those of studies are counted already."""
+    if query.level is Level.STUDY or not archives.hides_rejected or _tell_of_no_note(query, rows):
+        return rows
+    uids = list(dict.fromkeys(_study_uid(query, r) for r in rows))
+    if len(uids) > _FEW_STUDIES:
+        uids = await _with_notes(archives, uids)
+
+    async def hidden(uid: str) -> Hidden:
+        try:
+            return await archives.hidden(uid)
+        except NotFound:
+            return Hidden()
+
+    known = await _each(uids, hidden)
+    left = (_left(r, known.get(_study_uid(query, r)), query.level) for r in rows)
+    return [r for r in left if r is not None]
+
+
+def _tell_of_no_note(query: Query, rows: Sequence[Dataset]) -> bool:
+    """Whether these are all rows of a study, and none is of a key object selection."""
+    is_all = query.study_uid and not (query.series_uid or query.keys or query.offset)
+    if not rows or not is_all or query.limit is not None:
+        return not rows
+    tag, note = (
+        (dj.MODALITY, MODALITY) if query.level is Level.SERIES else (dj.SOP_CLASS_UID, SOP_CLASS)
+    )
+    return all(dj.text(r, tag) not in {note, None} for r in rows)
+
+
+async def _with_notes(archives: Archives, uids: Sequence[str]) -> list[str]:
+    """Those of the studies that hold key object selections, as far as archives tell."""
+    lists = [uids[at : at + _UIDS_IN_A_LIST] for at in range(0, len(uids), _UIDS_IN_A_LIST)]
+    suspects: dict[str, None] = {}
+    for some in lists:
+        key = qido.key(dj.STUDY_INSTANCE_UID, ",".join(some))
+        include = frozenset({dj.MODALITIES_IN_STUDY})
+        found = await archives.search(Query(level=Level.STUDY, keys=(key,), include=include))
+        for _, rows in found.answers:
+            for row in rows:
+                told = dj.texts(row, dj.MODALITIES_IN_STUDY)
+                if not told or MODALITY in told:
+                    suspects[dj.text(row, dj.STUDY_INSTANCE_UID) or ""] = None
+    return [uid for uid in uids if uid in suspects]
+
+
+def _left(row: Dataset, hidden: Hidden | None, level: Level) -> Dataset | None:
+    """A row as far as what it is about exists; None when it does not."""
+    uid = dj.text(row, attributes.UID_OF[level]) or ""
+    if hidden is None:
+        return row
+    if uid in (hidden.series if level is Level.SERIES else hidden.instances):
+        return None
+    count = hidden.counts.get(uid) if level is Level.SERIES else None
+    if count is None:
+        return row
+    return row | {dj.NUMBER_OF_SERIES_RELATED_INSTANCES: {"vr": "IS", "Value": [count]}}
+
+
+async def _each(uids: Iterable[str], question: Callable[[str], Awaitable[_T]]) -> dict[str, _T]:
+    """The answer for each study; none for those whose archives are silent, named elsewhere."""
+    turns = asyncio.Semaphore(_AT_ONCE)
+    answers: dict[str, _T] = {}
+
+    async def one(uid: str) -> None:
+        async with turns:
+            try:
+                answers[uid] = await question(uid)
+            except Unavailable:
+                return
+
+    async with asyncio.TaskGroup() as tasks:
+        for uid in uids:
+            tasks.create_task(one(uid))
+    return answers
+
+
+def _study_uid(query: Query, row: Dataset) -> str:
+    return dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or ""
