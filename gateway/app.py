@@ -22,22 +22,33 @@ from gateway import __version__
 from gateway.adapters import wado_uri_service
 from gateway.adapters.archive_dicomweb import DicomwebArchive
 from gateway.adapters.archive_folder import FolderArchive
+from gateway.adapters.audit import Audit
+from gateway.adapters.audit_spool import Spool
+from gateway.adapters.auth import Authenticator
+from gateway.adapters.budgets import Budget, Budgets
+from gateway.adapters.cache import Lives, MemoryCache
+from gateway.adapters.cache_redis import RedisCache
+from gateway.adapters.credentials import Credentials
 from gateway.adapters.archive_partial import Holdings, Objects, PartialArchive
 from gateway.adapters.cache import Lives, MemoryCache
 from gateway.adapters.cache_redis import RedisCache
 from gateway.adapters.fhir_server import FhirHoldings
 from gateway.adapters.http_client import ArchiveClient, Limits
+from gateway.adapters.origin_client import OriginClient, token_answer
 from gateway.adapters.redis_client import DEFAULT_LIMITS, connect
 from gateway.adapters.telemetry import Telemetry, configure_log
 from gateway.adapters.thumbnail import PictureWorker
 from gateway.adapters.wado_uri import WadoUriObjects
 from gateway.archives import Archives, Cache
 from gateway.catalog import Catalog
+from gateway.config import AuditTrail, Settings
 from gateway.config import DicomwebArchive as DicomwebSection
 from gateway.config import FolderArchive as FolderSection
-from gateway.config import Settings
 from gateway.fan_out import Archive
 from gateway.http_server import (
+    AUDIT,
+    AUTHENTICATOR,
+    BUDGETS,
     CATALOG,
     DRAINING,
     MAX_BODY_BYTES,
@@ -76,6 +87,10 @@ def build_app(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[PATIENT_IDS] = patient_ids.of(settings)
     app[TELEMETRY] = Telemetry()
+    app[BUDGETS] = Budgets(
+        Budget(settings.limits.requests_per_minute),
+        Budget(settings.limits.archive_requests_per_minute),
+    )
     app[DRAINING] = asyncio.Event()
     app.cleanup_ctx.append(_opened)
     app.on_response_prepare.append(common_headers)
@@ -93,13 +108,31 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         _cache(settings, telemetry),
         settings=last_updated.settings_digest(settings, __version__),
     )
+    app[AUDIT] = trail = _audit(settings.audit)
+    if trail is not None:
+        trail.open()
+    app[AUTHENTICATOR] = Authenticator(settings, lambda patient: ())
     app[CATALOG] = Catalog(archives, archives.key_images)
     app[PICTURES] = Pictures(app[CATALOG], archives, PictureWorker())
     try:
         yield
     finally:
+        await app[AUTHENTICATOR].close()
         await app[PICTURES].close()
         await archives.close()
+        if trail is not None:
+            await trail.close()
+
+
+def _audit(section: AuditTrail) -> Audit | None:
+    if section.spool is None:
+        return None
+    spool = Spool(section.spool, section.max_mb * _MIB)
+    drops = section.on_full == "drop"
+    if section.fhir_url is None:
+        return Audit(spool, drops=drops)
+    server = OriginClient("the audit server", f"{section.fhir_url}/AuditEvent")
+    return Audit(spool, server, Credentials("audit", section.auth, token_answer), drops=drops)
 
 
 def _archive(name: str, settings: Settings, telemetry: Telemetry) -> Archive:

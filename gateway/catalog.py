@@ -16,10 +16,10 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from gateway import existing
+from gateway import disclosures, existing
 from gateway.archives import Archives
 from gateway.counting import counted
-from gateway.errors import NotAcceptable, NotFound, Unavailable
+from gateway.errors import NotAcceptable, NotFound, PartlyHidden, Unavailable
 from gateway.fan_out import Health
 from gateway.model import Consumer, Found, Instance, Level, Loaded, Part, Series, Study, Target
 from gateway.rules import dicom_json as dj
@@ -29,6 +29,7 @@ from gateway.rules.media import Form
 from gateway.rules.qido import Query
 from gateway.rules.retrieval import Fetch
 from gateway.searching import Searched, page_rows
+from gateway.sharing import SharedSearch
 
 _LARGE_STUDY_INSTANCES = 2000
 _MOST_CANDIDATES = 4
@@ -38,18 +39,26 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieved:
-    """Bodies as they stream by; `silent` archives' share of them is missing."""
+    """Bodies as they stream by; `silent` archives' share of them is missing.
+
+    `is_subset`: so is what is hidden from the consumer.
+    """
 
     parts: AsyncIterator[Part]
     silent: tuple[str, ...] = ()
+    is_subset: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """DICOM JSON objects in batches; `silent` archives' share of them is missing."""
+    """DICOM JSON objects in batches; `silent` archives' share of them is missing.
+
+    `is_subset`: so is what is hidden from the consumer.
+    """
 
     batches: AsyncIterator[list[bytes]]
     silent: tuple[str, ...] = ()
+    is_subset: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +84,8 @@ class Catalog:
 
     async def search(self, consumer: Consumer, query: Query) -> Found[Dataset]:
         """QIDO-RS (PS3.18 §10.6): the rows of the page asked for. Unavailable: all are silent."""
+        if policy.is_restricted(consumer):
+            return await SharedSearch(self._archives, consumer).rows(query)
         found = await self._archives.search(query)
         merged = qido_rows.merged([r for _, r in found.answers], query.level)
         rows = _in_order(merged, found, lambda r: dj.text(r, dj.STUDY_INSTANCE_UID))
@@ -82,14 +93,16 @@ class Catalog:
         shown, silent = await counted(self._archives, query, found.answers, page)
         left = await existing.existing_rows(self._archives, query, shown)
         return Found(
-            items=tuple(policy.visible_rows(consumer, left)),
+            items=tuple(left),
             silent=tuple(dict.fromkeys(found.silent + silent)),
             has_more=found.has_more or query.offset + len(page) < len(rows),
             unsearchable=found.unsearchable,
         )
 
     async def studies(self, consumer: Consumer, query: Query) -> Found[Study]:
-        """The study-level records of a search for studies, in the order of `search`."""
+        """The records that a search for studies finds, in the order of `search`."""
+        if policy.is_restricted(consumer):
+            return await SharedSearch(self._archives, consumer).studies(query)
         found = await self._archives.search(query)
         parts: dict[str, list[Study]] = {}
         for archive, rows in found.answers:
@@ -99,9 +112,8 @@ class Catalog:
         merged = [merging.merge(p) for p in parts.values()]
         page = _page(_in_order(merged, found, lambda s: s.uid), query)
         left = await existing.existing_studies(self._archives, page)
-        shown = (policy.visible(consumer, s) for s in left)
         return Found(
-            items=tuple(s for s in shown if s is not None),
+            items=tuple(left),
             silent=found.silent,
             has_more=found.has_more or query.offset + len(page) < len(parts),
             unsearchable=found.unsearchable,
@@ -112,14 +124,18 @@ class Catalog:
 
         NotFound when no archive has it; Unavailable when a silent one might.
         """
-        return _visible(consumer, await self._archives.record(study_uid, level))
+        deep = max(level, policy.needs(consumer), key=list(Level).index)
+        return _visible(consumer, await self._archives.record(study_uid, deep))
 
     async def located(self, consumer: Consumer, target: Target) -> Loaded:
         """The record of the study that a target is in, its own instance included; NotFound else.
 
         An instance costs one small search, however many its study has.
         """
-        loaded = _visible(consumer, await self._archives.located(target))
+        loaded = await self._archives.located(target)
+        if policy.needs(consumer) is Level.INSTANCE:
+            loaded = await self._archives.record(target.study_uid, Level.INSTANCE)
+        loaded = _visible(consumer, loaded)
         if not retrieval.plan(loaded.study, target):
             raise NotFound(f"no such {target.level.value}")
         return loaded
@@ -130,9 +146,10 @@ class Catalog:
     ) -> AsyncIterator[Retrieved]:
         """The instances or frames of `target`, each once, from the archives that hold them.
 
-        What fails before the first part raises; what fails later breaks the stream.
+        What fails before the first part raises; what fails later breaks the stream. PartlyHidden
+        where the policy denies a whole of which something is hidden.
         """
-        loaded = await self.located(consumer, target)
+        loaded = await self._whole(consumer, target)
         if target.frames and not retrieval.has_frames(_instance(loaded.study, target)):
             raise NotFound("this instance has no frames")
         planned = retrieval.plan(loaded.study, target)
@@ -144,12 +161,14 @@ class Catalog:
             if not form.takes(first.content_type):
                 raise NotAcceptable(f"available as {first.content_type.split(';')[0]} only")
             async with aclosing(_chained(first, parts)) as chained:
-                yield Retrieved(parts=chained, silent=silent)
+                yield Retrieved(
+                    parts=chained, silent=silent, is_subset=_is_subset(loaded.study, target)
+                )
 
     @asynccontextmanager
     async def metadata(self, consumer: Consumer, target: Target) -> AsyncIterator[Metadata]:
-        """The metadata of every instance of `target`, in batches."""
-        loaded = await self.located(consumer, target)
+        """The metadata of every instance of `target`, in batches. PartlyHidden as `retrieve`."""
+        loaded = await self._whole(consumer, target)
         planned = retrieval.for_metadata(loaded.study, target)
         fetches, silent = await self._answering(loaded, target, planned)
         if (loaded.study.number_of_instances or 0) > _LARGE_STUDY_INSTANCES:
@@ -159,7 +178,9 @@ class Catalog:
             if first is None:
                 raise NotFound("no metadata")
             async with aclosing(_chained(first, batches)) as chained:
-                yield Metadata(batches=chained, silent=silent)
+                yield Metadata(
+                    batches=chained, silent=silent, is_subset=_is_subset(loaded.study, target)
+                )
 
     @asynccontextmanager
     async def bulk_data(
@@ -251,6 +272,16 @@ class Catalog:
         """Whether each archive answers a small search now."""
         return await self._archives.health(timeout_seconds)
 
+    async def _whole(self, consumer: Consumer, target: Target) -> Loaded:
+        """`located`; PartlyHidden when the policy denies a whole of which something is hidden."""
+        loaded = await self.located(consumer, target)
+        if consumer.policy and consumer.policy.denies_partial and _is_subset(loaded.study, target):
+            raise PartlyHidden(
+                f"a part of this {target.level.value} is not shared with you; ask for what is",
+                permitted=retrieval.permitted(loaded.study, target),
+            )
+        return loaded
+
     async def _answering(
         self, loaded: Loaded, target: Target, planned: Sequence[Fetch]
     ) -> tuple[Sequence[Fetch], tuple[str, ...]]:
@@ -290,8 +321,19 @@ def _visible(consumer: Consumer, loaded: Loaded) -> Loaded:
     """What exists of a study for `consumer`; hidden is the same as absent."""
     study = policy.visible(consumer, loaded.study)
     if study is None:
+        disclosures.denied(loaded.study)
         raise NotFound("no such study")
+    disclosures.shown(study)
     return replace(loaded, study=study)
+
+
+def _is_subset(study: Study, target: Target) -> bool:
+    """Whether something of a study or series that is asked for does not exist for the consumer."""
+    if target.level is Level.STUDY:
+        return study.is_subset
+    if target.level is Level.SERIES:
+        return any(s.is_subset for s in study.series or () if s.uid == target.series_uid)
+    return False
 
 
 def _instance(study: Study, target: Target) -> Instance:

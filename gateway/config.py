@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -26,6 +28,11 @@ FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 GATEWAY_ID = "gateway"
 VIEWER_VARIABLES = ("study_uid", "study_uids", "accession", "patient_id", "dicom_web")
 """What a viewer's template may be filled in with."""
+
+
+def _listed(value: object) -> object:
+    """A single word as a list of one."""
+    return (value,) if isinstance(value, str) else value
 
 
 def _web_url(value: str) -> str:
@@ -108,6 +115,7 @@ def _redis_url(value: SecretStr) -> SecretStr:
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 Seconds = Annotated[float, Field(gt=0, le=86400 * 365)]
 Name = Annotated[str, Field(min_length=1)]
+OneOrMore = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
@@ -426,6 +434,9 @@ class Issuer(Section):
     """The gateway's secret at the introspection endpoint."""
     policy: str | None = None
     """Policy of callers that are not listed under `consumers`."""
+    ignore_scopes: bool = False
+    """Tokens' scopes say nothing here and the policy alone decides; else SMART scopes are needed
+    in every token that has any scope."""
 
 
 class ApiKey(Section):
@@ -456,13 +467,34 @@ class Access(Section):
     """
 
 
+class PolicyRule(Section):
+    """What a rule describes: all that is given must fit; of a list, one value."""
+
+    modality: OneOrMore = ()
+    """Modality of the series: `SR`, or a list of them."""
+    sop_class: OneOrMore = ()
+    """SOP class UIDs; `*` stands for any continuation. Reads the instances of what is asked for."""
+    series_description: OneOrMore = ()
+    """SeriesDescription, with `*` and `?` as wildcards; case does not matter."""
+    archive: OneOrMore = ()
+    """Archives by id: what only they hold."""
+    patient: OneOrMore = ()
+    """Patients, as `system|value`; a value without a bar is meant in any system."""
+    study_date_from: date | None = None
+    """First StudyDate, as `YYYY-MM-DD`."""
+    study_date_to: date | None = None
+    """Last StudyDate, as `YYYY-MM-DD`."""
+
+
 class Policy(Section):
-    """What exists for a consumer. Checked, but without effect in `auth.mode: open`."""
+    """What exists for a consumer: what nothing hides and, where anything is allowed, that alone."""
 
     partial: Literal["filter", "deny"] = "filter"
     """A partly hidden study: `filter` omits and marks; `deny` refuses to retrieve it whole."""
-    hide: tuple[dict[str, Any], ...] = ()
+    hide: tuple[PolicyRule, ...] = ()
     """Rules; what one of them describes does not exist for the consumer."""
+    allow: tuple[PolicyRule, ...] = ()
+    """Rules; where there are any, only what one of them describes exists for the consumer."""
 
 
 class ConsumerSettings(Section):
@@ -470,6 +502,30 @@ class ConsumerSettings(Section):
 
     policy: Name
     """Key of its policy."""
+
+
+class Limits(Section):
+    """What each consumer may ask for. A minute's worth may be used at once; then it is 429."""
+
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """Requests of one consumer in one process; null: any number."""
+    archive_requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """Requests to archives that one consumer causes in one process; null: any number."""
+
+
+class AuditTrail(Section):
+    """The audit trail: FHIR R4 AuditEvents by IHE BALP, one for each disclosure and denial."""
+
+    spool: Path | None = None
+    """Folder of this machine in which events are kept until they are shipped; null: no trail."""
+    max_mb: Annotated[int, Field(ge=1, le=1048576)] = 256
+    """Size of the folder at which no more is written."""
+    on_full: Literal["deny", "drop"] = "deny"
+    """What happens when no more can be written: `deny` every request, or `drop` the events."""
+    fhir_url: WebUrl | None = None
+    """Base of the FHIR R4 server that events are posted to; null: they stay in the folder."""
+    auth: Auth = NoAuth()
+    """How the gateway proves itself to that server."""
 
 
 class Settings(Section):
@@ -495,6 +551,10 @@ class Settings(Section):
     """What exists for whom, by name."""
     consumers: dict[str, ConsumerSettings] = {}
     """Callers known by token."""
+    limits: Limits = Limits()
+    """What each consumer may ask for."""
+    audit: AuditTrail = AuditTrail()
+    """Who saw what."""
 
 
 def is_loopback(host: str) -> bool:

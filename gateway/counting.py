@@ -40,7 +40,7 @@ async def counted(
         if _is_doubtful(query, r, shared)
         or (archives.hides_rejected and _may_be_rejected(query, r))
     }
-    loaded = await _records(archives, list(doubted), is_exact=len(doubted) <= EXACT_STUDIES)
+    loaded = await records_of(archives, list(doubted), is_exact=len(doubted) <= EXACT_STUDIES)
     rows: list[Dataset] = []
     for row in page:
         uid = _study_uid(query, row)
@@ -52,17 +52,17 @@ async def counted(
     return rows, tuple(dict.fromkeys(silent))
 
 
-async def _records(
-    archives: Archives, uids: Sequence[str], *, is_exact: bool
+async def records_of(
+    archives: Archives, uids: Sequence[str], *, level: Level = Level.SERIES, is_exact: bool
 ) -> dict[str, Loaded | NotFound | Unavailable]:
-    """The records of studies, as deep as their counts need."""
+    """The records of studies, at least to `level` and as deep as their counts need."""
     turns = asyncio.Semaphore(_AT_ONCE)
 
     async def one(uid: str) -> Loaded | NotFound | Unavailable:
         async with turns:
             try:
-                loaded = await archives.record(uid, Level.SERIES)
-                if _needs_instances(loaded, is_exact=is_exact):
+                loaded = await archives.record(uid, level)
+                if level is not Level.INSTANCE and _needs_instances(loaded, is_exact=is_exact):
                     loaded = await archives.record(uid, Level.INSTANCE)
             except (NotFound, Unavailable) as error:
                 return error

@@ -5,7 +5,9 @@
     │   └── NotSupported 400 not-supported  well-formed, and not offered here
     ├── Unauthorized 401 login
     ├── Forbidden 403 forbidden
-    │   └── TooCostly 403 too-costly
+    │   ├── TooCostly 403 too-costly
+    │   └── PartlyHidden 403 forbidden   a part of it may be retrieved, the whole may not
+    ├── TooMany 429 throttled            the caller asked for too much in a while
     ├── NotFound 404 not-found           absent, or hidden by policy: the same
     ├── NotAcceptable 406 not-supported
     ├── Gone 410 not-found               a link that was good for a while
@@ -81,6 +83,28 @@ class TooCostly(Forbidden):
 
     code = "too-costly"
     title = "Too costly"
+
+
+class PartlyHidden(Forbidden):
+    """A whole of which the caller may see a part only; `permitted`: the UIDs of that part."""
+
+    title = "Not shared as a whole"
+
+    def __init__(self, message: str, *, permitted: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.permitted = permitted
+
+
+class TooMany(GatewayError):
+    """The caller asked for more in a while than it may."""
+
+    status = 429
+    code = "throttled"
+    title = "Too many requests"
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class NotFound(GatewayError):

@@ -16,6 +16,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -23,16 +24,32 @@ import orjson
 import structlog
 from aiohttp import web
 
-from gateway.adapters import auth
+from gateway.adapters.audit import Audit
+from gateway.adapters.auth import OPEN, Authenticator
+from gateway.adapters.budgets import COST, Budgets, Cost
 from gateway.adapters.telemetry import Telemetry
 from gateway.catalog import Catalog
 from gateway.config import Settings
-from gateway.errors import BadRequest, GatewayError, NotFound, PayloadTooLarge
-from gateway.model import Consumer, Target
+from gateway.disclosures import CURRENT, Disclosures
+from gateway.errors import (
+    BadRequest,
+    GatewayError,
+    NotFound,
+    PayloadTooLarge,
+    Unauthorized,
+    Unavailable,
+)
+from gateway.model import Action, Consumer, Target
 from gateway.pictures import Picture, Pictures
+from gateway.rules import audit_event, rights
 from gateway.rules import dicom_json as dj
+from gateway.rules.audit_event import Access
 from gateway.rules.patient_ids import PatientIds
+from gateway.rules.rights import Admission
 
+AUDIT: web.AppKey[Audit | None] = web.AppKey("audit")
+AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
+BUDGETS = web.AppKey("budgets", Budgets)
 CATALOG = web.AppKey("catalog", Catalog)
 SETTINGS = web.AppKey("settings", Settings)
 PATIENT_IDS: web.AppKey[PatientIds] = web.AppKey("patient_ids", PatientIds)
@@ -68,11 +85,18 @@ async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
     request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     telemetry = request.app[TELEMETRY]
     telemetry.request_started()
+    noted, cost = Disclosures(), Cost()
+    context, costs = CURRENT.set(noted), COST.set(cost)
     response: web.StreamResponse | None = None
     try:
         response = await errors_to_responses(request, handler)
         return response
     finally:
+        CURRENT.reset(context)
+        COST.reset(costs)
+        if (consumer := request.get(CONSUMER)) is not None:
+            request.app[BUDGETS].archive_requests.take(consumer.id, cost.archive_requests)
+        _record(request, response, noted)
         seconds = time.monotonic() - started
         status = 499 if response is None else response.status
         route = _route(request)
@@ -100,7 +124,7 @@ async def errors_to_responses(request: web.Request, handler: _Handler) -> web.St
             raise BadRequest("the request line must hold a path", parameter="path")
         if (preflight := _preflight(request)) is not None:
             return preflight
-        request[CONSUMER] = auth.consumer(request.headers, request.app[SETTINGS])
+        await _admit(request)
         return await handler(request)
     except GatewayError as error:
         if _has_begun(request):
@@ -117,10 +141,57 @@ async def errors_to_responses(request: web.Request, handler: _Handler) -> web.St
         return error_response(request, GatewayError("the gateway failed; see its log"))
 
 
+def _record(request: web.Request, response: web.StreamResponse | None, noted: Disclosures) -> None:
+    """Tells the audit trail what was disclosed or denied, also where the answer broke off."""
+    trail, consumer = request.app[AUDIT], request.get(CONSUMER)
+    need = rights.needed(_route(request))
+    if trail is None or consumer is None or need is None or need.admission is not Admission.SCOPED:
+        return
+    status = response.status if response is not None else 200 if _has_begun(request) else 499
+    is_denied = status == 403 or (status == 404 and bool(noted.denied))
+    if status >= 400 and not is_denied:
+        return
+    access = Access(
+        recorded=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        request_id=request[REQUEST_ID],
+        consumer=consumer.id,
+        user=consumer.user,
+        address=request.remote,
+        server=request.app[SETTINGS].server.public_url,
+        asked=request.raw_path,
+        is_query=need.action is Action.SEARCH,
+        outcome="4" if is_denied else "0",
+    )
+    studies = {**noted.shown, **noted.denied} if is_denied else noted.shown
+    trail.record(audit_event.events(access, studies))
+
+
+async def _admit(request: web.Request) -> None:
+    """Who asks, where that matters; Unauthorized or Forbidden when they may not.
+
+    A path that leads nowhere is found to lead nowhere only by somebody who is known.
+    """
+    need = rights.needed(_route(request))
+    if need is not None and need.admission is Admission.PUBLIC:
+        return
+    if request.app[SETTINGS].auth.mode == "open":
+        request[CONSUMER] = OPEN
+    else:
+        request[CONSUMER] = await request.app[AUTHENTICATOR].consumer(request.headers)
+        if request.match_info.http_exception is None:
+            rights.check(need, request[CONSUMER])
+    request.app[BUDGETS].check(request[CONSUMER].id)
+    trail = request.app[AUDIT]
+    if trail is not None and trail.forbids:
+        raise Unavailable("what is told cannot be recorded now, so nothing is")
+
+
 def error_response(request: web.Request, error: GatewayError) -> web.Response:
     """`error` as a response in the dialect of the surface that was asked."""
     body, content_type = _dialect(request.path)(request, error)
     headers = {"Cache-Control": "no-store"} | _NO_CONTENT_SNIFFING
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="imaging"'
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
     return web.Response(
@@ -179,7 +250,7 @@ def _problem(request: web.Request, error: GatewayError) -> tuple[bytes, str]:
         "code": error.code,
         "request_id": request[REQUEST_ID],
     }
-    for name in ("parameter", "archive"):
+    for name in ("parameter", "archive", "permitted"):
         if (value := getattr(error, name, None)) is not None:
             problem[name] = value
     return orjson.dumps(problem), "application/problem+json"
@@ -291,7 +362,11 @@ def picture_response(request: web.Request, picture: Picture) -> web.Response:
     return web.Response(body=picture.body, headers=headers | {"Content-Type": kind})
 
 
-def warnings_of(silent: tuple[str, ...], *more: str) -> list[str]:
-    """Warning fields (PS3.18 §8.3.4.4): which archives are missing from the answer, and `more`."""
+def warnings_of(silent: tuple[str, ...], *more: str, is_subset: bool = False) -> list[str]:
+    """Warning fields (PS3.18 §8.3.4.4): which archives are missing from the answer, and `more`.
+
+    `is_subset`: something of what is answered does not exist for the caller.
+    """
     said = [f"archive {a} did not answer; the result may be incomplete" for a in silent]
-    return [f'299 gateway "{text}"' for text in (*said, *more)]
+    hidden = ["a part of this is not shared with you"] if is_subset else []
+    return [f'299 gateway "{text}"' for text in (*said, *hidden, *more)]

@@ -62,20 +62,80 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Consumer:
-    """Who asks. `policy` names the rules that decide what exists for them; None: everything."""
-
-    id: str
-    policy: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Identifier:
     """An identifier with the system it is unique in; `assigner` is an issuer without a system."""
 
     value: str
     system: str | None = None
     assigner: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What one rule of a policy describes: everything that is given must fit, one value of each.
+
+    `sop_classes` and `series_descriptions` may hold `*` and `?`. A patient without a system is
+    meant in any. Dates are inclusive FHIR dates of the study. `rejections`: titles (DCM codes) of
+    rejection notes that refer to the instance.
+    """
+
+    name: str
+    modalities: tuple[str, ...] = ()
+    sop_classes: tuple[str, ...] = ()
+    series_descriptions: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
+    patients: tuple[Identifier, ...] = ()
+    study_date_from: str | None = None
+    study_date_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What exists for whom it is given: what no rule hides and, if any allows, one of them allows.
+
+    `denies_partial`: a study of which something is hidden is not retrieved whole, rather than
+    without what is hidden.
+    """
+
+    name: str
+    hide: tuple[Rule, ...] = ()
+    allow: tuple[Rule, ...] = ()
+    denies_partial: bool = False
+
+
+class Action(enum.Enum):
+    """What a SMART scope lets do with a resource type (SMART App Launch 2.2, §Scopes)."""
+
+    CREATE = "c"
+    READ = "r"
+    UPDATE = "u"
+    DELETE = "d"
+    SEARCH = "s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """A SMART scope: whose resources (`patient`, `user`, `system`), of which type, what to do."""
+
+    context: str
+    resource: str
+    actions: frozenset[Action]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """Who asks; `user` is the subject for whom a client asks. `policy` None: no rules.
+
+    `patients`: the identifiers of the one patient whose studies exist for the caller, () where
+    that patient is not known here; None: not bound to a patient. `scopes` None: no scopes were
+    given and all that the policy shows may be read and searched.
+    """
+
+    id: str
+    user: str | None = None
+    policy: Policy | None = None
+    patients: tuple[Identifier, ...] | None = None
+    scopes: tuple[Scope, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +229,8 @@ class Series:
     `number_of_instances` is what the archives said (0020,1209); None: they did not.
     `archives`: ids of those that hold it, in the order of the configuration; `is_uneven` where
     they do not all hold the same number of its instances; `is_partial` where they hold instances
-    that do not exist here: whole, it must not be asked for.
+    that do not exist here: whole, it must not be asked for. `is_subset`: some of its instances are
+    hidden from the consumer.
     """
 
     uid: str
@@ -205,6 +266,7 @@ class Series:
     performed_location: str | None = None
     custodians: tuple[Organization, ...] = ()
     is_partial: bool = False
+    is_subset: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +277,9 @@ class Study:
     `number_of_instances` are what the archives said; a representation recomputes them from
     `series` where it is loaded. `warnings` are in words that may be shown to the caller.
     `last_updated`: the FHIR instant (UTC, milliseconds) since which it has been so; None: unknown.
-    `is_partial`: archives hold some of it that does not exist here.
+    `is_partial`: archives hold some of it that does not exist here. `is_subset`: some of it is
+    hidden from the consumer. `is_of_several_patients`: its archives do not agree whose it is, and
+    the first is believed.
     """
 
     uid: str
@@ -240,6 +304,8 @@ class Study:
     last_updated: str | None = None
     orders: tuple[Order, ...] = ()
     is_partial: bool = False
+    is_subset: bool = False
+    is_of_several_patients: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,10 +376,12 @@ class Loaded:
 class Found(Generic[T]):
     """What a search found, the archives that stayed silent, and whether there is more.
 
+    `is_subset`: something of what was found is hidden from the consumer.
     `unsearchable`: archives that cannot be searched by these keys, whatever they hold.
     """
 
     items: tuple[T, ...]
     silent: tuple[str, ...] = ()
     has_more: bool = False
+    is_partial: bool = False
     unsearchable: tuple[str, ...] = ()

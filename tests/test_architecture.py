@@ -51,9 +51,9 @@ def _names(tree: ast.Module) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=_named)
-def test_only_http_client_opens_sessions(path: Path) -> None:
+def test_only_http_sessions_opens_sessions(path: Path) -> None:
     tree = _tree(path)
-    if _named(path) != "adapters/http_client.py":
+    if _named(path) != "adapters/http_sessions.py":
         assert not CLIENTS & (set(_names(tree)) | {name.split(".")[-1] for name in _imports(tree)})
         assert not OTHER_CLIENTS & set(_imports(tree))
 

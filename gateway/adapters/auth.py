@@ -1,24 +1,207 @@
-"""Who asks: the place where a request's credentials become a `Consumer`."""
+"""Who asks: a request's credentials become a `Consumer`, or the same refusal whatever is wrong.
+
+A key is looked for in `X-API-Key` or as bearer token; any other bearer token is a JWT of an issuer
+whose keys are known (RFC 7519, RFC 9068), or is asked about at one that is introspected.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
-from gateway.config import Settings
-from gateway.errors import Unauthorized
+import jwt
+
+from gateway.adapters.introspection import Introspection
+from gateway.adapters.origin_client import OriginClient
+from gateway.adapters.token_keys import TokenKeys
+from gateway.config import Issuer, Settings
+from gateway.errors import Unauthorized, Unavailable
 from gateway.model import Consumer
+from gateway.rules import policy, tokens
 
 OPEN = Consumer(id="open")
 """Everybody, where nobody is asked who they are: nothing is hidden from them."""
+_UNKNOWN = "the caller is not known"
 
 
-def consumer(headers: Mapping[str, str], settings: Settings) -> Consumer:
-    """The caller behind `headers`; Unauthorized when callers must be known, and this one is not.
+class Authenticator:
+    """The callers of `settings`. Whoever makes it closes it."""
 
-    In `auth.mode: open` everybody is the same consumer and credentials are not looked at. Where
-    callers must be known nobody is yet, so that nothing is shown by mistake.
-    """
-    del headers
-    if settings.auth.mode == "open":
-        return OPEN
-    raise Unauthorized("the caller is not known")
+    def __init__(
+        self,
+        settings: Settings,
+        patients: tokens.Patients,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`patients` tells the identifiers of a FHIR patient; `now` is the time of day."""
+        self._settings = settings
+        self._patients = patients
+        self._now = now
+        self._api_keys = {
+            _digest(section.key.get_secret_value()): _of_key(name, section.policy, settings)
+            for name, section in settings.auth.api_keys.items()
+        }
+        self._issuers = {issuer.issuer: issuer for issuer in settings.auth.issuers}
+        self._keys = {
+            issuer.issuer: TokenKeys(_source(issuer), clock)
+            for issuer in settings.auth.issuers
+            if issuer.jwks_url or issuer.jwks_file
+        }
+        self._introspections = {
+            issuer.issuer: _introspection(issuer, clock, now)
+            for issuer in settings.auth.issuers
+            if issuer.introspection_url
+        }
+
+    async def consumer(self, headers: Mapping[str, str]) -> Consumer:
+        """The caller behind `headers`.
+
+        Unauthorized when nobody known; Forbidden when known and given no policy; Unavailable when
+        the issuer that would know does not answer.
+        """
+        if (key := headers.get("X-API-Key")) is not None:
+            if (found := self._of_api_key(key)) is not None:
+                return found
+            raise Unauthorized(_UNKNOWN)
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token or len(token) > tokens.MAX_TOKEN_CHARACTERS:
+            raise Unauthorized(_UNKNOWN)
+        return self._of_api_key(token) or await self._of_token(token)
+
+    async def close(self) -> None:
+        """Lets go of the connections to issuers."""
+        for keys in self._keys.values():
+            await keys.close()
+        for introspection in self._introspections.values():
+            await introspection.close()
+
+    def _of_api_key(self, key: str) -> Consumer | None:
+        """Whose key it is; every key is compared, and each in constant time."""
+        found = None
+        digest = _digest(key)
+        for known, consumer in self._api_keys.items():
+            if hmac.compare_digest(known, digest):
+                found = consumer
+        return found
+
+    async def _of_token(self, token: str) -> Consumer:
+        header, issuer = _unverified(token)
+        if header is not None and issuer in self._keys:
+            said = await self._verified(token, header, issuer)
+            return self._for(said, self._issuers[issuer])
+        if header is not None and issuer not in self._introspections:
+            raise Unauthorized(_UNKNOWN)
+        return await self._introspected(token, issuer)
+
+    async def _verified(
+        self, token: str, header: Mapping[str, Any], issuer: str
+    ) -> Mapping[str, Any]:
+        """The claims of a JWT whose signature, times, issuer and audience are right."""
+        if not tokens.is_plain(header):
+            raise Unauthorized(_UNKNOWN)
+        key = await self._keys[issuer].key(header.get("kid"), header["alg"])
+        audience = self._issuers[issuer].audience or self._settings.server.public_url
+        try:
+            return jwt.decode(
+                token,
+                key=key,
+                algorithms=[header["alg"]],
+                audience=audience,
+                issuer=issuer,
+                leeway=tokens.LEEWAY_SECONDS,
+                options={"require": list(tokens.REQUIRED)},
+            )
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise Unauthorized(_UNKNOWN) from error
+
+    async def _introspected(self, token: str, issuer: str | None) -> Consumer:
+        """Whoever an introspecting issuer says it is; all are asked of whom it may be."""
+        asked = {i: one for i, one in self._introspections.items() if issuer in {None, i}}
+        async with asyncio.TaskGroup() as tasks:
+            running = {i: tasks.create_task(_said(one, token)) for i, one in asked.items()}
+        answers = {i: task.result() for i, task in running.items()}
+        for name, said in answers.items():
+            if isinstance(said, Mapping) and self._is_meant(said, self._issuers[name]):
+                return self._for(said, self._issuers[name])
+        if failures := [said for said in answers.values() if isinstance(said, Unavailable)]:
+            raise failures[0]
+        raise Unauthorized(_UNKNOWN)
+
+    def _is_meant(self, said: Mapping[str, Any], issuer: Issuer) -> bool:
+        """Whether what was said is of this issuer, for us, and of now; what is not said is not."""
+        audience = said.get("aud", issuer.audience)
+        now, leeway = self._now(), tokens.LEEWAY_SECONDS
+        return (
+            said.get("iss", issuer.issuer) == issuer.issuer
+            and (issuer.audience is None or issuer.audience in _listed(audience))
+            and _number(said.get("exp"), now + 1) > now - leeway
+            and _number(said.get("nbf"), now) <= now + leeway
+        )
+
+    def _for(self, said: Mapping[str, Any], issuer: Issuer) -> Consumer:
+        return tokens.consumer(tokens.claims(said), issuer, self._settings, self._patients)
+
+
+async def _said(one: Introspection, token: str) -> Mapping[str, Any] | Unavailable | None:
+    try:
+        return await one.said(token)
+    except Unavailable as error:
+        return error
+
+
+def _unverified(token: str) -> tuple[Mapping[str, Any] | None, str | None]:
+    """Header and issuer of a JWT, not yet believed; None and None for any other token."""
+    try:
+        whole = jwt.decode_complete(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        return None, None
+    issuer = whole["payload"].get("iss")
+    return whole["header"], issuer if isinstance(issuer, str) else ""
+
+
+def _of_key(name: str, policy_name: str | None, settings: Settings) -> Consumer:
+    if policy_name is None:
+        return Consumer(id=name)
+    return Consumer(id=name, policy=policy.compiled(policy_name, settings.policies[policy_name]))
+
+
+def _source(issuer: Issuer) -> OriginClient | Path:
+    if issuer.jwks_file is not None:
+        return issuer.jwks_file
+    return OriginClient("the issuer of the token", issuer.jwks_url or "")
+
+
+def _introspection(
+    issuer: Issuer, clock: Callable[[], float], now: Callable[[], float]
+) -> Introspection:
+    secret = issuer.client_secret.get_secret_value() if issuer.client_secret else ""
+    return Introspection(
+        OriginClient("the issuer of the token", issuer.introspection_url or ""),
+        client_id=issuer.client_id or "",
+        client_secret=secret,
+        clock=clock,
+        now=now,
+    )
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _number(value: object, otherwise: float) -> float:
+    """`value` as a number; `otherwise` when nothing is said. What is no number is never right."""
+    if value is None:
+        return otherwise
+    return float(value) if isinstance(value, int | float) else float("nan")

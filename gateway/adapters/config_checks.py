@@ -13,7 +13,6 @@ from gateway.rules.fhir_elements import SNOMED_CT, SNOMED_RT
 
 Finding = tuple[Path, str, str]
 """Path, message and remedy."""
-HIDE_KEYS = ("modality", "sop_class", "series_description", "archive", "patient")
 
 
 def check(settings: Settings, tree: Tree) -> None:
@@ -66,13 +65,29 @@ def _open_network(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _access_control(settings: Settings) -> Iterator[Finding]:
-    if settings.auth.mode == "required":
+def _nobody_is_known(settings: Settings) -> Iterator[Finding]:
+    auth = settings.auth
+    if auth.mode == "required" and not (auth.api_keys or auth.issuers):
         yield (
             ("auth", "mode"),
-            "this version has no access control yet, so it does not start rather than pretend",
-            "Bind loopback with `auth.mode: open`, and let a proxy decide who gets in.",
+            "nobody can be known: there are neither keys nor issuers",
+            "Name `auth.api_keys` or `auth.issuers`.",
         )
+
+
+def _issuers(settings: Settings) -> Iterator[Finding]:
+    for index, issuer in enumerate(settings.auth.issuers):
+        path: Path = ("auth", "issuers", index)
+        if not (issuer.jwks_url or issuer.jwks_file or issuer.introspection_url):
+            yield path, "nothing tells which tokens are its own", "Name jwks_url or jwks_file."
+        if issuer.introspection_url and not (issuer.client_id and issuer.client_secret):
+            remedy = "Name client_id and client_secret."
+            yield (*path, "introspection_url"), "the gateway has no name there", remedy
+        for key in ("jwks_url", "introspection_url"):
+            url = urlsplit(getattr(issuer, key) or "https://")
+            if url.scheme != "https" and not is_loopback(url.hostname or ""):
+                message = "what is not https can be forged on its way"
+                yield (*path, key), message, "Use https."
 
 
 def _unknown_policies(settings: Settings) -> Iterator[Finding]:
@@ -95,16 +110,17 @@ def _unknown_policies(settings: Settings) -> Iterator[Finding]:
             yield path, message, f"One of: {', '.join(known) or 'none yet'}."
 
 
-def _unknown_hide_keys(settings: Settings) -> Iterator[Finding]:
+def _odd_rules(settings: Settings) -> Iterator[Finding]:
+    known = sorted(settings.archives)
     for key, policy in settings.policies.items():
-        for index, rule in enumerate(policy.hide):
-            path: Path = ("policies", key, "hide", index)
-            for word in rule:
-                if word not in HIDE_KEYS:
-                    message = f"unknown key{similar(word, list(HIDE_KEYS))}"
-                    yield (*path, word), message, f"A rule knows: {', '.join(HIDE_KEYS)}."
-            if not rule:
-                yield path, "an empty rule would hide everything", "Say what it hides."
+        for verb, rules in (("hide", policy.hide), ("allow", policy.allow)):
+            for index, rule in enumerate(rules):
+                path: Path = ("policies", key, verb, index)
+                if not any(v for _, v in rule):
+                    yield path, f"an empty rule would {verb} everything", "Say what it means."
+                for archive in set(rule.archive) - set(known):
+                    message = f'"{archive}" is not one of `archives`{similar(archive, known)}'
+                    yield (*path, "archive"), message, f"One of: {', '.join(known) or 'none yet'}."
 
 
 def _patients_listed_twice(settings: Settings) -> Iterator[Finding]:
@@ -239,9 +255,10 @@ MISTAKES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _missing_folders,
     _unknown_viewer,
     _open_network,
-    _access_control,
+    _nobody_is_known,
+    _issuers,
     _unknown_policies,
-    _unknown_hide_keys,
+    _odd_rules,
     _patients_listed_twice,
     _sentinel_service,
     _old_snomed,

@@ -17,6 +17,8 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from gateway.adapters import http_sessions
+from gateway.adapters.budgets import asked_an_archive
 from gateway.adapters.credentials import Credentials
 from gateway.adapters.telemetry import Telemetry
 from gateway.adapters.turns import Turns
@@ -71,7 +73,7 @@ class ArchiveClient:
             queue_seconds=limits.queue_seconds,
             max_waiting=limits.max_waiting,
         )
-        self._session: aiohttp.ClientSession | None = None
+        self._session: http_sessions.Session | None = None
 
     @asynccontextmanager
     async def get(
@@ -139,6 +141,7 @@ class ArchiveClient:
         """The successful answer; tried once more where another token can be had."""
         started = time.monotonic()
         outcome = "cancelled"
+        asked_an_archive()
         try:
             response, authorization = await self._sent(url, headers)
             if response.status == 401 and self._credentials.refused(authorization):
@@ -164,6 +167,8 @@ class ArchiveClient:
         self, url: URL, headers: Mapping[str, str]
     ) -> tuple[aiohttp.ClientResponse, str | None]:
         """Whatever the archive answers, and the Authorization that it was asked with."""
+        with self._as_archive_errors():
+            http_sessions.check(url)
         authorization = await self._credentials.authorization()
         own = {} if authorization is None else {"Authorization": authorization}
         with self._as_archive_errors():
@@ -196,18 +201,11 @@ class ArchiveClient:
         """For connecting and the whole head of an answer, however it trickles in."""
         return asyncio.timeout(self._limits.connect_timeout_seconds + self._limits.timeout_seconds)
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _opened(self) -> http_sessions.Session:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                connector=aiohttp.TCPConnector(limit=0),
-                timeout=aiohttp.ClientTimeout(
-                    total=None,
-                    sock_connect=self._limits.connect_timeout_seconds,
-                    sock_read=self._limits.timeout_seconds,
-                ),
-                trust_env=False,
+            self._session = http_sessions.session(
+                connect_seconds=self._limits.connect_timeout_seconds,
+                read_seconds=self._limits.timeout_seconds,
             )
         return self._session
 

@@ -199,3 +199,14 @@ COUNTS = frozenset(
     }
 )
 """What the gateway counts itself, over archives of which each knows its own part only."""
+
+
+_OF_STUDY = frozenset(STUDY_ATTRIBUTES) | STUDY_FIELDS | {dj.SOP_CLASSES_IN_STUDY}
+_OF_SERIES = _OF_STUDY | SERIES_LEVEL | SERIES_FIELDS
+
+
+def is_of(level: Level, tag: str) -> bool:
+    """Whether an attribute says nothing of what is below `level`; group 0010 is the patient's."""
+    if level is Level.INSTANCE or tag.startswith("0010"):
+        return True
+    return tag in (_OF_STUDY if level is Level.STUDY else _OF_SERIES)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, tzinfo
 
 from gateway.config import GATEWAY_ID, Settings
 from gateway.model import ConnectionType, Consumer, Endpoint, Level, Series, Study, Target
-from gateway.rules import periods, urls
+from gateway.rules import periods, policy, urls
 
 STATUSES: Mapping[str, str | None] = {
     "active": None,
@@ -258,7 +258,7 @@ def of_gateway(
     published addresses do not know the policy, so the gateway's own stand in for them.
     """
     own = _of_the_gateway(settings)
-    if settings.endpoints.expose == "gateway" or is_restricted(settings, consumer):
+    if settings.endpoints.expose == "gateway" or (consumer and policy.is_restricted(consumer)):
         return own, {}
     direct, by_series = _of_archives(settings, study)
     if settings.endpoints.expose == "both":
@@ -279,14 +279,6 @@ def published(settings: Settings) -> tuple[Endpoint, ...]:
         return own
     types = tuple(ConnectionType)
     return own + tuple(e for t in types for e in _published_by(settings, settings.archives, t))
-
-
-def is_restricted(settings: Settings, consumer: Consumer | None) -> bool:
-    """Whether something is hidden from `consumer`, who then must not pass the gateway by."""
-    if consumer is None or consumer.policy is None:
-        return False
-    policy = settings.policies.get(consumer.policy)
-    return policy is None or bool(policy.hide)
 
 
 def _of_the_gateway(settings: Settings) -> tuple[Endpoint, ...]:

@@ -11,7 +11,7 @@ from gateway.config import IidViewer, Settings, Viewer
 from gateway.errors import BadRequest
 from gateway.model import ConnectionType, Consumer, Identifier, Study
 from gateway.rules import dicom_json as dj
-from gateway.rules import endpoints, urls
+from gateway.rules import policy, urls
 from gateway.rules.url_parameters import Pairs, Resource, checked, is_positive, taken, written
 
 _KNOWN = {
@@ -247,7 +247,7 @@ def published_viewer(
     holders = {archive for study in studies for archive in study.archives}
     archive = settings.archives.get(next(iter(holders))) if len(holders) == 1 else None
     address = None if archive is None else archive.publish.get("ihe-iid")
-    if address is None or endpoints.is_restricted(settings, consumer):
+    if address is None or policy.is_restricted(consumer):
         return None
     return IidViewer(type="iid", title=next(iter(holders)), url=address)
 

@@ -34,7 +34,8 @@ def merge(parts: Sequence[Study]) -> Study:
     if len(parts) == 1:
         return first
     warnings = [w for p in parts for w in p.warnings]
-    if len({p.patient.id.value for p in parts if p.patient.id}) > 1:
+    is_of_several = len({p.patient.id.value for p in parts if p.patient.id}) > 1
+    if is_of_several:
         warnings.append("archives name different patients for this study; the first is shown")
     return replace(
         filled(parts),
@@ -48,6 +49,7 @@ def merge(parts: Sequence[Study]) -> Study:
         series=_merged_series(parts),
         warnings=tuple(dict.fromkeys(warnings)),
         last_updated=latest(p.last_updated for p in parts),
+        is_of_several_patients=is_of_several,
     )
 
 

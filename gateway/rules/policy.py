@@ -1,22 +1,302 @@
 """What exists for whom. Every answer passes here, after the cache and on every surface.
 
-Until consumers and their policies are told apart, everything exists for everyone who is let in;
-`adapters.config_file` therefore lets in nobody but loopback unless told so explicitly.
+One predicate decides on one copy of an object: this instance (or series) in this archive. What
+remains of a study is what remains of its copies, and its counts and lists are made from that.
+What a rule needs to know and the record does not tell counts against showing it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from gateway.model import Consumer, Study
-from gateway.rules.dicom_json import Dataset
+from gateway import config
+from gateway.model import Consumer, Identifier, Instance, Level, Policy, Rule, Series, Study
+
+_Copy = tuple[Study, Series, str, Instance | None]
+"""An object as one archive holds it; no instance: the series as a whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether an object exists for a consumer, and by which rule; `instance_uid` None: the series.
+
+    `series_uid` None: the study as a whole.
+    """
+
+    series_uid: str | None
+    instance_uid: str | None
+    is_visible: bool
+    why: str
+
+
+def compiled(name: str, section: config.Policy) -> Policy:
+    """The policy called `name` from its section of the configuration."""
+    return Policy(
+        name=name,
+        hide=tuple(_rule(f"hide[{n}]", rule) for n, rule in enumerate(section.hide)),
+        allow=tuple(_rule(f"allow[{n}]", rule) for n, rule in enumerate(section.allow)),
+        denies_partial=section.partial == "deny",
+    )
+
+
+def is_restricted(consumer: Consumer) -> bool:
+    """Whether anything may be hidden from `consumer`, who then must not pass the gateway by."""
+    policy = consumer.policy
+    return consumer.patients is not None or bool(policy and (policy.hide or policy.allow))
+
+
+def needs(consumer: Consumer) -> Level:
+    """How deep a record must be loaded for `visible` to decide on it."""
+    rules = _rules(consumer.policy)
+    if any(rule.sop_classes for rule in rules):
+        return Level.INSTANCE
+    return Level.SERIES if is_restricted(consumer) else Level.STUDY
+
+
+def search_keys(consumer: Consumer) -> tuple[str, ...] | None:
+    """The Patient IDs by which a search finds all that may exist for `consumer`; None: any."""
+    if consumer.patients is None:
+        return None
+    return tuple(dict.fromkeys(p.value for p in consumer.patients))
+
+
+def shows(study: Study, archive: str, series_uid: str | None, instance_uid: str | None) -> bool:
+    """Whether what `archive` says of an object is in the visible part `study` of its study.
+
+    An instance of a series that is wholly visible need not be loaded.
+    """
+    if series_uid is None:
+        return archive in study.archives
+    series = next((s for s in study.series or () if s.uid == series_uid), None)
+    if series is None or archive not in series.archives:
+        return False
+    if instance_uid is None or (series.instances is None and not series.is_partial):
+        return True
+    found = next((i for i in series.instances or () if i.uid == instance_uid), None)
+    return found is not None and archive in (found.archives or series.archives)
 
 
 def visible(consumer: Consumer, study: Study) -> Study | None:
-    """The part of `study` that exists for `consumer`; None when nothing of it does."""
-    return study
+    """The part of `study` that exists for `consumer`; None when nothing of it does.
+
+    A study of which something is hidden is marked partial, and counts only what remains. `study`
+    is loaded as deep as `needs` says: what is not known is not shown.
+    """
+    if not _is_theirs(consumer, study):
+        return None
+    policy = consumer.policy
+    if policy is None or not _rules(policy):
+        return study
+    series = study.series or ()
+    kept = tuple(s for s in (_visible_series(policy, study, s) for s in series) if s is not None)
+    if not kept and (series or study.series is None):
+        return None
+    return study if kept == series else _of_what_remains(study, kept)
 
 
-def visible_rows(consumer: Consumer, rows: Sequence[Dataset]) -> Sequence[Dataset]:
-    """The search rows that exist for `consumer`, their counts and lists recomputed."""
-    return rows
+def explained(consumer: Consumer, study: Study) -> tuple[Verdict, ...]:
+    """What exists of a study for `consumer` and why, series by series; instances where it matters.
+
+    `study` is loaded to the instances.
+    """
+    if not _is_theirs(consumer, study):
+        why = "the study is another patient's"
+        return (Verdict(series_uid=None, instance_uid=None, is_visible=False, why=why),)
+    return tuple(
+        verdict for series in study.series or () for verdict in _verdicts(consumer, study, series)
+    )
+
+
+def _rules(policy: Policy | None) -> tuple[Rule, ...]:
+    return () if policy is None else (*policy.hide, *policy.allow)
+
+
+def _is_theirs(consumer: Consumer, study: Study) -> bool:
+    """Whether the study is of the patient to whom the consumer is bound, if to any.
+
+    By system and value: an identifier without a system belongs to nobody. A study that archives
+    ascribe to different patients is nobody's.
+    """
+    if consumer.patients is None:
+        return True
+    found = study.patient.id
+    return (
+        found is not None
+        and found.system is not None
+        and not study.is_of_several_patients
+        and any((p.system, p.value) == (found.system, found.value) for p in consumer.patients)
+    )
+
+
+def _visible_series(policy: Policy, study: Study, series: Series) -> Series | None:
+    """What remains of a series; None when nothing does."""
+    if not _is_by_instance(policy) or not series.instances:
+        archives = _holders(policy, study, series, None)
+        return _held_by(series, archives) if archives else None
+    kept = []
+    for instance in series.instances:
+        if archives := _holders(policy, study, series, instance):
+            whole = archives == (instance.archives or series.archives)
+            kept.append(instance if whole else replace(instance, archives=archives))
+    if tuple(kept) == series.instances:
+        return series
+    return _with_instances(series, tuple(kept)) if kept else None
+
+
+def _is_by_instance(policy: Policy) -> bool:
+    return any(rule.sop_classes for rule in _rules(policy))
+
+
+def _holders(
+    policy: Policy, study: Study, series: Series, instance: Instance | None
+) -> tuple[str, ...]:
+    """The archives whose copy of an object exists under `policy`."""
+    archives = (instance.archives if instance else ()) or series.archives
+    return tuple(a for a in archives if _decided(policy, (study, series, a, instance))[0])
+
+
+def _held_by(series: Series, archives: tuple[str, ...]) -> Series:
+    """`series` as far as `archives` hold it."""
+    if archives == series.archives:
+        return series
+    kept = None
+    if series.instances is not None:
+        held = ((i, tuple(a for a in i.archives if a in archives)) for i in series.instances)
+        kept = tuple(replace(i, archives=of) for i, of in held if of or not i.archives)
+    return replace(
+        series,
+        archives=archives,
+        instances=kept,
+        number_of_instances=None if kept is None else len(kept),
+        is_uneven=series.is_uneven and len(archives) > 1,
+        is_subset=kept is None or kept != series.instances,
+        warnings=(),
+    )
+
+
+def _with_instances(series: Series, kept: tuple[Instance, ...]) -> Series:
+    held = {a for i in kept for a in (i.archives or series.archives)}
+    return replace(
+        series,
+        archives=tuple(a for a in series.archives if a in held),
+        instances=tuple(replace(i, archives=i.archives or series.archives) for i in kept),
+        number_of_instances=len(kept),
+        is_partial=True,
+        is_subset=True,
+        warnings=(),
+    )
+
+
+def _of_what_remains(study: Study, kept: tuple[Series, ...]) -> Study:
+    """`study` with `kept` alone: everything that counts or lists its series is made of them."""
+    numbers = [s.number_of_instances for s in kept]
+    held = {a for s in kept for a in s.archives}
+    return replace(
+        study,
+        archives=tuple(a for a in study.archives if a in held),
+        modalities=tuple(dict.fromkeys(s.modality for s in kept if s.modality)),
+        number_of_series=len(kept),
+        number_of_instances=None if None in numbers else sum(n or 0 for n in numbers),
+        series=kept,
+        warnings=(),
+        is_partial=True,
+        is_subset=True,
+    )
+
+
+def _verdicts(consumer: Consumer, study: Study, series: Series) -> Iterator[Verdict]:
+    """One verdict for a series whose instances all fare alike, else one for each instance."""
+    policy = consumer.policy
+    found = []
+    for instance in series.instances or (None,):
+        archives = (instance.archives if instance else ()) or series.archives
+        copies = [(study, series, archive, instance) for archive in archives]
+        decided = [(True, "there is no policy")] if policy is None else []
+        decided += [_decided(policy, copy) for copy in copies if policy is not None]
+        shown = next((d for d in decided if d[0]), decided[0])
+        found.append((instance.uid if instance else None, *shown))
+    if len({(is_visible, why) for _, is_visible, why in found}) == 1:
+        found = [(None, *found[0][1:])]
+    for uid, is_visible, why in found:
+        yield Verdict(series_uid=series.uid, instance_uid=uid, is_visible=is_visible, why=why)
+
+
+def _decided(policy: Policy, copy: _Copy) -> tuple[bool, str]:
+    """Whether one copy of an object exists under `policy`, and the first rule that says so."""
+    for rule in policy.hide:
+        if all(fits is not False for fits in _fits(rule, copy)):
+            return False, _told(policy, rule)
+    if not policy.allow:
+        return True, f"no rule of policy {policy.name} hides it"
+    for rule in policy.allow:
+        if all(_fits(rule, copy)):
+            return True, _told(policy, rule)
+    return False, f"no rule of policy {policy.name} allows it"
+
+
+def _told(policy: Policy, rule: Rule) -> str:
+    return f"policy {policy.name}, {rule.name}"
+
+
+def _fits(rule: Rule, copy: _Copy) -> Iterator[bool | None]:
+    """Whether each thing that a rule asks for fits; None: the record does not tell."""
+    study, series, archive, instance = copy
+    if rule.archives:
+        yield archive in rule.archives
+    if rule.modalities:
+        yield None if series.modality is None else series.modality in rule.modalities
+    if rule.series_descriptions:
+        yield _is_like(series.description, rule.series_descriptions)
+    if rule.sop_classes:
+        yield _is_like(instance.sop_class_uid if instance else None, rule.sop_classes)
+    if rule.patients:
+        yield _is_patient(study.patient.id, rule.patients)
+    if rule.study_date_from is not None or rule.study_date_to is not None:
+        yield _is_between(study.date, rule)
+
+
+def _is_like(value: str | None, patterns: Sequence[str]) -> bool | None:
+    if value is None:
+        return None
+    return any(_pattern(p).match(value) is not None for p in patterns)
+
+
+@lru_cache(maxsize=1024)
+def _pattern(text: str) -> re.Pattern[str]:
+    """`*` and `?` as wildcards, nothing else; case does not matter."""
+    escaped = re.escape(text).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.compile(rf"{escaped}\Z", re.IGNORECASE | re.DOTALL)
+
+
+def _is_patient(found: Identifier | None, meant: Sequence[Identifier]) -> bool | None:
+    if found is None:
+        return None
+    return any(p.value == found.value and p.system in {None, found.system} for p in meant)
+
+
+def _is_between(date: str | None, rule: Rule) -> bool | None:
+    if date is None:
+        return None
+    return (rule.study_date_from or "") <= date <= (rule.study_date_to or "9999-12-31")
+
+
+def _rule(name: str, section: config.PolicyRule) -> Rule:
+    return Rule(
+        name=name,
+        modalities=section.modality,
+        sop_classes=section.sop_class,
+        series_descriptions=section.series_description,
+        archives=section.archive,
+        patients=tuple(_identifier(text) for text in section.patient),
+        study_date_from=section.study_date_from.isoformat() if section.study_date_from else None,
+        study_date_to=section.study_date_to.isoformat() if section.study_date_to else None,
+    )
+
+
+def _identifier(text: str) -> Identifier:
+    """`system|value`, or the value in any system."""
+    system, bar, value = text.rpartition("|")
+    return Identifier(value=value, system=system if bar else None)

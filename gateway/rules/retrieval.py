@@ -118,12 +118,20 @@ def by_series(study: Study, fetches: Sequence[Fetch]) -> tuple[Fetch, ...]:
     )
 
 
+def permitted(study: Study, target: Target) -> tuple[str, ...]:
+    """The UIDs that may be asked for one level below a study or series, each as a whole."""
+    series = _series_of(study, target)
+    if target.level is Level.STUDY:
+        return tuple(s.uid for s in series)
+    return tuple(i.uid for s in series for i in s.instances or ())
+
+
 def _series_of(study: Study, target: Target) -> list[Series]:
     return [s for s in study.series or () if target.series_uid in {None, s.uid}]
 
 
 def _full(series: Series) -> tuple[str, ...]:
-    """The archives that hold all of a series, and no more."""
+    """The archives that hold all of a series and no more than may be seen of it."""
     if series.is_partial:
         return ()
     if len(series.archives) < 2 or series.instances is None:

@@ -2,20 +2,271 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import jwt
 import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.adapters.auth import consumer
-from gateway.config import Access, Settings
-from gateway.errors import Unauthorized
+from gateway.adapters.auth import Authenticator
+from gateway.config import Settings
+from gateway.errors import Forbidden, Unauthorized, Unavailable
+from gateway.model import Identifier
+from tests.issuer import AUDIENCE, EC_KEY, ED_KEY, OTHER_RSA_KEY, RSA_KEY, Issuer, issuer
+
+PATIENTS = {"p1": (Identifier(value="P-1", system="urn:oid:1.2.3"),)}
+NOW = int(time.time())
 
 
-@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer abc"}, {"X-API-Key": "abc"}])
-def test_everybody_is_the_same_where_nobody_is_asked(headers: dict[str, str]) -> None:
-    found = consumer(headers, Settings())
-    assert (found.id, found.policy) == ("open", None)
+@pytest_asyncio.fixture
+async def authority() -> AsyncIterator[Issuer]:
+    async with issuer() as made:
+        yield made
 
 
-@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer abc"}, {"X-API-Key": "abc"}])
-def test_nobody_is_let_in_where_callers_must_be_known(headers: dict[str, str]) -> None:
+@pytest_asyncio.fixture
+async def known(authority: Issuer) -> AsyncIterator[Authenticator]:
+    made = over(authority)
+    yield made
+    await made.close()
+
+
+def over(authority: Issuer, **changed: Any) -> Authenticator:
+    section = {
+        "issuer": authority.url,
+        "audience": AUDIENCE,
+        "jwks_url": f"{authority.url}/jwks",
+        **changed,
+    }
+    settings = Settings.model_validate(
+        {
+            "auth": {
+                "mode": "required",
+                "issuers": [{k: v for k, v in section.items() if v is not None}],
+                "api_keys": {
+                    "pacs-admin": {"key": "0123456789"},
+                    "hie": {"key": "k", "policy": "hie"},
+                },
+            },
+            "policies": {"hie": {"hide": [{"modality": ["SR"]}]}, "all": {}},
+            "consumers": {"metro-hie": {"policy": "hie"}},
+        }
+    )
+    return Authenticator(settings, lambda patient: PATIENTS.get(patient, ()))
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize("headers", [{"X-API-Key": "k"}, {"Authorization": "bearer k"}])
+async def test_a_key_is_known_in_either_header(
+    known: Authenticator, headers: dict[str, str]
+) -> None:
+    found = await known.consumer(headers)
+    assert found.id == "hie"
+    assert found.policy is not None
+    assert found.policy.name == "hie"
+    assert (await known.consumer({"X-API-Key": "0123456789"})).policy is None
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm", "kid"), [(RSA_KEY, "RS256", "r"), (RSA_KEY, "PS384", "r"),
+    (EC_KEY, "ES256", "e"), (ED_KEY, "EdDSA", "d")]
+)  # fmt: skip
+async def test_a_token_is_known_by_its_issuers_keys(
+    known: Authenticator, authority: Issuer, key: Any, algorithm: str, kid: str
+) -> None:
+    token = authority.token(key=key, algorithm=algorithm, header={"kid": kid})
+    found = await known.consumer(bearer(token))
+    assert (found.id, found.user, found.patients, found.scopes) == (
+        "metro-hie",
+        "user-1",
+        None,
+        None,
+    )
+
+
+def part(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def unsigned(authority: Issuer) -> str:
+    return f"{part({'alg': 'none', 'kid': 'r'})}.{part(authority.claims())}."
+
+
+def with_public_key_as_secret(authority: Issuer) -> str:
+    public = RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    signed = f"{part({'alg': 'HS256', 'kid': 'r'})}.{part(authority.claims())}"
+    digest = hmac.digest(public, signed.encode(), "sha256")
+    return f"{signed}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
+def tampered(authority: Issuer) -> str:
+    head, body, signature = authority.token().split(".")
+    other = authority.token(sub="somebody-else").split(".")[1]
+    return f"{head}.{other}.{signature}" if other != body else ""
+
+
+BAD: dict[str, Callable[[Issuer], str]] = {
+    "unsigned": unsigned,
+    "secret": with_public_key_as_secret,
+    "tampered": tampered,
+    "another key": lambda i: i.token(key=OTHER_RSA_KEY),
+    "critical": lambda i: i.token(header={"crit": ["exp"]}),
+    "b64": lambda i: i.token(header={"crit": ["b64"], "b64": True}),
+    "another audience": lambda i: i.token(aud="https://other.example.org"),
+    "no audience": lambda i: i.token(aud=None),
+    "expired": lambda i: i.token(exp=NOW - 60),
+    "no end": lambda i: i.token(exp=None),
+    "not yet": lambda i: i.token(nbf=NOW + 120),
+    "issued in the future": lambda i: i.token(iat=NOW + 120),
+    "no time of issue": lambda i: i.token(iat=None),
+    "no subject": lambda i: i.token(sub=None),
+    "a subject that is no text": lambda i: i.token(sub=None) + "x",
+    "another issuer": lambda i: i.token(iss="https://evil.example.org"),
+    "no issuer": lambda i: i.token(iss=None),
+    "unknown key id": lambda i: i.token(header={"kid": "zz"}),
+    "no key id among several": lambda i: jwt.encode(i.claims(), RSA_KEY, algorithm="RS256"),
+    "key of another type": lambda i: i.token(header={"kid": "e"}),
+    "another type of token": lambda i: i.token(header={"typ": "logout+jwt"}),
+    "id token's type is no text": lambda i: i.token(header={"typ": "JOSE"}),
+    "too long": lambda i: i.token(padding="x" * 8192),
+    "end that is no number": lambda i: i.token(exp="soon"),
+    "garbage": lambda i: "a.b.c",
+    "empty": lambda i: "",
+    "two words": lambda i: "abc def",
+    "not ascii": lambda i: "é" * 20,
+    "deep": lambda i: base64.urlsafe_b64encode(b'{"a":' * 2000).decode() + ".e30.x",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_bad_tokens_are_refused_all_alike(
+    known: Authenticator, authority: Issuer, name: str
+) -> None:
+    with pytest.raises(Unauthorized) as refused:
+        await known.consumer(bearer(BAD[name](authority)))
+    assert str(refused.value) == "the caller is not known"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Basic azpr"},
+        {"Authorization": "Bearer"},
+        {"X-API-Key": ""},
+        {"X-API-Key": "K"},
+        {"X-API-Key": "wrong", "Authorization": "Bearer k"},
+    ],
+)
+async def test_other_credentials_are_refused(known: Authenticator, headers: dict[str, str]) -> None:
     with pytest.raises(Unauthorized):
-        consumer(headers, Settings(auth=Access(mode="required")))
+        await known.consumer(headers)
+
+
+async def test_clocks_may_differ_a_little(known: Authenticator, authority: Issuer) -> None:
+    token = authority.token(exp=int(time.time()) - 10, iat=int(time.time()) + 20)
+    assert (await known.consumer(bearer(token))).id == "metro-hie"
+
+
+async def test_a_caller_without_a_policy_is_refused(
+    known: Authenticator, authority: Issuer
+) -> None:
+    with pytest.raises(Forbidden):
+        await known.consumer(bearer(authority.token(client_id="stranger")))
+    with_policy = over(authority, policy="all")
+    found = await with_policy.consumer(bearer(authority.token(client_id=None, azp="stranger")))
+    assert found.id == "stranger"
+    assert found.policy is not None
+    await with_policy.close()
+
+
+async def test_unknown_key_ids_do_not_flood_the_issuer(
+    known: Authenticator, authority: Issuer
+) -> None:
+    for number in range(50):
+        with pytest.raises(Unauthorized):
+            await known.consumer(bearer(authority.token(header={"kid": f"k{number}"})))
+    assert (await known.consumer(bearer(authority.token()))).id == "metro-hie"
+    assert authority.asked == ["keys"]
+
+
+async def test_an_issuer_that_is_away_is_no_reason_to_let_anyone_in(authority: Issuer) -> None:
+    authority.is_broken = True
+    known = over(authority)
+    with pytest.raises(Unavailable):
+        await known.consumer(bearer(authority.token()))
+    await known.close()
+
+
+async def test_a_patient_in_context_binds(known: Authenticator, authority: Issuer) -> None:
+    async def of(**claims: Any) -> Any:
+        return (await known.consumer(bearer(authority.token(**claims)))).patients
+
+    assert await of(scope="patient/ImagingStudy.rs", patient="p1") == PATIENTS["p1"]
+    assert await of(scope="patient/*.read launch", patient="p1") == PATIENTS["p1"]
+    assert await of(scope="patient/ImagingStudy.rs", patient="p2") == ()
+    assert await of(scope="patient/ImagingStudy.rs") == ()
+    assert await of(scope="user/ImagingStudy.rs", patient="p1") is None
+    assert await of(scope="system/*.read") is None
+    assert await of(scope="openid profile") == ()
+
+
+@pytest_asyncio.fixture
+async def opaque(authority: Issuer) -> AsyncIterator[Authenticator]:
+    made = over(
+        authority,
+        jwks_url=None,
+        introspection_url=f"{authority.url}/introspect",
+        client_id="gateway",
+        client_secret="s e:cret",
+    )
+    yield made
+    await made.close()
+
+
+async def test_opaque_tokens_are_asked_about_once(opaque: Authenticator, authority: Issuer) -> None:
+    authority.opaque["t1"] = {"sub": "u", "client_id": "metro-hie", "aud": [AUDIENCE, "x"]}
+    for _ in range(3):
+        assert (await opaque.consumer(bearer("t1"))).id == "metro-hie"
+    for _ in range(3):
+        with pytest.raises(Unauthorized):
+            await opaque.consumer(bearer("t2"))
+    assert authority.asked == ["introspect", "introspect"]
+    decoded = base64.b64decode(authority.authorizations[0].removeprefix("Basic "))
+    assert decoded == b"gateway:s+e%3Acret"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"aud": "https://other.example.org"},
+        {"iss": "https://evil.example.org"},
+        {"exp": NOW - 60},
+        {"exp": "soon"},
+        {"nbf": NOW + 600},
+    ],
+)
+async def test_what_is_said_of_opaque_tokens_is_checked(
+    opaque: Authenticator, authority: Issuer, changed: dict[str, Any]
+) -> None:
+    authority.opaque["t"] = {"sub": "u", "client_id": "metro-hie", "aud": AUDIENCE, **changed}
+    with pytest.raises(Unauthorized):
+        await opaque.consumer(bearer("t"))
+
+
+async def test_introspection_that_is_away_lets_nobody_in_and_keys_go_on(
+    opaque: Authenticator, authority: Issuer
+) -> None:
+    authority.is_broken = True
+    with pytest.raises(Unavailable):
+        await opaque.consumer(bearer("t"))
+    assert (await opaque.consumer(bearer("k"))).id == "hie"

@@ -152,7 +152,17 @@ SINGLE_MISTAKES = {
         "did you mean `ohif`",
     ),
     "open network": (SMALL + "server: {host: 0.0.0.0}", "server.host", "not loopback"),
-    "access control": (SMALL + "auth: {mode: required}", "auth.mode", "no access control yet"),
+    "access control": (SMALL + "auth: {mode: required}", "auth.mode", "nobody can be known"),
+    "issuer without keys": (
+        SMALL + "auth: {issuers: [{issuer: x}]}",
+        "auth.issuers.0",
+        "which tokens are its own",
+    ),
+    "keys that can be forged": (
+        SMALL + "auth: {issuers: [{issuer: x, jwks_url: 'http://idp.example.org/k'}]}",
+        "auth.issuers.0.jwks_url",
+        "https",
+    ),
     "unknown policy": (SMALL + "consumers: {a: {policy: hei}}", "consumers.a.policy", "policies"),
     "hide rule": (
         SMALL + "policies: {p: {hide: [{modalty: [SR]}]}}",

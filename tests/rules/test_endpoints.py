@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Settings
-from gateway.model import ConnectionType, Consumer, Endpoint, Level, Series, Study, Target
+from gateway.model import (
+    ConnectionType,
+    Consumer,
+    Endpoint,
+    Level,
+    Policy,
+    Rule,
+    Series,
+    Study,
+    Target,
+)
 from gateway.rules import endpoints
 from gateway.rules.endpoints import Carried, Options, Resolution
 
@@ -434,11 +444,12 @@ def test_a_study_of_one_archive_needs_no_series_level() -> None:
 
 
 def test_who_may_not_see_everything_is_not_sent_past_the_gateway() -> None:
-    policies = {"hie": {"hide": [{"modality": ["SR"]}]}, "staff": {}}
-    what, chosen = study(("north",)), settings("direct", policies=policies)
+    what, chosen = study(("north",)), settings("direct")
+    hides = Policy(name="hie", hide=(Rule(name="hide[0]", modalities=("SR",)),))
+    hides_nothing = Policy(name="staff")
 
-    hie = endpoints.of_gateway(chosen, what, consumer=Consumer(id="x", policy="hie"))
-    staff = endpoints.of_gateway(chosen, what, consumer=Consumer(id="y", policy="staff"))
+    hie = endpoints.of_gateway(chosen, what, consumer=Consumer(id="x", policy=hides))
+    staff = endpoints.of_gateway(chosen, what, consumer=Consumer(id="y", policy=hides_nothing))
 
     assert all(one.id.startswith("gateway-") for one in hie[0])
     assert ids(staff[0]) == ["north-dicom-wado-rs", "north-ihe-iid"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.config import Settings
 from gateway.errors import BadRequest
-from gateway.model import Consumer, Identifier, Patient, Study
+from gateway.model import Consumer, Identifier, Patient, Policy, Rule, Study
 from gateway.rules import iid
 from gateway.rules.iid import Launch, PatientId
 
@@ -228,10 +228,9 @@ def test_without_a_viewer_the_archive_s_own_display_is_launched() -> None:
         "qido_rs": "http://north.internal",
         "publish": {"ihe-iid": "https://north.example.org/iid"},
     }
-    chosen = Settings.model_validate(
-        {"archives": {"north": north}, "policies": {"hie": {"hide": [{"modality": ["SR"]}]}}}
-    )
-    everyone, hie = Consumer(id="x"), Consumer(id="y", policy="hie")
+    chosen = Settings.model_validate({"archives": {"north": north}})
+    hides = Policy(name="hie", hide=(Rule(name="hide[0]", modalities=("SR",)),))
+    everyone, hie = Consumer(id="x"), Consumer(id="y", policy=hides)
 
     display = iid.published_viewer(chosen, [study("1.2")], everyone)
 

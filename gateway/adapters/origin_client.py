@@ -1,0 +1,88 @@
+"""Small requests to one configured address that is no archive: keys, tokens, audit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from gateway.adapters import http_sessions
+from gateway.errors import Unavailable
+
+_CONNECT_SECONDS = 3.0
+_ANSWER_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A whole answer."""
+
+    status: int
+    body: bytes
+
+
+class OriginClient:
+    """Requests to `url` and nowhere else; `name` tells what it is, in errors."""
+
+    def __init__(self, name: str, url: str, *, max_bytes: int = 1 << 20) -> None:
+        self._name = name
+        self._url = URL(url)
+        self._max_bytes = max_bytes
+        self._session: http_sessions.Session | None = None
+
+    async def ask(
+        self,
+        method: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        """What it answers, whatever the status. Unavailable: nothing, in time, in full."""
+        sent = {"Accept-Encoding": "identity", **(headers or {})}
+        try:
+            http_sessions.check(self._url)
+            async with asyncio.timeout(_CONNECT_SECONDS + _ANSWER_SECONDS):
+                async with self._opened().request(
+                    method,
+                    self._url,
+                    headers=sent,
+                    data=dict(form) if form is not None else body,
+                    allow_redirects=False,
+                ) as answer:
+                    return Answer(status=answer.status, body=await self._whole(answer))
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise Unavailable(f"{self._name} does not answer") from error
+
+    async def close(self) -> None:
+        """Lets go of all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _whole(self, answer: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > self._max_bytes:
+                raise ValueError("too long")
+        return bytes(body)
+
+    def _opened(self) -> http_sessions.Session:
+        if self._session is None:
+            self._session = http_sessions.session(
+                connect_seconds=_CONNECT_SECONDS, read_seconds=_ANSWER_SECONDS
+            )
+        return self._session
+
+
+async def token_answer(url: str, form: Mapping[str, str], authorization: str) -> tuple[int, bytes]:
+    """What the token server at `url` answers to a form; Unavailable when it does not."""
+    client = OriginClient("the token server", url, max_bytes=1 << 16)
+    try:
+        answer = await client.ask("POST", headers={"Authorization": authorization}, form=form)
+    finally:
+        await client.close()
+    return answer.status, answer.body

@@ -1,0 +1,46 @@
+"""What one request discloses or is denied, noted where it is decided, for the audit trail.
+
+The catalog notes the studies that it hands out; a facade that hands out fewer says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from gateway.model import Identifier, Study
+
+
+@dataclass(slots=True)
+class Disclosures:
+    """Studies by UID with the identifier of their patient, None where it has none."""
+
+    shown: dict[str, Identifier | None] = field(default_factory=dict)
+    denied: dict[str, Identifier | None] = field(default_factory=dict)
+
+    def keep(self, study_uids: Collection[str]) -> None:
+        """Of what was looked at, only these studies are told to the caller."""
+        self.shown = {uid: who for uid, who in self.shown.items() if uid in study_uids}
+
+
+CURRENT: ContextVar[Disclosures | None] = ContextVar("disclosures", default=None)
+"""Those of the request that is answered; None outside of requests."""
+
+
+def shown(study: Study) -> None:
+    """Notes that `study` is told to the caller."""
+    if (noted := CURRENT.get()) is not None:
+        noted.shown[study.uid] = study.patient.id
+
+
+def denied(study: Study) -> None:
+    """Notes that `study` was asked for and does not exist for the caller."""
+    if (noted := CURRENT.get()) is not None:
+        noted.denied[study.uid] = study.patient.id
+
+
+def told(study_uids: Collection[str]) -> None:
+    """Notes that of the studies looked at only these are told to the caller."""
+    if (noted := CURRENT.get()) is not None:
+        noted.keep(study_uids)

@@ -1,0 +1,90 @@
+"""What a verified token says of its bearer: the claims of a JWT or of an introspection answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.config import Issuer, Settings
+from gateway.errors import Forbidden, Unauthorized
+from gateway.model import Consumer, Identifier
+from gateway.rules import policy, scopes
+
+ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+    "ES256", "ES384", "ES512", "EdDSA",
+)  # fmt: skip
+"""Signatures that are verified: by public keys only, so that no key can be taken for a secret."""
+TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
+REQUIRED = ("exp", "iat", "iss", "aud", "sub")
+LEEWAY_SECONDS = 30
+MAX_TOKEN_CHARACTERS = 8192
+Patients = Callable[[str], tuple[Identifier, ...]]
+"""The identifiers of the patient whose FHIR id is given; () when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What is said of the bearer. `client` is `client_id`, `azp` or else the subject."""
+
+    client: str
+    subject: str
+    scope: str | None
+    patient: str | None
+
+
+def is_plain(header: Mapping[str, Any]) -> bool:
+    """Whether a JWT's header (RFC 7515 §4.1) asks for nothing but a signature that we check."""
+    kind = header.get("typ")
+    return (
+        header.get("alg") in ALGORITHMS
+        and "crit" not in header
+        and (kind is None or (isinstance(kind, str) and kind.lower() in TYPES))
+    )
+
+
+def claims(said: Mapping[str, Any]) -> Claims:
+    """The claims of a token or an introspection answer; Unauthorized: none names a client."""
+    subject = _text(said, "sub")
+    client = _text(said, "client_id") or _text(said, "azp") or subject
+    if client is None:
+        raise Unauthorized("the caller is not known")
+    scope = said.get("scope", said.get("scp"))
+    if isinstance(scope, list):
+        scope = " ".join(word for word in scope if isinstance(word, str))
+    return Claims(
+        client=client,
+        subject=subject or client,
+        scope=scope if isinstance(scope, str) else None,
+        patient=_text(said, "patient"),
+    )
+
+
+def consumer(said: Claims, issuer: Issuer, settings: Settings, patients: Patients) -> Consumer:
+    """The consumer that a token of `issuer` speaks for.
+
+    Forbidden when the client is neither listed nor covered by the issuer's policy. Without SMART
+    scopes the policy alone decides; with `patient/` scopes alone, only the patient in context
+    exists, and nobody where that patient is not named or not known.
+    """
+    listed = settings.consumers.get(said.client)
+    name = listed.policy if listed else issuer.policy
+    if name is None:
+        raise Forbidden("this caller has no policy here")
+    is_free = said.scope is None or issuer.ignore_scopes
+    granted = None if is_free else scopes.parse(said.scope or "")
+    is_bound = granted is not None and scopes.is_bound_to_patient(granted)
+    bound = patients(said.patient) if is_bound and said.patient is not None else ()
+    return Consumer(
+        id=said.client,
+        user=said.subject,
+        policy=policy.compiled(name, settings.policies[name]),
+        patients=bound if is_bound else None,
+        scopes=granted,
+    )
+
+
+def _text(said: Mapping[str, Any], name: str) -> str | None:
+    found = said.get(name)
+    return found if isinstance(found, str) and found else None
