@@ -71,7 +71,7 @@ from gateway.routes import (
     status,
     wado_uri,
 )
-from gateway.rules import fhir_listing, last_updated, patient_ids
+from gateway.rules import fhir_listing, last_updated, patient_context, patient_ids
 
 _KEEP_ALIVE_SECONDS = 30
 _MAX_LINE_BYTES = 32768
@@ -111,7 +111,9 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
     app[AUDIT] = trail = _audit(settings.audit)
     if trail is not None:
         trail.open()
-    app[AUTHENTICATOR] = Authenticator(settings, lambda patient: ())
+    app[AUTHENTICATOR] = Authenticator(
+        settings, lambda patient: patient_context.identifiers(app[PATIENT_IDS], settings, patient)
+    )
     app[CATALOG] = Catalog(archives, archives.key_images)
     app[PICTURES] = Pictures(app[CATALOG], archives, PictureWorker())
     try:

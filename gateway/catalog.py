@@ -92,6 +92,8 @@ class Catalog:
         page = _page(rows, query)
         shown, silent = await counted(self._archives, query, found.answers, page)
         left = await existing.existing_rows(self._archives, query, shown)
+        if disclosures.are_noted():
+            _note(found, left, query)
         return Found(
             items=tuple(left),
             silent=tuple(dict.fromkeys(found.silent + silent)),
@@ -112,6 +114,8 @@ class Catalog:
         merged = [merging.merge(p) for p in parts.values()]
         page = _page(_in_order(merged, found, lambda s: s.uid), query)
         left = await existing.existing_studies(self._archives, page)
+        for study in left:
+            disclosures.shown(study)
         return Found(
             items=tuple(left),
             silent=found.silent,
@@ -341,6 +345,17 @@ def _instance(study: Study, target: Target) -> Instance:
     return next(
         i for s in study.series or () for i in s.instances or () if i.uid == target.instance_uid
     )
+
+
+def _note(found: Searched, shown: Sequence[Dataset], query: Query) -> None:
+    """Notes the studies that rows tell of, with their patients as far as rows name them."""
+    uids = {dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid for row in shown}
+    for archive, rows in reversed(found.answers):
+        for row in rows:
+            whole = {dj.STUDY_INSTANCE_UID: {"vr": "UI", "Value": [query.study_uid]}} | row
+            study = records.study(archive.origin, whole)
+            if study is not None and study.uid in uids:
+                disclosures.shown(study)
 
 
 def _in_order(

@@ -28,6 +28,11 @@ CURRENT: ContextVar[Disclosures | None] = ContextVar("disclosures", default=None
 """Those of the request that is answered; None outside of requests."""
 
 
+def are_noted() -> bool:
+    """Whether anybody wants to know."""
+    return CURRENT.get() is not None
+
+
 def shown(study: Study) -> None:
     """Notes that `study` is told to the caller."""
     if (noted := CURRENT.get()) is not None:

@@ -86,7 +86,8 @@ async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
     telemetry = request.app[TELEMETRY]
     telemetry.request_started()
     noted, cost = Disclosures(), Cost()
-    context, costs = CURRENT.set(noted), COST.set(cost)
+    context = CURRENT.set(noted if request.app[AUDIT] is not None else None)
+    costs = COST.set(cost)
     response: web.StreamResponse | None = None
     try:
         response = await errors_to_responses(request, handler)

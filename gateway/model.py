@@ -127,14 +127,15 @@ class Consumer:
     """Who asks; `user` is the subject for whom a client asks. `policy` None: no rules.
 
     `patients`: the identifiers of the one patient whose studies exist for the caller, () where
-    that patient is not known here; None: not bound to a patient. `scopes` None: no scopes were
-    given and all that the policy shows may be read and searched.
+    that patient is not known here; None: not bound to a patient. `patient`: that one's FHIR id.
+    `scopes` None: no scopes were given and all that the policy shows may be read and searched.
     """
 
     id: str
     user: str | None = None
     policy: Policy | None = None
     patients: tuple[Identifier, ...] | None = None
+    patient: str | None = None
     scopes: tuple[Scope, ...] | None = None
 
 

@@ -10,12 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gateway import disclosures
 from gateway.archives import Archives
 from gateway.counting import records_of
 from gateway.errors import NotSupported
 from gateway.fan_out import Archive
 from gateway.model import Consumer, Found, Level, Loaded, Study
-from gateway.rules import attributes, matching, merging, policy, qido, qido_rows
+from gateway.rules import (
+    attributes,
+    matching,
+    merging,
+    patient_context,
+    policy,
+    qido,
+    qido_rows,
+)
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
@@ -51,6 +60,8 @@ class SharedSearch:
                     f"not an attribute of a {query.level.value} that can be asked for"
                 )
         seen, page = await self._page(query)
+        for row in page:
+            disclosures.shown(seen.studies[_study_uid(query, row)])
         return Found(
             items=tuple(page),
             silent=seen.silent,
@@ -61,6 +72,8 @@ class SharedSearch:
     async def studies(self, query: Query) -> Found[Study]:
         """What is visible of the studies on the page that `query` asks for."""
         seen, page = await self._page(query)
+        for row in page:
+            disclosures.shown(seen.studies[_study_uid(query, row)])
         return Found(
             items=tuple(seen.studies[_study_uid(query, row)] for row in page),
             silent=seen.silent,
@@ -101,8 +114,11 @@ class SharedSearch:
 
     def _narrowed(self, query: Query) -> list[Query]:
         """The queries that find all that may exist for the consumer, and little else."""
+        named = [k.value for k in query.keys if k.tag == dj.PATIENT_ID]
+        for value in named:
+            patient_context.check_patient_id(self._consumer, value)
         values = policy.search_keys(self._consumer)
-        if values is None or any(k.tag == dj.PATIENT_ID for k in query.keys):
+        if values is None or named:
             return [query]
         keys = [qido.key(dj.PATIENT_ID, value) for value in values]
         return [replace(query, keys=(*query.keys, key)) for key in keys]

@@ -99,7 +99,9 @@ async def retrieve_instances(request: web.Request) -> web.StreamResponse:
     _no_parameters(request)
     form = media.for_instances(_accepted(request), single=target.level is Level.INSTANCE)
     async with request.app[CATALOG].retrieve(request[CONSUMER], target, form) as retrieved:
-        return await stream_parts(request, retrieved.parts, form, silent=retrieved.silent)
+        return await stream_parts(
+            request, retrieved.parts, form, silent=retrieved.silent, is_partial=retrieved.is_partial
+        )
 
 
 async def retrieve_frames(request: web.Request) -> web.StreamResponse:
@@ -127,7 +129,9 @@ async def retrieve_metadata(request: web.Request) -> web.StreamResponse:
     base = request.app[SETTINGS].server.public_url + BASE
     async with request.app[CATALOG].metadata(request[CONSUMER], target) as metadata:
         batches = ((dj.with_own_urls(o, base) for o in b) async for b in metadata.batches)
-        return await stream_json_array(request, batches, content_type, silent=metadata.silent)
+        return await stream_json_array(
+            request, batches, content_type, silent=metadata.silent, is_partial=metadata.is_partial
+        )
 
 
 async def retrieve_bulk_data(request: web.Request) -> web.StreamResponse:
@@ -215,7 +219,7 @@ def _search_warnings(found: Found[Dataset]) -> list[str]:
         f"archive {a} cannot be searched by this; the result may be incomplete"
         for a in found.unsearchable
     )
-    return warnings_of(found.silent, *unsearchable, *more)
+    return warnings_of(found.silent, *unsearchable, *more, is_partial=found.is_partial)
 
 
 async def _only(part: Part) -> AsyncIterator[Part]:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from gateway import disclosures
 from gateway.errors import NotFound
 from gateway.http_server import CATALOG, CONSUMER, SETTINGS
 from gateway.routes import fhir_http
@@ -25,6 +26,7 @@ from gateway.rules import (
     imaging_study_chains,
     imaging_study_parameters,
     last_updated,
+    patient_context,
 )
 from gateway.rules.dicom_json import is_uid
 
@@ -87,7 +89,10 @@ async def read_imaging_study(request: web.Request) -> web.Response:
     resource = resources.imaging_study(loaded.study)
     if sum(len(s.instances or ()) for s in loaded.study.series or ()) > _MANY_INSTANCES:
         await asyncio.sleep(0)  # others get their turn between two long steps
-    return await read(request, resource, search, version, loaded.silent)
+    is_partial = loaded.study.is_partial
+    return await read(
+        request, resource, search, version, loaded.silent, is_partial=is_partial
+    )
 
 
 async def search_imaging_studies(request: web.Request) -> web.Response:
@@ -121,6 +126,7 @@ async def _studies(request: web.Request, patient: str | None = None) -> web.Resp
     if patient is not None:
         of_patient = imaging_study_parameters.of_patient(patient)
         search = replace(search, criteria=(*search.criteria, of_patient))
+    patient_context.check_search(request[CONSUMER], search.criteria)
     found = ImagingStudySearch(
         catalog=request.app[CATALOG],
         resources=fhir_http.resources(request, version),
@@ -131,7 +137,9 @@ async def _studies(request: web.Request, patient: str | None = None) -> web.Resp
         as_of=last_updated.instant(begun),
         written=hiding(request, "ImagingStudy", version) if is_hidden else fhir_bundle.as_they_are,
     )
-    return await answer(request, await found.bundle(), version, pairs=pairs)
+    bundle = await found.bundle()
+    disclosures.told(fhir_bundle.ids(bundle, "ImagingStudy"))
+    return await answer(request, bundle, version, pairs=pairs)
 
 
 async def read_endpoint(request: web.Request) -> web.Response:
@@ -141,7 +149,7 @@ async def read_endpoint(request: web.Request) -> web.Response:
     none; 406 no format or version fits.
     """
     version = fhir_http.version(request)
-    for found in endpoints.published(request.app[SETTINGS]):
+    for found in endpoints.published(request.app[SETTINGS], request[CONSUMER]):
         if found.id == request.match_info["id"]:
             search = fhir_http.search(
                 request, version, (), fhir_results.ENDPOINTS, fhir_http.options(request)
@@ -162,7 +170,9 @@ async def search_endpoints(request: web.Request) -> web.Response:
         request, version, fhir_endpoint.PARAMETERS, fhir_results.ENDPOINTS, pairs
     )
     now = fhir_http.reading(request).now
-    resources = (version.endpoint(e) for e in endpoints.published(request.app[SETTINGS]))
+    resources = (
+        version.endpoint(e) for e in endpoints.published(request.app[SETTINGS], request[CONSUMER])
+    )
     matched = [r for r in resources if fhir_search.meets(r, search.criteria, 0, now)]
     bundle = fhir_bundle.whole(
         matched, search, f"{fhir_http.base(request, version)}/Endpoint", version.number

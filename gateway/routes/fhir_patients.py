@@ -5,13 +5,13 @@ from __future__ import annotations
 from aiohttp import web
 
 from gateway.errors import NotFound, Unavailable
-from gateway.http_server import CATALOG
+from gateway.http_server import CATALOG, CONSUMER
 from gateway.routes import fhir_http
 from gateway.routes.fhir_answers import answer, read
 from gateway.routes.fhir_hiding import hiding, revealed
 from gateway.routes.fhir_patient_search import PatientSearch
 from gateway.routes.fhir_subjects import Subjects
-from gateway.rules import fhir_bundle, fhir_patient, fhir_results
+from gateway.rules import fhir_bundle, fhir_patient, fhir_results, patient_context
 
 
 def routes() -> list[web.RouteDef]:
@@ -35,6 +35,7 @@ async def read_patient(request: web.Request) -> web.Response:
     while archives are silent.
     """
     fhir_http.expect_patients(request)
+    patient_context.check(request[CONSUMER], request.match_info["id"])
     version = fhir_http.version(request)
     options = fhir_http.options(request)
     search = fhir_http.search(request, version, (), fhir_results.PATIENTS, options)

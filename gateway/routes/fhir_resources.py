@@ -29,10 +29,15 @@ class Resources:
         of_study, of_series = endpoints.of_gateway(self.settings, study, consumer=self.consumer)
         return Carried(study=of_study, series=of_series)
 
+    def published(self) -> tuple[Endpoint, ...]:
+        """All Endpoints that the caller is told of."""
+        return endpoints.published(self.settings, self.consumer)
+
     def imaging_study(self, study: Study) -> Resource:
         """The ImagingStudy of a record, as deep as it is loaded."""
-        fhir = self.settings.fhir
-        return imaging_study(study, self.version.shape, self.carried(study), fhir, self.patients)
+        fhir, shape = self.settings.fhir, self.version.shape
+        written = imaging_study(study, shape, self.carried(study), fhir, self.patients)
+        return fhir_subsets.subsetted(written) if study.is_partial else written
 
     def patient_id(self, study: Study) -> str | None:
         """The id of the Patient that a study is about; None: that is no resource."""

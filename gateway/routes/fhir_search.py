@@ -100,7 +100,9 @@ class ImagingStudySearch:
         return Options(
             series_accessions=fhir.series_accessions,
             accession_as_identifier=fhir.accession_as_identifier,
-            endpoints=frozenset(e.id for e in endpoints.published(self._settings)),
+            endpoints=frozenset(
+                e.id for e in endpoints.published(self._settings, self._resources.consumer)
+            ),
             patients=self._resources.patients,
         )
 

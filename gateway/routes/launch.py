@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from gateway import disclosures
 from gateway.errors import BadRequest, UnsupportedMediaType
 from gateway.http_server import CATALOG, CONSUMER, SETTINGS, warnings_of
 from gateway.model import Study
@@ -63,6 +64,7 @@ async def launched(request: web.Request, dicom_web: str) -> web.Response:
     studies = iid_studies.fitting(
         launch, (s for each in found for s in each.items), settings, silent
     )
+    disclosures.told({study.uid for study in studies})
     named = iid.viewer(settings)
     viewer = named[1] if named else iid.published_viewer(settings, studies, request[CONSUMER])
     if viewer is None:

@@ -272,10 +272,10 @@ def _with_own(own: Sequence[Endpoint], direct: Sequence[Endpoint]) -> tuple[Endp
     return (*(e for e in own if not types.isdisjoint(e.connection_types)), *direct)
 
 
-def published(settings: Settings) -> tuple[Endpoint, ...]:
-    """Every Endpoint that the gateway serves as a resource: its own, and those it exposes."""
+def published(settings: Settings, consumer: Consumer | None = None) -> tuple[Endpoint, ...]:
+    """Every Endpoint that `consumer` is told of: the gateway's own, and those exposed to them."""
     own = _of_the_gateway(settings)
-    if settings.endpoints.expose == "gateway":
+    if settings.endpoints.expose == "gateway" or (consumer and policy.is_restricted(consumer)):
         return own
     types = tuple(ConnectionType)
     return own + tuple(e for t in types for e in _published_by(settings, settings.archives, t))

@@ -119,6 +119,12 @@ def entry(resource: Resource, base: str, mode: str) -> Resource:
     }
 
 
+def ids(bundle: Resource, resource_type: str) -> set[str]:
+    """The ids of the resources of a type that a Bundle tells, matches or included."""
+    entries = (e["resource"] for e in bundle.get("entry", ()))
+    return {r["id"] for r in entries if r["resourceType"] == resource_type}
+
+
 def outcome(issues: Sequence[Resource]) -> list[Resource]:
     """The entry that tells what went otherwise than asked; none when nothing did."""
     if not issues:

@@ -33,6 +33,11 @@ def served(resource: Resource, wanted: Wanted, fhir_version: str) -> Resource:
     return _with_meta(resource, versionId=digest.hexdigest())
 
 
+def subsetted(resource: Resource) -> Resource:
+    """`resource` marked as a part of what there is: the rest is hidden from the caller."""
+    return _with_meta(resource, tag=[SUBSETTED])
+
+
 def _with_meta(resource: Resource, **meta: Any) -> Resource:
     """`resource` with more in its `meta`, which belongs after the id."""
     head = {"resourceType": resource["resourceType"], "id": resource["id"]}

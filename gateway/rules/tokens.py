@@ -81,6 +81,7 @@ def consumer(said: Claims, issuer: Issuer, settings: Settings, patients: Patient
         user=said.subject,
         policy=policy.compiled(name, settings.policies[name]),
         patients=bound if is_bound else None,
+        patient=said.patient if is_bound else None,
         scopes=granted,
     )
 
