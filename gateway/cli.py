@@ -1,4 +1,4 @@
-"""The command line: `gateway serve`, `demo`, `check-config`, `resolve`."""
+"""The command line: `gateway serve`, `demo`, `check-config`, `resolve`, `policy explain`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import enum
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from io import StringIO
 from itertools import groupby
@@ -28,9 +29,10 @@ from gateway.adapters.telemetry import configure_log
 from gateway.config import Settings
 from gateway.errors import ConfigurationError, GatewayError, Mistake
 from gateway.http_server import CATALOG
-from gateway.model import Level, Target
+from gateway.model import Consumer, Level, Target
 from gateway.rules import dicom_json as dj
-from gateway.rules import resolution
+from gateway.rules import policy, resolution, tokens
+from gateway.rules.policy import Verdict
 
 FAILED = 1
 MISTAKEN = 2
@@ -45,6 +47,8 @@ cli = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
 )
+policies = typer.Typer(help="What exists for whom.", no_args_is_help=True, rich_markup_mode=None)
+cli.add_typer(policies, name="policy")
 ConfigOption = Annotated[
     Path, typer.Option("--config", envvar="GATEWAY_CONFIG", help="The configuration file.")
 ]
@@ -175,6 +179,46 @@ def resolve(
         typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
     else:
         _print_targets(answer)
+
+
+@policies.command(epilog=f"Example: gateway policy explain metro-hie 1.2.840.1. {CODES}")
+def explain(
+    consumer: Annotated[str, typer.Argument(help="Key of `consumers` or `auth.api_keys`.")],
+    study: Annotated[str, typer.Argument(help="StudyInstanceUID.")],
+    config: ConfigOption = Path("gateway.yaml"),
+    as_json: JsonOption = False,
+) -> None:
+    """Tell which series and instances of a study exist for a consumer, and by which rule."""
+    settings = _settings(config, {})
+    configure_log(sys.stderr)
+    try:
+        who = tokens.listed(consumer, settings)
+        uid = dj.uid(study, "STUDY")
+        verdicts = asyncio.run(_explained(settings, who, uid))
+    except GatewayError as error:
+        _fail(str(error), MISTAKEN if error.status == 400 else FAILED)
+    if as_json:
+        told = {"consumer": consumer, "study": uid, "verdicts": [asdict(v) for v in verdicts]}
+        typer.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+        return
+    console = Console()
+    for verdict in verdicts:
+        named = verdict.instance_uid or verdict.series_uid or uid
+        level = "instance" if verdict.instance_uid else "series" if verdict.series_uid else "study"
+        exists = ("exists", "green") if verdict.is_visible else ("hidden", "red")
+        line = Text.assemble(f"{level:8}  {named}  ", exists, f"  {verdict.why}")
+        console.print(line, soft_wrap=True)
+
+
+async def _explained(settings: Settings, who: Consumer, study_uid: str) -> tuple[Verdict, ...]:
+    """What exists of a study for `who`, from the same archives and rules as the server's."""
+    runner = web.AppRunner(gateway_app.build_app(settings))
+    await runner.setup()
+    try:
+        loaded = await runner.app[CATALOG].study(auth.OPEN, study_uid, Level.INSTANCE)
+    finally:
+        await runner.cleanup()
+    return policy.explained(who, loaded.study)
 
 
 async def _resolved(settings: Settings, target: Target, types: Sequence[str]) -> dict[str, object]:

@@ -432,6 +432,10 @@ class Issuer(Section):
     """The gateway's name at the introspection endpoint."""
     client_secret: SecretStr | None = None
     """The gateway's secret at the introspection endpoint."""
+    authorization_url: WebUrl | None = None
+    """Where apps send their users for leave; told in the SMART configuration."""
+    token_url: WebUrl | None = None
+    """Where apps get their tokens; told in the SMART configuration."""
     policy: str | None = None
     """Policy of callers that are not listed under `consumers`."""
     ignore_scopes: bool = False

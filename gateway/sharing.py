@@ -42,6 +42,7 @@ class _Seen:
     rows: Sequence[Dataset]
     studies: Mapping[str, Study]
     silent: tuple[str, ...]
+    unsearchable: tuple[str, ...]
     has_more: bool
 
 
@@ -65,6 +66,7 @@ class SharedSearch:
         return Found(
             items=tuple(page),
             silent=seen.silent,
+            unsearchable=seen.unsearchable,
             has_more=seen.has_more or len(seen.rows) > query.offset + len(page),
             is_subset=any(seen.studies[_study_uid(query, row)].is_subset for row in page),
         )
@@ -77,6 +79,7 @@ class SharedSearch:
         return Found(
             items=tuple(seen.studies[_study_uid(query, row)] for row in page),
             silent=seen.silent,
+            unsearchable=seen.unsearchable,
             has_more=seen.has_more or len(seen.rows) > query.offset + len(page),
         )
 
@@ -109,6 +112,7 @@ class SharedSearch:
             rows=[row for row in rows if _still_matches(query, row)],
             studies=studies,
             silent=tuple(dict.fromkeys((*(s for one in found for s in one.silent), *silent))),
+            unsearchable=tuple(dict.fromkeys(a for one in found for a in one.unsearchable)),
             has_more=any(one.has_more for one in found),
         )
 

@@ -22,7 +22,7 @@ from gateway.adapters.token_keys import TokenKeys
 from gateway.config import Issuer, Settings
 from gateway.errors import Unauthorized, Unavailable
 from gateway.model import Consumer
-from gateway.rules import policy, tokens
+from gateway.rules import tokens
 
 OPEN = Consumer(id="open")
 """Everybody, where nobody is asked who they are: nothing is hidden from them."""
@@ -45,7 +45,7 @@ class Authenticator:
         self._patients = patients
         self._now = now
         self._api_keys = {
-            _digest(section.key.get_secret_value()): _of_key(name, section.policy, settings)
+            _digest(section.key.get_secret_value()): tokens.of_key(name, section.policy, settings)
             for name, section in settings.auth.api_keys.items()
         }
         self._issuers = {issuer.issuer: issuer for issuer in settings.auth.issuers}
@@ -165,12 +165,6 @@ def _unverified(token: str) -> tuple[Mapping[str, Any] | None, str | None]:
         return None, None
     issuer = whole["payload"].get("iss")
     return whole["header"], issuer if isinstance(issuer, str) else ""
-
-
-def _of_key(name: str, policy_name: str | None, settings: Settings) -> Consumer:
-    if policy_name is None:
-        return Consumer(id=name)
-    return Consumer(id=name, policy=policy.compiled(policy_name, settings.policies[policy_name]))
 
 
 def _source(issuer: Issuer) -> OriginClient | Path:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
+import orjson
 from aiohttp import web
 
 from gateway import disclosures
@@ -29,6 +30,7 @@ from gateway.rules import (
     patient_context,
 )
 from gateway.rules.dicom_json import is_uid
+from gateway.rules.smart_configuration import smart_configuration
 
 _STUDY_PARAMETERS = (*imaging_study_parameters.PARAMETERS, *imaging_study_chains.CHAINS)
 _MANY_INSTANCES = 500
@@ -43,6 +45,7 @@ def routes() -> list[web.RouteDef]:
         for base in fhir_http.BASES
         for route in (
             web.get(f"{base}/metadata", capabilities),
+            web.get(f"{base}/.well-known/smart-configuration", configuration),
             web.get(f"{base}/ImagingStudy", search_imaging_studies),
             web.post(f"{base}/ImagingStudy/_search", search_imaging_studies),
             web.get(f"{base}/ImagingStudy/{{id}}", read_imaging_study),
@@ -65,10 +68,25 @@ async def capabilities(request: web.Request) -> web.Response:
     return await answer(
         request,
         fhir_capabilities.capability_statement(
-            version, base, STARTED_AT, has_patients=fhir_http.has_patients(request)
+            version,
+            base,
+            STARTED_AT,
+            has_patients=fhir_http.has_patients(request),
+            issuer=smart_configuration(request.app[SETTINGS]),
         ),
         version,
     )
+
+
+async def configuration(request: web.Request) -> web.Response:
+    """GET .well-known/smart-configuration: where tokens for this server are had (SMART App Launch).
+
+    200 JSON; 404 where callers need not be known, or no issuer tells where its tokens are had.
+    """
+    document = smart_configuration(request.app[SETTINGS])
+    if document is None:
+        raise NotFound("no SMART configuration here")
+    return web.json_response(body=orjson.dumps(document))
 
 
 async def read_imaging_study(request: web.Request) -> web.Response:

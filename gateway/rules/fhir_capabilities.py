@@ -32,13 +32,22 @@ WITH_PATIENTS: tuple[Served, ...] = (
     ("Endpoint", fhir_endpoint.PARAMETERS, ENDPOINTS),
     ("Patient", fhir_patient.PARAMETERS, PATIENTS),
 )
+_TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
 _COMPARTMENT = "http://hl7.org/fhir/CompartmentDefinition/patient"
 
 
 def capability_statement(
-    version: Version, base: str, date: str, *, has_patients: bool = True
+    version: Version,
+    base: str,
+    date: str,
+    *,
+    has_patients: bool = True,
+    issuer: Resource | None = None,
 ) -> Resource:
-    """What is served below `base` in `version`; `date` (FHIR dateTime): when that last changed."""
+    """What is served below `base` in `version`; `date` (FHIR dateTime): when that last changed.
+
+    `issuer`: the SMART configuration, where there is one.
+    """
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -51,17 +60,37 @@ def capability_statement(
         },
         "fhirVersion": version.release,
         "format": ["json", MEDIA_TYPE],
-        "rest": [_rest(version, has_patients=has_patients)],
+        "rest": [_rest(version, issuer, has_patients=has_patients)],
     }
 
 
-def _rest(version: Version, *, has_patients: bool) -> Resource:
+def _rest(version: Version, issuer: Resource | None, *, has_patients: bool) -> Resource:
     served = WITH_PATIENTS if has_patients else ALONE
     return members(
         mode="server",
+        security=_security(issuer) if issuer is not None else None,
         resource=[_resource(version, *one) for one in served],
         compartment=[_COMPARTMENT] if has_patients else [],
     )
+
+
+def _security(issuer: Resource) -> Resource:
+    """SMART's extension with the addresses, for apps that look here (SMART App Launch 1.0)."""
+    addresses = (("authorize", "authorization_endpoint"), ("token", "token_endpoint"))
+    service = {"system": f"{_TERMINOLOGY}/restful-security-service", "code": "SMART-on-FHIR"}
+    return {
+        "extension": [
+            {
+                "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+                "extension": [
+                    {"url": name, "valueUri": issuer[key]}
+                    for name, key in addresses
+                    if key in issuer
+                ],
+            }
+        ],
+        "service": [{"coding": [service]}],
+    }
 
 
 def _resource(

@@ -52,7 +52,7 @@ _NEEDS: tuple[tuple[str, Need], ...] = (
     ),
     (rf"/resolve{_UIDS}", _READ),
     (r"/wado|/iid|/", _READ),
-    (rf"{_FHIR}/(Patient/\{{id\}}/)?ImagingStudy(/_search)?", _SEARCH),
+    (rf"{_FHIR}/(Patient/\{{patient\}}/)?ImagingStudy(/_search)?", _SEARCH),
     (rf"{_FHIR}/ImagingStudy/\{{id\}}", _READ),
     *(
         (rf"{_FHIR}/{one}{path}", Need(admission=Admission.SCOPED, resource=one, action=action))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.config import Issuer, Settings
-from gateway.errors import Forbidden, Unauthorized
+from gateway.errors import BadRequest, Forbidden, Unauthorized
 from gateway.model import Consumer, Identifier
 from gateway.rules import policy, scopes
 
@@ -84,6 +84,27 @@ def consumer(said: Claims, issuer: Issuer, settings: Settings, patients: Patient
         patient=said.patient if is_bound else None,
         scopes=granted,
     )
+
+
+def listed(name: str, settings: Settings) -> Consumer:
+    """The consumer of the configuration with this name, as one without scopes would be seen.
+
+    BadRequest when there is none.
+    """
+    known = {k: one.policy for k, one in settings.auth.api_keys.items()}
+    known |= {k: one.policy for k, one in settings.consumers.items()}
+    if name not in known:
+        raise BadRequest(
+            f"{name} is neither in consumers nor in auth.api_keys", parameter="CONSUMER"
+        )
+    return of_key(name, known[name], settings)
+
+
+def of_key(name: str, chosen: str | None, settings: Settings) -> Consumer:
+    """The consumer `name` under the policy `chosen`; None: nothing is hidden from them."""
+    if chosen is None:
+        return Consumer(id=name)
+    return Consumer(id=name, policy=policy.compiled(chosen, settings.policies[chosen]))
 
 
 def _text(said: Mapping[str, Any], name: str) -> str | None:

@@ -59,7 +59,7 @@ def test_without_a_fitting_scope_nothing_with_images_is_open(route: str) -> None
         ("/dicom-web/studies/{study}/metadata", "patient/*.rs", True),
         ("/fhir/{version}/Endpoint", "system/ImagingStudy.rs", False),
         ("/fhir/{version}/Endpoint/{id}", "system/Endpoint.r", True),
-        ("/fhir/{version}/Patient/{id}/ImagingStudy", "system/Patient.rs", False),
+        ("/fhir/{version}/Patient/{patient}/ImagingStudy", "system/Patient.rs", False),
         ("/wado", "system/ImagingStudy.r", True),
     ],
 )
