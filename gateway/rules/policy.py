@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from msgspec import structs
+
 from gateway import config
 from gateway.model import Consumer, Identifier, Instance, Level, Policy, Rule, Series, Study
 
@@ -140,7 +142,7 @@ def _visible_series(policy: Policy, study: Study, series: Series) -> Series | No
     for instance in series.instances:
         if archives := _holders(policy, study, series, instance):
             whole = archives == (instance.archives or series.archives)
-            kept.append(instance if whole else replace(instance, archives=archives))
+            kept.append(instance if whole else structs.replace(instance, archives=archives))
     if tuple(kept) == series.instances:
         return series
     return _with_instances(series, tuple(kept)) if kept else None
@@ -165,7 +167,7 @@ def _held_by(series: Series, archives: tuple[str, ...]) -> Series:
     kept = None
     if series.instances is not None:
         held = ((i, tuple(a for a in i.archives if a in archives)) for i in series.instances)
-        kept = tuple(replace(i, archives=of) for i, of in held if of or not i.archives)
+        kept = tuple(structs.replace(i, archives=of) for i, of in held if of or not i.archives)
     return replace(
         series,
         archives=archives,
@@ -182,7 +184,7 @@ def _with_instances(series: Series, kept: tuple[Instance, ...]) -> Series:
     return replace(
         series,
         archives=tuple(a for a in series.archives if a in held),
-        instances=tuple(replace(i, archives=i.archives or series.archives) for i in kept),
+        instances=tuple(structs.replace(i, archives=i.archives or series.archives) for i in kept),
         number_of_instances=len(kept),
         is_partial=True,
         is_subset=True,

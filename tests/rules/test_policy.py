@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gateway import config
 from gateway.model import (
@@ -215,7 +216,7 @@ _series = st.lists(
             archives=archives,
             modality=modality,
             instances=tuple(
-                replace(i, archives=tuple(a for a in i.archives if a in archives))
+                structs.replace(i, archives=tuple(a for a in i.archives if a in archives))
                 for i in instances
             ),
             number_of_instances=len(instances),
