@@ -22,6 +22,7 @@ from gateway import __version__
 from gateway.adapters import wado_uri_service
 from gateway.adapters.archive_dicomweb import DicomwebArchive
 from gateway.adapters.archive_folder import FolderArchive
+from gateway.adapters.archive_partial import Holdings, Objects, PartialArchive
 from gateway.adapters.audit import Audit
 from gateway.adapters.audit_spool import Spool
 from gateway.adapters.auth import Authenticator
@@ -29,9 +30,6 @@ from gateway.adapters.budgets import Budget, Budgets
 from gateway.adapters.cache import Lives, MemoryCache
 from gateway.adapters.cache_redis import RedisCache
 from gateway.adapters.credentials import Credentials
-from gateway.adapters.archive_partial import Holdings, Objects, PartialArchive
-from gateway.adapters.cache import Lives, MemoryCache
-from gateway.adapters.cache_redis import RedisCache
 from gateway.adapters.fhir_server import FhirHoldings
 from gateway.adapters.http_client import ArchiveClient, Limits
 from gateway.adapters.origin_client import OriginClient, token_answer
