@@ -28,12 +28,12 @@ async def stream_parts(
     form: Form,
     *,
     silent: tuple[str, ...] = (),
-    is_partial: bool = False,
+    is_subset: bool = False,
 ) -> web.StreamResponse:
     """Parts as multipart/related, or the only one as it is. 206 where archives are silent."""
     first = await _begun(await anext(parts))
     response = web.StreamResponse(status=206 if silent else 200)
-    for warning in warnings_of(silent, is_partial=is_partial):
+    for warning in warnings_of(silent, is_subset=is_subset):
         response.headers.add("Warning", warning)
     if form.is_multipart:
         await _stream_multipart(request, response, first, parts)
@@ -93,12 +93,12 @@ async def stream_json_array(
     content_type: str,
     *,
     silent: tuple[str, ...] = (),
-    is_partial: bool = False,
+    is_subset: bool = False,
 ) -> web.StreamResponse:
     """Batches of JSON objects as one array, written as they come."""
     response = web.StreamResponse(status=206 if silent else 200)
     response.headers["Content-Type"] = content_type
-    for warning in warnings_of(silent, is_partial=is_partial):
+    for warning in warnings_of(silent, is_subset=is_subset):
         response.headers.add("Warning", warning)
     packer = Packer(request)
     packer.announce(response)

@@ -127,7 +127,9 @@ class SharedSearch:
         keys = [qido.key(dj.PATIENT_ID, value) for value in values]
         return [replace(query, keys=(*query.keys, key)) for key in keys]
 
-    async def _visible(self, uids: Sequence[str], of: Level) -> tuple[dict[str, Study], tuple[str, ...]]:
+    async def _visible(
+        self, uids: Sequence[str], of: Level
+    ) -> tuple[dict[str, Study], tuple[str, ...]]:
         """What is visible of each study, and who stayed silent over it; those unknown are not.
 
         `of`: the level of the rows that are to be judged by it.

@@ -100,7 +100,7 @@ async def retrieve_instances(request: web.Request) -> web.StreamResponse:
     form = media.for_instances(_accepted(request), single=target.level is Level.INSTANCE)
     async with request.app[CATALOG].retrieve(request[CONSUMER], target, form) as retrieved:
         return await stream_parts(
-            request, retrieved.parts, form, silent=retrieved.silent, is_partial=retrieved.is_partial
+            request, retrieved.parts, form, silent=retrieved.silent, is_subset=retrieved.is_subset
         )
 
 
@@ -130,7 +130,7 @@ async def retrieve_metadata(request: web.Request) -> web.StreamResponse:
     async with request.app[CATALOG].metadata(request[CONSUMER], target) as metadata:
         batches = ((dj.with_own_urls(o, base) for o in b) async for b in metadata.batches)
         return await stream_json_array(
-            request, batches, content_type, silent=metadata.silent, is_partial=metadata.is_partial
+            request, batches, content_type, silent=metadata.silent, is_subset=metadata.is_subset
         )
 
 
@@ -219,7 +219,7 @@ def _search_warnings(found: Found[Dataset]) -> list[str]:
         f"archive {a} cannot be searched by this; the result may be incomplete"
         for a in found.unsearchable
     )
-    return warnings_of(found.silent, *unsearchable, *more, is_partial=found.is_partial)
+    return warnings_of(found.silent, *unsearchable, *more, is_subset=found.is_subset)
 
 
 async def _only(part: Part) -> AsyncIterator[Part]:

@@ -107,8 +107,8 @@ async def read_imaging_study(request: web.Request) -> web.Response:
     resource = resources.imaging_study(loaded.study)
     if sum(len(s.instances or ()) for s in loaded.study.series or ()) > _MANY_INSTANCES:
         await asyncio.sleep(0)  # others get their turn between two long steps
-    is_partial = loaded.study.is_partial
-    return await read(request, resource, search, version, loaded.silent, is_partial=is_partial)
+    is_subset = loaded.study.is_subset
+    return await read(request, resource, search, version, loaded.silent, is_subset=is_subset)
 
 
 async def search_imaging_studies(request: web.Request) -> web.Response:

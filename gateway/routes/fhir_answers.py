@@ -28,7 +28,7 @@ async def read(
     version: Version,
     silent: tuple[str, ...] = (),
     *,
-    is_partial: bool = False,
+    is_subset: bool = False,
 ) -> web.Response:
     """The part of a resource that a read wants, with validators; 304, or PreconditionFailed.
 
@@ -43,7 +43,7 @@ async def read(
     if verdict is Verdict.NOT_MODIFIED:
         response = web.Response(status=304, headers={"Vary": VARY})
     else:
-        response = await answer(request, served, version, silent=silent, is_partial=is_partial)
+        response = await answer(request, served, version, silent=silent, is_subset=is_subset)
     if tag is not None:
         response.headers["ETag"] = tag
     if changed is not None:
@@ -67,16 +67,16 @@ async def answer(
     *,
     pairs: _Pairs = (),
     silent: tuple[str, ...] = (),
-    is_partial: bool = False,
+    is_subset: bool = False,
 ) -> web.Response:
     """`resource` in its format; what is missing from it is told in Warning: archives by name.
 
-    `is_partial`: something is hidden from the caller.
+    `is_subset`: something is hidden from the caller.
     """
     response = web.Response(headers={"Content-Type": version.content_type})
     if (applied := fhir_requests.preference(request.headers.getall("Prefer", []))) is not None:
         response.headers["Preference-Applied"] = applied
-    for warning in warnings_of(silent, is_partial=is_partial):
+    for warning in warnings_of(silent, is_subset=is_subset):
         response.headers.add("Warning", warning)
     is_pretty = ("_pretty", "true") in (*pairs, *request.query.items())
     await pack(request, response, orjson.dumps(resource, option=_PRETTY if is_pretty else 0))

@@ -37,7 +37,7 @@ class Resources:
         """The ImagingStudy of a record, as deep as it is loaded."""
         fhir, shape = self.settings.fhir, self.version.shape
         written = imaging_study(study, shape, self.carried(study), fhir, self.patients)
-        return fhir_subsets.subsetted(written) if study.is_partial else written
+        return fhir_subsets.subsetted(written) if study.is_subset else written
 
     def patient_id(self, study: Study) -> str | None:
         """The id of the Patient that a study is about; None: that is no resource."""
