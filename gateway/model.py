@@ -384,5 +384,5 @@ class Found(Generic[T]):
     items: tuple[T, ...]
     silent: tuple[str, ...] = ()
     has_more: bool = False
-    is_partial: bool = False
+    is_subset: bool = False
     unsearchable: tuple[str, ...] = ()
