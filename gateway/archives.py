@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,10 +16,12 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from gateway import kept_metadata
 from gateway.adapters.cache import Fresh, Loader
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound, Unavailable
 from gateway.fan_out import Archive, FanOut, Health, ids, unavailable
+from gateway.known import Known, counts_said
 from gateway.model import Contents, Instance, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures
@@ -32,20 +34,23 @@ from gateway.rules import (
     qido,
     records,
     retrieval,
-    values,
 )
 from gateway.rules import dicom_json as dj
-from gateway.rules.dicom_json import Dataset
 from gateway.rules.key_objects import KeyObject
 from gateway.rules.qido import Query
+from gateway.rules.retrieval import Fetch
 from gateway.searching import Searched, searched
 
 _T = TypeVar("_T")
-_Counts = tuple[int | None, int | None]
-_MOST_KNOWN = 10_000
+_MARK_BYTES = 6
 _encoded = msgspec.msgpack.Encoder().encode
-_known: Callable[[bytes], Study | str | None] = msgspec.msgpack.Decoder(Study | str | None).decode
-"""The record of a study in one archive; else since when that has lost it, None: never had it."""
+_known: Callable[[bytes], tuple[str | None, Study | str | None]] = msgspec.msgpack.Decoder(
+    tuple[str | None, Study | str | None]
+).decode
+"""The mark and record of a study in one archive; else no mark, and since when that has lost it.
+
+None: it never had it.
+"""
 _instances = msgspec.msgpack.Decoder(dict[str, tuple[Instance, ...]]).decode
 _SHAPE = hashlib.blake2b(
     msgspec.json.encode(msgspec.json.schema_components((Study, Contents))), digest_size=4
@@ -230,6 +235,15 @@ class Archives:
 
         return (await self._remembered(key, load, _instances)).get(series.uid, ())
 
+    async def metadata(self, fetch: Fetch) -> list[bytes]:
+        """The metadata objects of one fetch, from the first archive that answers.
+
+        That of a whole series is remembered as long as the record of its study is; what does not
+        exist of it is left out afterwards.
+        """
+        found = await self.delivery.metadata(fetch, self._metadata)
+        return [o for o in found if fetch.only is None or dj.instance_uid(o) in fetch.only]
+
     async def health(self, timeout_seconds: float) -> tuple[Health, ...]:
         """Whether each archive answers a small search now."""
         return await self._fan_out.health(timeout_seconds)
@@ -260,22 +274,50 @@ class Archives:
         await self.cache.load(self._key("looked", target.study_uid, target.series_uid), load)
         return await self.record(target.study_uid, Level.SERIES)
 
+    async def _metadata(self, archive: Archive, target: Target) -> list[bytes]:
+        """The metadata of `target` in one archive; of a series from the cache, if it is there."""
+
+        async def ask() -> list[bytes]:
+            with self._fan_out.heard(archive):
+                return await archive.metadata(target)
+
+        async def is_whole(found: Sequence[bytes]) -> bool:
+            try:
+                study = await self._part(archive, target.study_uid, Level.SERIES)
+            except ArchiveError:
+                return False
+            series = study.series if isinstance(study, Study) else ()
+            held = [s for s in series or () if s.uid == target.series_uid]
+            return any(s.number_of_instances in {None, len(found)} for s in held)
+
+        mark = self._known.mark(archive.id, target.study_uid)
+        if mark is None or target.level is not Level.SERIES:
+            return await ask()
+        key = self._key("metadata", archive.id, target.study_uid, target.series_uid, mark)
+        return await kept_metadata.remembered(self.cache, key, ask, is_whole)
+
     async def _part(self, archive: Archive, study_uid: str, level: Level) -> Study | str | None:
-        """What one archive has of a study, from the cache where it is known; `_known` if not."""
+        """What one archive has of a study, from the cache where it is known; `_known` if not.
+
+        With the record goes a mark of the time when it was made: what else is remembered under it
+        ends with the record, and is not read with another one that happens to count the same.
+        """
 
         async def load(previous: bytes | None) -> Fresh:
-            if previous and await self._is_unchanged(archive, _known(previous)):
+            if previous and await self._is_unchanged(archive, _known(previous)[1]):
                 return Fresh(value=previous)
             with self._fan_out.heard(archive):
                 study = await archive.study(study_uid)
             since = await self._noticing.study(archive.id, study_uid, study)
             if study is None:
-                return Fresh(value=_encoded(since), is_absent=True)
-            return Fresh(value=_encoded(replace(study, last_updated=since)))
+                return Fresh(value=_encoded((None, since)), is_absent=True)
+            mark = secrets.token_hex(_MARK_BYTES)
+            return Fresh(value=_encoded((mark, replace(study, last_updated=since))))
 
-        found = await self._remembered(self._key("study", archive.id, study_uid), load, _known)
+        key = self._key("study", archive.id, study_uid)
+        mark, found = await self._remembered(key, load, _known)
         study = found if isinstance(found, Study) else None
-        self._known.note(archive.id, study_uid, study)
+        self._known.note(archive.id, study_uid, study, mark)
         if study is None or level is not Level.INSTANCE:
             return found
         listing = await self._all_instances(archive, study)
@@ -288,7 +330,7 @@ class Archives:
             return False
         query = Query(level=Level.STUDY, keys=(qido.key(dj.STUDY_INSTANCE_UID, known.uid),))
         rows = (await self._fan_out.search(archive, query, 1)).items
-        said = _said(rows[0]) if rows else (None, None)
+        said = counts_said(rows[0]) if rows else (None, None)
         return None not in said and said == (known.number_of_series, known.number_of_instances)
 
     async def _all_instances(self, archive: Archive, study: Study) -> _Listing:
@@ -368,39 +410,6 @@ class Archives:
 
     def _key(self, *words: object) -> str:
         return " ".join([_SHAPE, self._settings, *(str(w) for w in words)])
-
-
-class Known:
-    """What records said of late, to be held against the rows of searches."""
-
-    def __init__(self) -> None:
-        self._counts: OrderedDict[tuple[str, str], _Counts | None] = OrderedDict()
-
-    def note(self, archive: str, study_uid: str, study: Study | None) -> None:
-        """What the record of a study says; None: that the archive does not have it."""
-        self._counts[archive, study_uid] = (
-            None if study is None else (study.number_of_series, study.number_of_instances)
-        )
-        if len(self._counts) > _MOST_KNOWN:
-            self._counts.popitem(last=False)
-
-    def is_contradicted(self, archive: str, study_uid: str, row: Dataset, level: Level) -> bool:
-        """Whether `row` says otherwise; then nothing is known any more."""
-        if (archive, study_uid) not in self._counts:
-            return False
-        known = self._counts[archive, study_uid]
-        said = _said(row) if level is Level.STUDY else (None, None)
-        is_other = known is None or (None not in said and said != known)
-        if is_other:
-            del self._counts[archive, study_uid]
-        return is_other
-
-
-def _said(row: Dataset) -> _Counts:
-    return (
-        values.unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_SERIES),
-        values.unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_INSTANCES),
-    )
 
 
 def _series(loaded: Loaded, target: Target) -> Series | None:

@@ -21,7 +21,18 @@ from gateway.archives import Archives
 from gateway.counting import counted
 from gateway.errors import NotAcceptable, NotFound, PartlyHidden, Unavailable
 from gateway.fan_out import Health
-from gateway.model import Consumer, Found, Instance, Level, Loaded, Part, Series, Study, Target
+from gateway.model import (
+    ByteRange,
+    Consumer,
+    Found,
+    Instance,
+    Level,
+    Loaded,
+    Part,
+    Series,
+    Study,
+    Target,
+)
 from gateway.rules import dicom_json as dj
 from gateway.rules import merging, policy, qido_rows, records, retrieval
 from gateway.rules.dicom_json import Dataset
@@ -188,13 +199,17 @@ class Catalog:
 
     @asynccontextmanager
     async def bulk_data(
-        self, consumer: Consumer, target: Target, path: tuple[str, ...]
+        self,
+        consumer: Consumer,
+        target: Target,
+        path: tuple[str, ...],
+        byte_range: ByteRange | None = None,
     ) -> AsyncIterator[Part]:
         """The value of the attribute at `path` (tag, item, tag, ...) of an instance."""
         loaded = await self.located(consumer, target)
         async with AsyncExitStack() as stack:
             for fetch in retrieval.plan(loaded.study, target):
-                parts = await self._archives.delivery.bulk_data(stack, fetch, path)
+                parts = await self._archives.delivery.bulk_data(stack, fetch, path, byte_range)
                 if (part := await anext(parts, None)) is not None:
                     yield part
                     return
@@ -312,7 +327,7 @@ class Catalog:
         """The metadata of all fetches, those that are gone since or empty passed over."""
         for fetch in fetches:
             try:
-                batch = await self._archives.delivery.metadata(fetch)
+                batch = await self._archives.metadata(fetch)
             except NotFound:
                 if len(fetches) == 1:
                     raise

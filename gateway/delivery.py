@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 
 from gateway.errors import ArchiveError, GatewayError, NotAcceptable, NotFound
 from gateway.fan_out import Archive, FanOut, ids, unavailable
-from gateway.model import Level, Part, Target
+from gateway.model import ByteRange, Level, Part, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules import qido
 from gateway.rules.media import Form
@@ -16,6 +17,8 @@ from gateway.rules.qido import Query
 from gateway.rules.retrieval import Fetch
 
 _JUST_HEARD_SECONDS = 1.0
+_Range = ByteRange | None
+_Ask = Callable[[Archive, Target], Awaitable[list[bytes]]]
 _Open = Callable[[Archive], AbstractAsyncContextManager[AsyncIterator[Part]]]
 
 
@@ -48,16 +51,20 @@ class Delivery:
 
     async def opened(self, stack: AsyncExitStack, fetch: Fetch, form: Form) -> AsyncIterator[Part]:
         """The parts of one fetch, in the first transfer syntax of `form` that can be had."""
+        wanted = _ranged(fetch, form.byte_range)
         opens = [
-            functools.partial(_retrieve, fetch.target, syntax) for syntax in form.transfer_syntaxes
+            functools.partial(_retrieve, fetch.target, syntax, wanted)
+            for syntax in form.transfer_syntaxes
         ]
-        return await self._first_answer(stack, fetch, opens)
+        return _honest(fetch, await self._first_answer(stack, fetch, opens))
 
     async def bulk_data(
-        self, stack: AsyncExitStack, fetch: Fetch, path: tuple[str, ...]
+        self, stack: AsyncExitStack, fetch: Fetch, path: tuple[str, ...], byte_range: _Range = None
     ) -> AsyncIterator[Part]:
         """The value of the attribute at `path` of one instance, as one part."""
-        return await self._first_answer(stack, fetch, [lambda a: a.bulk_data(fetch.target, path)])
+        wanted = _ranged(fetch, byte_range)
+        open_ = [lambda a: a.bulk_data(fetch.target, path, wanted)]
+        return _honest(fetch, await self._first_answer(stack, fetch, open_))
 
     async def by_wado_uri(
         self,
@@ -72,14 +79,12 @@ class Delivery:
             stack, fetch, [lambda a: a.by_wado_uri(target, content_type, parameters)]
         )
 
-    async def metadata(self, fetch: Fetch) -> list[bytes]:
-        """The metadata objects of one fetch, from the first archive that answers."""
+    async def metadata(self, fetch: Fetch, ask: _Ask) -> list[bytes]:
+        """What the first archive that answers gives to `ask`: the metadata objects of one fetch."""
         failures: list[GatewayError] = []
         for archive in self._fan_out.named(fetch.archives):
             try:
-                with self._fan_out.heard(archive):
-                    found = await archive.metadata(fetch.target)
-                return [o for o in found if fetch.only is None or dj.instance_uid(o) in fetch.only]
+                return await ask(archive, fetch.target)
             except (ArchiveError, NotFound) as error:
                 failures.append(error)
         raise (failures or [NotFound("no archive holds it")])[0]
@@ -107,6 +112,21 @@ class Delivery:
 
 
 def _retrieve(
-    target: Target, transfer_syntax: str, archive: Archive
+    target: Target, transfer_syntax: str, byte_range: _Range, archive: Archive
 ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
-    return archive.retrieve(target, transfer_syntax)
+    return archive.retrieve(target, transfer_syntax, byte_range)
+
+
+def _ranged(fetch: Fetch, byte_range: _Range) -> _Range:
+    """The range, where the next one will come from the same copy: from the only archive.
+
+    Ranges of two archives' copies, put together, need not be what either of them holds.
+    """
+    return byte_range if len(fetch.archives) == 1 else None
+
+
+def _honest(fetch: Fetch, parts: AsyncIterator[Part]) -> AsyncIterator[Part]:
+    """The parts, promising no ranges where `_ranged` gives none."""
+    if len(fetch.archives) == 1:
+        return parts
+    return (replace(part, takes_ranges=False) async for part in parts)

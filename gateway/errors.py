@@ -14,6 +14,7 @@
     ├── PreconditionFailed 412 conflict
     ├── PayloadTooLarge 413 too-long
     ├── UnsupportedMediaType 415 not-supported
+    ├── RangeNotSatisfiable 416 invalid
     ├── ArchiveError 502 exception       one archive failed
     │   ├── ArchiveUnreachable 502 transient
     │   ├── ArchiveBadAnswer 502 exception
@@ -153,6 +154,18 @@ class UnsupportedMediaType(GatewayError):
     status = 415
     code = "not-supported"
     title = "Unsupported media type"
+
+
+class RangeNotSatisfiable(GatewayError):
+    """The body has none of the bytes asked for; `total` is how many it has, None: not known."""
+
+    status = 416
+    code = "invalid"
+    title = "Range not satisfiable"
+
+    def __init__(self, message: str, *, total: int | None = None) -> None:
+        super().__init__(message)
+        self.total = total
 
 
 class ArchiveError(GatewayError):

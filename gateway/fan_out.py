@@ -21,7 +21,7 @@ from gateway.errors import (
     NotFound,
     Unavailable,
 )
-from gateway.model import Contents, Found, Level, Origin, Part, Rung, Study, Target
+from gateway.model import ByteRange, Contents, Found, Level, Origin, Part, Rung, Study, Target
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
@@ -54,14 +54,17 @@ class Archive(Protocol):
         """One DICOM JSON object for each instance of `target`."""
 
     def retrieve(
-        self, target: Target, transfer_syntax: str = "*"
+        self, target: Target, transfer_syntax: str = "*", byte_range: ByteRange | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
-        """The instances of `target`, or its frames; NotFound and NotAcceptable before the first."""
+        """The instances of `target`, or its frames; NotFound and NotAcceptable before the first.
+
+        `byte_range` is of one instance or frame; the whole where the archive knows no ranges.
+        """
 
     def bulk_data(
-        self, target: Target, path: tuple[str, ...]
+        self, target: Target, path: tuple[str, ...], byte_range: ByteRange | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
-        """The value of the attribute at `path`, as one part."""
+        """The value of the attribute at `path`, or a range of its bytes, as one part."""
 
     async def picture(
         self, target: Target, rung: Rung, width: int, height: int, media_type: str
@@ -115,6 +118,11 @@ class FanOut:
         self._clock = clock
         self._heard: dict[str, _Heard] = {}
         self._late: dict[str, _Late] = {}
+
+    @property
+    def is_one(self) -> bool:
+        """Whether there is one archive only: then nothing is spread over several."""
+        return len(self._by_id) == 1
 
     def named(self, ids: Sequence[str]) -> list[Archive]:
         """The archives of these ids in the order of preference: those that failed of late last."""

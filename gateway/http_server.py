@@ -36,6 +36,7 @@ from gateway.errors import (
     GatewayError,
     NotFound,
     PayloadTooLarge,
+    RangeNotSatisfiable,
     Unauthorized,
     Unavailable,
 )
@@ -67,11 +68,12 @@ _TEXT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """Text out of an object runs nothing and loads nothing, whatever it holds."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _CORS_ALLOWED = (
-    "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, "
-    "If-Unmodified-Since, Prefer, X-API-Key, X-Request-Id"
+    "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Range, "
+    "If-Unmodified-Since, Prefer, Range, X-API-Key, X-Request-Id"
 )
 _CORS_EXPOSED = (
-    "Content-Location, ETag, Last-Modified, Location, Retry-After, Warning, X-Request-Id"
+    "Accept-Ranges, Content-Location, Content-Range, ETag, Last-Modified, Location, Retry-After, "
+    "Warning, X-Request-Id"
 )
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -195,6 +197,8 @@ def error_response(request: web.Request, error: GatewayError) -> web.Response:
         headers["WWW-Authenticate"] = 'Bearer realm="imaging"'
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, RangeNotSatisfiable) and error.total is not None:
+        headers["Content-Range"] = f"bytes */{error.total}"
     return web.Response(
         status=error.status,
         body=b"" if request.method == "HEAD" else body,

@@ -1,10 +1,10 @@
-"""Bodies on their way out: parts and JSON arrays written as they come, never a whole one held."""
+"""Bodies on their way out: parts, JSON and XML written as they come, never a whole one held."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from aiohttp import web
@@ -12,10 +12,13 @@ from aiohttp import web
 from gateway.http_codings import Packer
 from gateway.http_server import warnings_of
 from gateway.model import Part
+from gateway.rules import byte_ranges, dicom_xml, media
+from gateway.rules.dicom_json import Dataset
 from gateway.rules.media import Form
 
 WRITE_STALL_SECONDS = 30
 """How long a caller may let one chunk wait; then the connection is cut."""
+_XML_PIECE_CHARACTERS = 1 << 16
 
 
 class ShortBody(Exception):
@@ -30,9 +33,12 @@ async def stream_parts(
     silent: tuple[str, ...] = (),
     is_subset: bool = False,
 ) -> web.StreamResponse:
-    """Parts as multipart/related, or the only one as it is. 206 where archives are silent."""
+    """Parts as multipart/related, or the only one as it is.
+
+    206 where archives are silent, or where the only one is a range of bytes.
+    """
     first = await _begun(await anext(parts))
-    response = web.StreamResponse(status=206 if silent else 200)
+    response = web.StreamResponse(status=206 if silent or first.span else 200)
     for warning in warnings_of(silent, is_subset=is_subset):
         response.headers.add("Warning", warning)
     if form.is_multipart:
@@ -40,6 +46,10 @@ async def stream_parts(
         return response
     response.headers["Content-Type"] = first.content_type
     response.headers["Content-Disposition"] = "attachment"
+    if first.span is not None:
+        response.headers["Content-Range"] = byte_ranges.content_range(first.span)
+    if first.takes_ranges:
+        response.headers["Accept-Ranges"] = "bytes"
     if first.length is not None:
         response.content_length = first.length
     await response.prepare(request)
@@ -115,6 +125,57 @@ async def stream_json_array(
     await _write(response, end + packer.rest())
     await response.write_eof()
     return response
+
+
+async def stream_xml(
+    request: web.Request,
+    batches: AsyncIterator[Iterable[Dataset]],
+    form: Form,
+    *,
+    silent: tuple[str, ...] = (),
+    is_subset: bool = False,
+    warnings: Sequence[str] = (),
+) -> web.StreamResponse:
+    """Each data set as an XML document of its own (PS3.18 §8.7.3.2), written as they come.
+
+    In multipart/related, or, of an only one, as it is.
+    """
+    boundary = secrets.token_hex(16)
+    response = web.StreamResponse(status=206 if silent else 200)
+    response.headers["Content-Type"] = (
+        f'multipart/related; type="{media.DICOM_XML}"; boundary={boundary}'
+        if form.is_multipart
+        else media.DICOM_XML
+    )
+    for warning in (*warnings_of(silent, is_subset=is_subset), *warnings):
+        response.headers.add("Warning", warning)
+    packer = Packer(request)
+    packer.announce(response)
+    await response.prepare(request)
+    if request.method == "HEAD":
+        return response
+    async for batch in batches:
+        for dataset in batch:
+            for piece in _xml_pieces(dataset, boundary if form.is_multipart else None):
+                await _write(response, await packer.packed(piece))
+                await asyncio.sleep(0)  # writing alone need not let others have their turn
+    end = f"--{boundary}--\r\n".encode() if form.is_multipart else b""
+    await _write(response, await packer.packed(end) + packer.rest())
+    await response.write_eof()
+    return response
+
+
+def _xml_pieces(dataset: Dataset, boundary: str | None) -> Iterator[bytes]:
+    """The document of a data set in pieces of some size; a part of its own with a `boundary`."""
+    head = f"--{boundary}\r\nContent-Type: {media.DICOM_XML}\r\n\r\n" if boundary else ""
+    pieces, characters = [head], 0
+    for piece in dicom_xml.document(dataset):
+        pieces.append(piece)
+        characters += len(piece)
+        if characters >= _XML_PIECE_CHARACTERS:
+            yield "".join(pieces).encode()
+            pieces, characters = [], 0
+    yield "".join([*pieces, "\r\n" if boundary else ""]).encode()
 
 
 async def _write_all(response: web.StreamResponse, part: Part) -> None:

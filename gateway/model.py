@@ -354,15 +354,43 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ByteRange:
+    """One range of bytes that is asked for (RFC 9110 §14.1.2), from 0, both ends included.
+
+    `first` None: the last `last` bytes; `last` None: all that follows.
+    """
+
+    first: int | None
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """The bytes of a body of `total` bytes that are given, both ends included."""
+
+    first: int
+    last: int
+    total: int
+
+    @property
+    def length(self) -> int:
+        """How many bytes it has."""
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """One body of an answer as it streams by; its chunks must be read before the next part's.
 
     `content_type` may carry a transfer-syntax parameter; `length` is in bytes, None: not known.
+    `span` tells which bytes these are, None: all. `takes_ranges`: some of them can be asked for.
     """
 
     content_type: str
     chunks: AsyncIterator[bytes]
     length: int | None = None
+    span: Span | None = None
+    takes_ranges: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -241,7 +241,7 @@ class Pictures:
         """The picture of a frame by the instance's metadata and that frame alone."""
         of_frame = replace(fetch, target=replace(fetch.target, frames=(wanted.frame or 1,)))
         whole = replace(fetch, target=replace(fetch.target, frames=()))
-        found = await self._archives.delivery.metadata(whole)
+        found = await self._archives.metadata(whole)
         if len(found) != 1:
             raise CannotDraw("its metadata are not those of one instance")
         frame, content_type = await self._fetched(of_frame, "*/*")

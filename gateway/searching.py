@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from gateway.errors import ArchiveError, TooCostly
 from gateway.fan_out import Archive, FanOut, ids, unavailable
 from gateway.model import Level
-from gateway.rules import attributes, qido
+from gateway.rules import attributes, matching, qido, qido_rows, qido_upstream
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
@@ -40,9 +40,35 @@ async def searched(fan_out: FanOut, query: Query) -> Searched:
     """The rows of every archive that answers; Unavailable when none does.
 
     Each gives one more than the page asked for could need, so that merging them in the order of
-    the configuration makes `limit` and `offset` exact, and tells whether there is more.
+    the configuration makes `limit` and `offset` exact, and tells whether there is more. Keys that
+    only all parts of a study together can match are held against the merged rows.
     """
     wanted = _wanted(query)
+    loosened = qido_upstream.loosened(query)
+    if loosened is None or fan_out.is_one:
+        return await _asked(fan_out, query, wanted)
+    most = wanted
+    while True:
+        found = await _asked(fan_out, loosened, most)
+        kept = _together(found, query, most if found.has_more else None)
+        enough = wanted is None or len(kept.order) >= wanted
+        if enough or most is None or most > MAX_DEPTH or not found.has_more:
+            return kept
+        most *= 4
+
+
+def _together(found: Searched, query: Query, most: int | None) -> Searched:
+    """The rows of those studies, among the first `most`, that match as a whole."""
+    merged = qido_rows.merged([rows for _, rows in found.answers], query.level)
+    whole = {_uid(row) for row in merged if matching.matches(query, row)}
+    uids = list(found.order) or [_uid(row) for row in merged]
+    order = {uid: at for at, uid in enumerate(uids[:most]) if uid in whole}
+    answers = tuple((a, [r for r in rows if _uid(r) in order]) for a, rows in found.answers)
+    return replace(found, answers=answers, order=order)
+
+
+async def _asked(fan_out: FanOut, query: Query, wanted: int | None) -> Searched:
+    """At least `wanted` rows of every archive; None: all that it has."""
     answers, failures = await fan_out.ask(lambda a: fan_out.search(a, query, wanted))
     if failures and not answers:
         raise unavailable(failures)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import NotAcceptable
-from gateway.model import Contents, Found, Level, Origin, Part, Rung, Study, Target
+from gateway.model import ByteRange, Contents, Found, Level, Origin, Part, Rung, Study, Target
 from gateway.rules import matching, records
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
@@ -94,12 +94,12 @@ class StudyArchive:
         raise NotImplementedError
 
     def retrieve(
-        self, target: Target, transfer_syntax: str = "*"
+        self, target: Target, transfer_syntax: str = "*", byte_range: ByteRange | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
         raise NotImplementedError
 
     def bulk_data(
-        self, target: Target, path: tuple[str, ...]
+        self, target: Target, path: tuple[str, ...], byte_range: ByteRange | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
         raise NotImplementedError
 

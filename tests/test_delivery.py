@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from gateway.errors import (
     NotFound,
     Unavailable,
 )
-from gateway.model import Target
+from gateway.model import ByteRange, Target
 from gateway.rules.media import Form
 from gateway.rules.retrieval import Fetch
 from tests.assembled import Assembled, over
@@ -38,7 +39,7 @@ async def test_the_next_archive_gives_what_the_first_cannot(answer: Answer) -> N
     async with over([ONE], [ONE]) as assembled:
         assembled.doubles[0].server.on(ONE.path, answer)
         assert await content(assembled) == [ONE.file]
-        assert (await assembled.archives.delivery.metadata(FETCH))[0]
+        assert (await assembled.archives.metadata(FETCH))[0]
 
 
 async def test_an_archive_that_failed_is_not_asked_first_again() -> None:
@@ -118,3 +119,13 @@ async def test_silence_of_all_is_said_before_the_first_byte() -> None:
         fetches = [of_series("1.2.3.1", "north"), of_series("1.2.3.2", "south")]
         with pytest.raises(Unavailable):
             await assembled.archives.delivery.answering(fetches)
+
+
+async def test_ranges_are_of_the_only_copy() -> None:
+    ranged = replace(STORED, byte_range=ByteRange(first=0, last=9))
+    async with over([ONE], [ONE]) as assembled:
+        assert await content(assembled, FETCH, ranged) == [ONE.file]
+        await content(assembled, replace(FETCH, archives=("south",)), ranged)
+        north, south = (d.server.requests for d in assembled.doubles)
+        assert [r.header("Range") for r in north] == [None]
+        assert [r.header("Range") for r in south] == ["bytes=0-9", None]

@@ -7,6 +7,7 @@ import gzip
 import re
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from gateway import http_streams
 from gateway.app import build_app
 from gateway.config import Settings
 from gateway.errors import ArchiveUnreachable
-from gateway.model import Part
+from gateway.model import Part, Span
+from gateway.rules.dicom_json import Dataset
 from gateway.rules.media import Form
 from tests import wire
 from tests.doubles import Double, Held
 from tests.fault_archive import Answer, FaultArchive
 from tests.gateways import Gateway, archive
+from tests.native_dicom import parsed
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -221,6 +224,70 @@ async def test_a_long_array_leaves_time_for_others(serve: Any) -> None:
         async with asyncio.timeout(1):
             assert (await client.get("/health/live")).status == 200
     answer.close()
+
+
+XML = Form(is_multipart=True, types=("application/dicom+xml",))
+ROW = {"00100020": {"vr": "LO", "Value": ["7"]}}
+
+
+async def rows(*batches: list[Dataset]) -> AsyncIterator[list[Dataset]]:
+    for batch in batches:
+        yield batch
+
+
+@pytest.mark.parametrize(("accepted", "is_gzip"), [("gzip", True), ("identity", False)])
+async def test_xml_is_one_part_a_data_set_however_they_are_batched(
+    serve: Any,
+    accepted: str,
+    is_gzip: bool,  # noqa: FBT001
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        batches, warnings = rows([ROW, {}], [], [ROW]), ['299 gateway "more"']
+        return await http_streams.stream_xml(request, batches, XML, warnings=warnings)
+
+    client = await serve(handler)
+    answer = await client.get("/x", headers={"Accept-Encoding": accepted})
+    assert (answer.headers.get("Content-Encoding") == "gzip") is is_gzip
+    assert answer.headers["Warning"] == '299 gateway "more"'
+    assert answer.status == 200
+    body = await answer.read()
+    boundary = answer.headers["Content-Type"].partition("boundary=")[2].encode()
+    documents = [p.partition(b"\r\n\r\n")[2] for p in body.split(b"--" + boundary)[1:-1]]
+    assert [parsed(d.strip()) for d in documents] == [ROW, {}, ROW]
+
+
+@pytest.mark.parametrize("items", [0, 10_000], ids=["small ones", "large ones"])
+async def test_endless_xml_leaves_time_for_others(serve: Any, items: int) -> None:
+    large = {"00400275": {"vr": "SQ", "Value": [ROW] * items}}
+
+    async def endless() -> AsyncIterator[list[Dataset]]:
+        while True:
+            yield [large] * 1000
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await http_streams.stream_xml(request, endless(), XML)
+
+    client = await serve(handler)
+    answer = await client.get("/x", headers={"Accept-Encoding": "identity"})
+    for _ in range(5):
+        await answer.content.readany()
+        async with asyncio.timeout(1):
+            assert (await client.get("/health/live")).status == 200
+    answer.close()
+
+
+async def test_a_range_of_the_only_part_is_said(serve: Any) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        span = Span(first=2, last=3, total=9)
+        one = replace(part(b"cd", length=2), span=span, takes_ranges=True)
+        return await http_streams.stream_parts(request, parts(one), SINGLE)
+
+    client = await serve(handler)
+    answer = await client.get("/x")
+    assert answer.status == 206
+    assert answer.headers["Content-Range"] == "bytes 2-3/9"
+    assert answer.headers["Accept-Ranges"] == "bytes"
+    assert await answer.read() == b"cd"
 
 
 async def test_a_caller_who_does_not_read_is_let_go(

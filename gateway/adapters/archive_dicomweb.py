@@ -23,11 +23,23 @@ from aiohttp import ClientResponse
 
 from gateway.adapters import dicomweb_bodies as bodies
 from gateway.adapters import wado_uri_service
+from gateway.adapters.dicomweb_ranges import Ranges
 from gateway.adapters.dicomweb_search import Searches
 from gateway.adapters.http_client import ArchiveClient, has_end
 from gateway.config import DicomwebArchive as Section
 from gateway.errors import ArchiveBadAnswer, ArchiveError, NotAcceptable, NotFound
-from gateway.model import Contents, Found, Instance, Level, Origin, Part, Rung, Study, Target
+from gateway.model import (
+    ByteRange,
+    Contents,
+    Found,
+    Instance,
+    Level,
+    Origin,
+    Part,
+    Rung,
+    Study,
+    Target,
+)
 from gateway.rules import attributes, instance_details, instance_rows, media, qido, records, values
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
@@ -50,6 +62,7 @@ class DicomwebArchive:
         self._is_read_by_metadata = section.instance_level == "metadata"
         self._client = client
         self._searches = Searches(self.id, section.qido_rs or "", client)
+        self._ranges = Ranges(self._wado, client)
 
     async def search(self, query: Query, wanted: int | None = None) -> Found[Dataset]:
         """QIDO-RS (PS3.18 §10.6): at least `wanted` matching rows if there are that many."""
@@ -138,12 +151,19 @@ class DicomwebArchive:
 
     @asynccontextmanager
     async def retrieve(
-        self, target: Target, transfer_syntax: str = media.ANY
+        self, target: Target, transfer_syntax: str = media.ANY, byte_range: ByteRange | None = None
     ) -> AsyncIterator[AsyncIterator[Part]]:
         """The instances of `target`, or its frames in the order asked, as they stream in.
 
         NotFound and NotAcceptable come before the first part.
         """
+        if byte_range is not None and transfer_syntax == media.ANY:
+            kind = media.OCTET_STREAM if target.frames else media.DICOM
+            accept = f"{kind}; transfer-syntax={media.ANY}"
+            async with self._ranges.part(_path(target), (), accept, byte_range) as part:
+                if part is not None:
+                    yield _iterated(part)
+                    return
         asked = transfer_syntax
         if not target.frames and asked != media.EXPLICIT_VR_LITTLE_ENDIAN:
             asked = media.ANY  # archives fail in ugly ways when they cannot transcode
@@ -159,7 +179,7 @@ class DicomwebArchive:
 
     @asynccontextmanager
     async def bulk_data(
-        self, target: Target, path: tuple[str, ...]
+        self, target: Target, path: tuple[str, ...], byte_range: ByteRange | None = None
     ) -> AsyncIterator[AsyncIterator[Part]]:
         """The value of one attribute of an instance (§10.4.1.1.5); NotFound when it has none."""
         element = _element(await self.metadata(target), path)
@@ -167,6 +187,12 @@ class DicomwebArchive:
         if not isinstance(uri, str) or not uri:
             raise NotFound("no bulk data at this attribute")
         segments, parameters = self._address(uri, target)
+        if byte_range is not None:
+            accept = f"{media.OCTET_STREAM}, */*;q=0.5"
+            async with self._ranges.part(segments, parameters, accept, byte_range) as part:
+                if part is not None:
+                    yield _iterated(part)
+                    return
         accept = f'{media.MULTIPART}; type="{media.OCTET_STREAM}", */*;q=0.5'
         async with (
             self._client.get(
@@ -283,6 +309,10 @@ async def _only(parts: AsyncIterator[Part], transfer_syntax: str) -> AsyncGenera
         if transfer_syntax not in {media.ANY, found}:
             raise NotAcceptable(f"not available in transfer syntax {transfer_syntax}")
         yield part
+
+
+async def _iterated(part: Part) -> AsyncGenerator[Part, None]:
+    yield part
 
 
 async def _chained(first: Part, rest: AsyncIterator[Part]) -> AsyncGenerator[Part, None]:

@@ -29,8 +29,8 @@ from gateway.errors import (
     NotAcceptable,
     NotFound,
 )
-from gateway.model import Contents, Found, Level, Origin, Part, Rung, Study, Target
-from gateway.rules import attributes, instance_details, matching, qido, records
+from gateway.model import ByteRange, Contents, Found, Level, Origin, Part, Rung, Span, Study, Target
+from gateway.rules import attributes, byte_ranges, instance_details, matching, qido, records
 from gateway.rules import dicom_json as dj
 
 T = TypeVar("T")
@@ -104,11 +104,12 @@ class FolderArchive:
 
     @asynccontextmanager
     async def retrieve(
-        self, target: Target, transfer_syntax: str = "*"
+        self, target: Target, transfer_syntax: str = "*", byte_range: ByteRange | None = None
     ) -> AsyncIterator[AsyncIterator[Part]]:
         """The stored files, or `target.frames` of one instance in the order asked.
 
-        NotFound before the first part; NotAcceptable for a transfer syntax that cannot be made.
+        NotFound before the first part; NotAcceptable for a transfer syntax that cannot be made;
+        RangeNotSatisfiable for a range that a part does not have.
         """
         entries = await self._located(target)
         for entry in entries:
@@ -116,9 +117,9 @@ class FolderArchive:
                 entry.transfer_syntax, transfer_syntax, is_frame=bool(target.frames)
             )
         if target.frames:
-            parts = self._frames(entries[0], target.frames)
+            parts = self._frames(entries[0], target.frames, byte_range)
         else:
-            parts = self._objects(entries, transfer_syntax)
+            parts = self._objects(entries, transfer_syntax, byte_range)
         try:
             yield _chained(await anext(parts), parts)
         finally:
@@ -126,7 +127,7 @@ class FolderArchive:
 
     @asynccontextmanager
     async def bulk_data(
-        self, target: Target, path: tuple[str, ...]
+        self, target: Target, path: tuple[str, ...], byte_range: ByteRange | None = None
     ) -> AsyncIterator[AsyncIterator[Part]]:
         """The bytes of one element of an instance, in little endian; `path`: (tag, item, tag, …).
 
@@ -136,14 +137,13 @@ class FolderArchive:
         with ExitStack() as files:
             stream, opened = await self._run(self._open, entry, files)
             found = await self._run(self._bulk_of, opened, path)
+            kind = dicom_parts.bulk_type(opened, path)
             if found.content is not None:
-                part = dicom_parts.held(found.content, dicom_parts.bulk_type(opened, path))
+                part = _held(found.content, kind, byte_range)
             else:
-                part = Part(
-                    content_type=dicom_parts.bulk_type(opened, path),
-                    chunks=self._chunks(stream, entry, found.offset, found.length),
-                    length=found.length,
-                )
+                span = _span(byte_range, found.length)
+                chunks = self._chunks(stream, entry, found.offset + span.first, span.length)
+                part = _part(kind, chunks, span, byte_range)
             yield dicom_parts.iterated((part,))
 
     async def picture(
@@ -211,7 +211,9 @@ class FolderArchive:
             raise NotFound("bulk data not found")
         return found
 
-    async def _frames(self, entry: Entry, numbers: Sequence[int]) -> AsyncGenerator[Part, None]:
+    async def _frames(
+        self, entry: Entry, numbers: Sequence[int], byte_range: ByteRange | None
+    ) -> AsyncGenerator[Part, None]:
         with ExitStack() as files:
             _, opened = await self._run(self._open, entry, files)
             frames = await self._run(self._frames_of, opened)
@@ -220,7 +222,8 @@ class FolderArchive:
                     raise NotFound(f"frame {number} not found")
             for number in numbers:
                 content = await self._run(self._frame, frames, number)
-                yield dicom_parts.held(content, dicom_parts.frame_type(opened.transfer_syntax))
+                kind = dicom_parts.frame_type(opened.transfer_syntax)
+                yield _held(content, kind, byte_range)
 
     def _frames_of(self, opened: Opened) -> dicom_parts.Frames | None:
         with self._archive_errors():
@@ -230,20 +233,29 @@ class FolderArchive:
         with self._archive_errors():
             return frames.read(number)
 
-    async def _objects(self, entries: Sequence[Entry], syntax: str) -> AsyncGenerator[Part, None]:
+    async def _objects(
+        self, entries: Sequence[Entry], syntax: str, byte_range: ByteRange | None
+    ) -> AsyncGenerator[Part, None]:
         for entry in entries:
             with ExitStack() as files:
                 stream, opened = await self._run(self._open, entry, files)
                 if syntax in {"*", entry.transfer_syntax}:
-                    size = entry.stamp[0]
-                    chunks = self._chunks(stream, entry, 0, size, opened.prefix)
-                    kind = f"application/dicom; transfer-syntax={entry.transfer_syntax}"
-                    length = len(opened.prefix) + size
-                    yield Part(content_type=kind, chunks=chunks, length=length)
+                    yield self._object(stream, entry, opened.prefix, byte_range)
                 else:
                     content = await self._run(self._converted, opened)
                     kind = f"application/dicom; transfer-syntax={dicom_files.EXPLICIT}"
-                    yield dicom_parts.held(content, kind)
+                    yield _held(content, kind, byte_range)
+
+    def _object(
+        self, stream: BinaryIO, entry: Entry, prefix: bytes, byte_range: ByteRange | None
+    ) -> Part:
+        """A stored file behind its `prefix`, or a range of the bytes of both together."""
+        span = _span(byte_range, len(prefix) + entry.stamp[0])
+        front = prefix[span.first : span.last + 1]
+        start = max(span.first - len(prefix), 0)
+        chunks = self._chunks(stream, entry, start, span.length - len(front), front)
+        kind = f"application/dicom; transfer-syntax={entry.transfer_syntax}"
+        return _part(kind, chunks, span, byte_range)
 
     def _converted(self, opened: Opened) -> bytes:
         with self._archive_errors():
@@ -333,6 +345,31 @@ def _entries(snapshot: Snapshot, target: Target) -> tuple[Entry, ...]:
 
 def _named(target: Target) -> str:
     return Level.INSTANCE.value if target.frames else target.level.value
+
+
+def _span(byte_range: ByteRange | None, total: int) -> Span:
+    """The bytes that are given of a body; all of them where no range is asked for."""
+    if byte_range is None:
+        return Span(first=0, last=total - 1, total=total)
+    return byte_ranges.span(byte_range, total)
+
+
+def _part(
+    kind: str, chunks: AsyncIterator[bytes], span: Span, byte_range: ByteRange | None
+) -> Part:
+    return Part(
+        content_type=kind,
+        chunks=chunks,
+        length=span.length,
+        span=None if byte_range is None else span,
+        takes_ranges=True,
+    )
+
+
+def _held(content: bytes, kind: str, byte_range: ByteRange | None) -> Part:
+    span = _span(byte_range, len(content))
+    given = memoryview(content)[span.first : span.last + 1]
+    return _part(kind, dicom_parts.held(given, kind).chunks, span, byte_range)
 
 
 async def _chained(first: Part, rest: AsyncIterator[Part]) -> AsyncIterator[Part]:

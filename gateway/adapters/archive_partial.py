@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from gateway.adapters.http_client import ArchiveClient
-from gateway.model import Contents, Found, Origin, Part, Rung, Study, Target
+from gateway.model import ByteRange, Contents, Found, Origin, Part, Rung, Study, Target
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
@@ -39,12 +39,12 @@ class Objects(Protocol):
         """One DICOM JSON object for each instance."""
 
     def retrieve(
-        self, target: Target, transfer_syntax: str = "*"
+        self, target: Target, transfer_syntax: str = "*", byte_range: ByteRange | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
         """The instances, or frames."""
 
     def bulk_data(
-        self, target: Target, path: tuple[str, ...]
+        self, target: Target, path: tuple[str, ...], byte_range: ByteRange | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
         """The value of an attribute."""
 
@@ -91,16 +91,16 @@ class PartialArchive:
         return await self._objects.metadata(target)
 
     def retrieve(
-        self, target: Target, transfer_syntax: str = "*"
+        self, target: Target, transfer_syntax: str = "*", byte_range: ByteRange | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
         """The instances of `target`, or its frames."""
-        return self._objects.retrieve(target, transfer_syntax)
+        return self._objects.retrieve(target, transfer_syntax, byte_range)
 
     def bulk_data(
-        self, target: Target, path: tuple[str, ...]
+        self, target: Target, path: tuple[str, ...], byte_range: ByteRange | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
         """The value of the attribute at `path`."""
-        return self._objects.bulk_data(target, path)
+        return self._objects.bulk_data(target, path, byte_range)
 
     async def picture(
         self, target: Target, rung: Rung, width: int, height: int, media_type: str

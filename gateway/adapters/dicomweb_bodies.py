@@ -138,6 +138,12 @@ async def parts(
         )
 
 
+def is_object(content_type: str) -> bool:
+    """Whether a body of this type can be what was asked for, as a single part."""
+    kind = content_type.lower()
+    return _type(content_type, "") != "" and not kind.startswith((*_NO_OBJECT, "multipart/"))
+
+
 async def instances(
     found: AsyncIterator[Part], target: Target, archive: str
 ) -> AsyncGenerator[Part, None]:

@@ -11,7 +11,7 @@ from gateway.adapters import dicomweb_bodies as bodies
 from gateway.adapters.http_client import ArchiveClient
 from gateway.errors import ArchiveBadAnswer, NotFound
 from gateway.model import Found, Level
-from gateway.rules import attributes, matching, media, qido
+from gateway.rules import attributes, matching, media, qido, qido_upstream
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
@@ -41,7 +41,7 @@ class Searches:
         if most is not None:
             wanted = most if wanted is None else min(wanted, most)
         more = False
-        for variant in qido.upstream(query, decodes=await self._decodes(query)):
+        for variant in qido_upstream.upstream(query, decodes=await self._decodes(query)):
             more |= await self._all_pages(variant, query, wanted, rows)
         return Found(
             items=tuple(rows.values()),
@@ -75,7 +75,7 @@ class Searches:
 
     async def body(self, query: Query, limit: int | None, offset: int) -> bytes | bytearray:
         """One answer as it is; b"" where the archive says by its status that nothing matches."""
-        pairs = qido.parameters(query)
+        pairs = qido_upstream.parameters(query)
         pairs += [("limit", str(limit))] if limit is not None else []
         pairs += [("offset", str(offset))] if offset else []
         try:

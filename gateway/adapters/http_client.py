@@ -84,15 +84,18 @@ class ArchiveClient:
         *,
         accept: str,
         is_stream: bool = False,
+        byte_range: str | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The archive's successful answer to GET {base}/{segments}?{parameters}, body unread.
 
         NotFound for 404 and 410, NotAcceptable for 406; other failures as ArchiveError. Holds one
         place of the archive's budget until the answer is let go. `is_stream`: the body is passed
-        on as it comes, and is not asked for in gzip.
+        on as it comes, and is not asked for in gzip. `byte_range`: a Range field.
         """
         url = _url(base, segments, parameters)
         headers = {"Accept": accept, "Accept-Encoding": "identity" if is_stream else "gzip"}
+        if byte_range is not None:
+            headers["Range"] = byte_range
         async with self._turns.taken(is_stream=is_stream):
             response = await self._answer(url, headers)
             try:

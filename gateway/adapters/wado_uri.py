@@ -32,7 +32,7 @@ from gateway.adapters.http_client import has_end
 from gateway.adapters.recent import Recent
 from gateway.adapters.wado_uri_service import WadoUriService
 from gateway.errors import ArchiveBadAnswer, NotAcceptable, NotFound
-from gateway.model import Found, Level, Part, Rung, Target
+from gateway.model import ByteRange, Found, Level, Part, Rung, Target
 from gateway.rules import media, records
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
@@ -61,11 +61,11 @@ class WadoUriObjects:
 
     @asynccontextmanager
     async def retrieve(
-        self, target: Target, transfer_syntax: str = media.ANY
+        self, target: Target, transfer_syntax: str = media.ANY, byte_range: ByteRange | None = None
     ) -> AsyncIterator[AsyncIterator[Part]]:
         """The instances of `target` one after the other, or its frames in the order asked.
 
-        NotFound and NotAcceptable come before the first part.
+        NotFound and NotAcceptable come before the first part. WADO-URI knows no ranges: the whole.
         """
         made = self._frames if target.frames else self._objects
         async with aclosing(made(target, transfer_syntax)) as parts:
@@ -99,7 +99,7 @@ class WadoUriObjects:
 
     @asynccontextmanager
     async def bulk_data(
-        self, target: Target, path: tuple[str, ...]
+        self, target: Target, path: tuple[str, ...], byte_range: ByteRange | None = None
     ) -> AsyncIterator[AsyncIterator[Part]]:
         """The bytes of one element of an instance, in little endian; NotFound: no such element."""
         content = await self._whole(target)

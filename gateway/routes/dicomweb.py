@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.errors import BadRequest, NotAcceptable
 from gateway.http_codings import pack
@@ -19,56 +22,55 @@ from gateway.http_server import (
     target_in,
     warnings_of,
 )
-from gateway.http_streams import stream_json_array, stream_parts
-from gateway.model import ConnectionType, Found, Level, Part, Target
-from gateway.rules import attributes, media, qido, qido_rows, rendering, urls
+from gateway.http_streams import stream_json_array, stream_parts, stream_xml
+from gateway.model import ConnectionType, Found, Level, Target
+from gateway.rules import (
+    attributes,
+    byte_ranges,
+    capabilities,
+    media,
+    qido,
+    qido_rows,
+    rendering,
+    urls,
+)
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
-from gateway.rules.media import MediaRange
-from gateway.rules.url_parameters import Resource, checked
+from gateway.rules.media import Form, MediaRange
+from gateway.rules.transactions import TRANSACTIONS, Kind, Transaction
+from gateway.rules.url_parameters import Resource, checked, taken
 
+_T = TypeVar("_T")
 BASE = "/dicom-web"
-_STUDY = f"{BASE}/studies/{{study}}"
-_SERIES = f"{_STUDY}/series/{{series}}"
-_INSTANCE = f"{_SERIES}/instances/{{instance}}"
-_FRAMES = f"{_INSTANCE}/frames/{{frames}}"
-_SEARCHES = {
-    f"{BASE}/studies": Level.STUDY,
-    f"{BASE}/series": Level.SERIES,
-    f"{BASE}/instances": Level.INSTANCE,
-    f"{_STUDY}/series": Level.SERIES,
-    f"{_STUDY}/instances": Level.INSTANCE,
-    f"{_SERIES}/instances": Level.INSTANCE,
-}
 
 
 def routes() -> list[web.RouteDef]:
     """The routes of this surface, most used first."""
     return [
-        web.get(_FRAMES, retrieve_frames),
-        *(web.get(path, partial(search, level)) for path, level in _SEARCHES.items()),
-        *(web.get(path, retrieve_instances) for path in (_INSTANCE, _SERIES, _STUDY)),
-        *(web.get(f"{p}/metadata", retrieve_metadata) for p in (_SERIES, _STUDY, _INSTANCE)),
-        *(
-            web.get(f"{p}/thumbnail", retrieve_thumbnail)
-            for p in (_STUDY, _SERIES, _INSTANCE, _FRAMES)
-        ),
-        *(
-            web.get(f"{p}/rendered", retrieve_rendered)
-            for p in (_INSTANCE, _FRAMES, _SERIES, _STUDY)
-        ),
-        web.get(f"{_INSTANCE}/bulkdata/{{path:.+}}", retrieve_bulk_data),
+        *(web.get(_route_path(each), _handler(each)) for each in TRANSACTIONS),
+        *(web.options(f"{BASE}{slash}", retrieve_capabilities) for slash in ("", "/")),
     ]
+
+
+def _route_path(transaction: Transaction) -> str:
+    return BASE + transaction.path.replace("{path}", "{path:.+}")
+
+
+def _handler(transaction: Transaction) -> Handler:
+    if transaction.kind is Kind.SEARCH:
+        return partial(search, transaction.level)
+    return _HANDLERS[transaction.kind]
 
 
 async def search(level: Level, request: web.Request) -> web.StreamResponse:
     """GET [studies/{study}/][series/{series}/]{studies|series|instances} (PS3.18 §10.6).
 
-    200 DICOM JSON; 204 no match. 400 a parameter is unknown, repeated or no good; 406 JSON is not
-    accepted; 503 every archive is silent. `Warning` names silent archives and says that there is
-    more than was returned.
+    200 DICOM JSON or XML; 204 no match. 400 a parameter is unknown, repeated or no good; 406
+    neither is accepted, or several results as a single XML part are; 503 every archive is silent.
+    `Warning` names silent archives and says that there is more than was returned.
     """
-    content_type = media.json_type(_accepted(request))
+    accepted = _accepted(request)
+    form = media.for_datasets(accepted, single=True)
     path = _path_target(request)
     query = qido.parse(
         level,
@@ -79,11 +81,21 @@ async def search(level: Level, request: web.Request) -> web.StreamResponse:
     found = await request.app[CATALOG].search(request[CONSUMER], query)
     base = request.app[SETTINGS].server.public_url + BASE
     rows = [qido_rows.completed(row, query, _retrieve_url(base, row, query)) for row in found.items]
+    if len(rows) > 1:
+        form = media.for_datasets(accepted, single=False)
+    return await _search_answer(request, rows, form, _search_warnings(found))
+
+
+async def _search_answer(
+    request: web.Request, rows: list[Dataset], form: Form, warnings: list[str]
+) -> web.StreamResponse:
+    if rows and form.is_xml:
+        return await stream_xml(request, _only(rows), form, warnings=warnings)
     response = web.Response(status=200 if rows else 204)
-    for warning in _search_warnings(found):
+    for warning in warnings:
         response.headers.add("Warning", warning)
     if rows:
-        response.headers["Content-Type"] = content_type
+        response.headers["Content-Type"] = form.types[0]
         await pack(request, response, orjson.dumps(rows))
     return response
 
@@ -92,12 +104,13 @@ async def retrieve_instances(request: web.Request) -> web.StreamResponse:
     """GET studies/{study}[/series/{series}[/instances/{instance}]] (PS3.18 §10.4.1.1.1).
 
     200 multipart/related, streamed, or application/dicom for one instance; 206 an archive that may
-    hold more is silent. 404 absent or hidden; 406 no media type or transfer syntax fits; 502, 503
-    and 504 the archive failed.
+    hold more is silent, or a range of the one instance. 404 absent or hidden; 406 no media type or
+    transfer syntax fits; 416 the range is outside of it; 502, 503 and 504 the archive failed.
     """
     target = target_in(request)
     _no_parameters(request)
-    form = media.for_instances(_accepted(request), single=target.level is Level.INSTANCE)
+    accepted = _accepted(request)
+    form = _ranged(request, media.for_instances(accepted, single=target.level is Level.INSTANCE))
     async with request.app[CATALOG].retrieve(request[CONSUMER], target, form) as retrieved:
         return await stream_parts(
             request, retrieved.parts, form, silent=retrieved.silent, is_subset=retrieved.is_subset
@@ -113,6 +126,7 @@ async def retrieve_frames(request: web.Request) -> web.StreamResponse:
     target = target_in(request)
     _no_parameters(request)
     form = media.for_frames(_accepted(request), single=len(target.frames) == 1)
+    form = _ranged(request, form)
     async with request.app[CATALOG].retrieve(request[CONSUMER], target, form) as retrieved:
         return await stream_parts(request, retrieved.parts, form)
 
@@ -120,17 +134,22 @@ async def retrieve_frames(request: web.Request) -> web.StreamResponse:
 async def retrieve_metadata(request: web.Request) -> web.StreamResponse:
     """GET studies/{study}[/series/{series}[/instances/{instance}]]/metadata (PS3.18 §10.4.1.1.2).
 
-    200 DICOM JSON, every BulkDataURI the gateway's own; 206 an archive that may hold more is
+    200 DICOM JSON or XML, every BulkDataURI the gateway's own; 206 an archive that may hold more is
     silent. 404, 406, 502, 503 and 504 as for instances.
     """
     target = target_in(request)
     _no_parameters(request)
-    content_type = media.json_type(_accepted(request))
+    form = media.for_datasets(_accepted(request), single=target.level is Level.INSTANCE)
     base = request.app[SETTINGS].server.public_url + BASE
     async with request.app[CATALOG].metadata(request[CONSUMER], target) as metadata:
         batches = ((dj.with_own_urls(o, base) for o in b) async for b in metadata.batches)
+        if form.is_xml:
+            datasets = ((orjson.loads(o) for o in b) async for b in batches)
+            return await stream_xml(
+                request, datasets, form, silent=metadata.silent, is_subset=metadata.is_subset
+            )
         return await stream_json_array(
-            request, batches, content_type, silent=metadata.silent, is_subset=metadata.is_subset
+            request, batches, form.types[0], silent=metadata.silent, is_subset=metadata.is_subset
         )
 
 
@@ -143,8 +162,9 @@ async def retrieve_bulk_data(request: web.Request) -> web.StreamResponse:
     target = target_in(request)
     path = dj.attribute_path(request.match_info["path"])
     _no_parameters(request)
-    form = media.for_bulk_data(_accepted(request))
-    async with request.app[CATALOG].bulk_data(request[CONSUMER], target, path) as part:
+    form = _ranged(request, media.for_bulk_data(_accepted(request)))
+    wanted = form.byte_range
+    async with request.app[CATALOG].bulk_data(request[CONSUMER], target, path, wanted) as part:
         if not form.takes(part.content_type):
             raise NotAcceptable(f"available as {part.content_type.split(';')[0]} only")
         return await stream_parts(request, _only(part), form)
@@ -179,8 +199,46 @@ async def retrieve_rendered(request: web.Request) -> web.StreamResponse:
     return picture_response(request, picture)
 
 
+async def retrieve_capabilities(request: web.Request) -> web.Response:
+    """OPTIONS / (PS3.18 §8.9): what this service offers.
+
+    200 WADL, or the same as JSON; 406 neither is accepted.
+    """
+    kind = capabilities.content_type(_accepted(request))
+    base = request.app[SETTINGS].server.public_url + BASE
+    body = (
+        capabilities.wadl(base).encode()
+        if kind == capabilities.WADL
+        else orjson.dumps(capabilities.description(base))
+    )
+    response = web.Response(headers={"Content-Type": kind, "Allow": "OPTIONS"})
+    await pack(request, response, body)
+    return response
+
+
+_HANDLERS: dict[Kind, Handler] = {
+    Kind.INSTANCES: retrieve_instances,
+    Kind.METADATA: retrieve_metadata,
+    Kind.FRAMES: retrieve_frames,
+    Kind.BULK_DATA: retrieve_bulk_data,
+    Kind.RENDERED: retrieve_rendered,
+    Kind.THUMBNAIL: retrieve_thumbnail,
+}
+
+
 def _accepted(request: web.Request) -> tuple[MediaRange, ...]:
     return media.accepted(request.headers.getall("Accept", ()), request.query.get("accept"))
+
+
+def _ranged(request: web.Request, form: Form) -> Form:
+    """`form` with the range of bytes that is asked for, which only a single part can have."""
+    if form.is_multipart:
+        return form
+    fields = request.headers.getall("Range", ())
+    field = fields[0] if len(fields) == 1 else None
+    return replace(
+        form, byte_range=byte_ranges.asked(request.method, field, request.headers.get("If-Range"))
+    )
 
 
 def _checked(request: web.Request, resource: Resource) -> tuple[tuple[str, str], ...]:
@@ -191,7 +249,7 @@ def _checked(request: web.Request, resource: Resource) -> tuple[tuple[str, str],
 def _no_parameters(request: web.Request) -> None:
     """BadRequest for any parameter that a retrieve does not know."""
     for name in request.query:
-        if name not in {"accept", "charset"}:
+        if name not in taken(ConnectionType.WADO_RS, Resource.DICOM):
             raise BadRequest(f"{name} is not a parameter of a retrieve", parameter=name)
 
 
@@ -222,5 +280,5 @@ def _search_warnings(found: Found[Dataset]) -> list[str]:
     return warnings_of(found.silent, *unsearchable, *more, is_subset=found.is_subset)
 
 
-async def _only(part: Part) -> AsyncIterator[Part]:
-    yield part
+async def _only(item: _T) -> AsyncIterator[_T]:
+    yield item

@@ -200,6 +200,24 @@ COUNTS = frozenset(
 )
 """What the gateway counts itself, over archives of which each knows its own part only."""
 
+MAY_BE_EMPTY = {
+    Level.STUDY: frozenset(
+        {
+            dj.STUDY_DATE,
+            dj.STUDY_TIME,
+            dj.ACCESSION_NUMBER,
+            dj.REFERRING_PHYSICIAN_NAME,
+            dj.PATIENT_NAME,
+            dj.PATIENT_ID,
+            dj.PATIENT_BIRTH_DATE,
+            dj.PATIENT_SEX,
+            dj.STUDY_ID,
+        }
+    ),
+    Level.SERIES: frozenset({dj.MODALITY, dj.SERIES_NUMBER}),
+    Level.INSTANCE: frozenset({dj.INSTANCE_NUMBER}),
+}
+"""Attributes of every row of a level that need not have a value."""
 
 _OF_STUDY = frozenset(STUDY_ATTRIBUTES) | STUDY_FIELDS | {dj.SOP_CLASSES_IN_STUDY}
 _OF_SERIES = _OF_STUDY | SERIES_LEVEL | SERIES_FIELDS

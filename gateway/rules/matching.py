@@ -24,7 +24,10 @@ _DATE_TIME = (_DATE[0] + _TIME[0], _DATE[1] + _TIME[1])
 
 
 def matches(query: Query, row: Dataset) -> bool:
-    """Whether `row` is one that `query` asks for; a key whose attribute is absent matches none."""
+    """Whether `row` is one that `query` asks for.
+
+    A key whose attribute is absent matches none, unless it is one for what has no value.
+    """
     parents = ((dj.STUDY_INSTANCE_UID, query.study_uid), (dj.SERIES_INSTANCE_UID, query.series_uid))
     for tag, wanted in parents:
         if wanted is not None and dj.text(row, tag) not in {wanted, None}:
@@ -33,6 +36,8 @@ def matches(query: Query, row: Dataset) -> bool:
 
 
 def _is_matched(key: Key, row: Dataset, *, is_fuzzy: bool) -> bool:
+    if key.is_empty:
+        return dj.text(row, key.tag) is None
     match = _MATCHERS.get(key.vr, _text_matches)
     if is_fuzzy and key.vr == "PN":
         match = _sounds_like

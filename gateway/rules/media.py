@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.errors import NotAcceptable
+from gateway.model import ByteRange
 from gateway.rules.dicom_json import is_uid
 
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
+DICOM_XML = "application/dicom+xml"
 JPEG, PNG, GIF = "image/jpeg", "image/png", "image/gif"
 OCTET_STREAM = "application/octet-stream"
 MULTIPART = "multipart/related"
@@ -83,12 +85,19 @@ class Form:
     """How bodies go out: as multipart or as a single part, of which types and transfer syntaxes.
 
     `types` may hold wildcards (`image/*`); `transfer_syntaxes` in the order of preference, `*` for
-    the stored one.
+    the stored one. `byte_range`: what is asked for of a single part, where that can be had; None:
+    all of it.
     """
 
     is_multipart: bool
     types: tuple[str, ...]
     transfer_syntaxes: tuple[str, ...] = (ANY,)
+    byte_range: ByteRange | None = None
+
+    @property
+    def is_xml(self) -> bool:
+        """Whether data sets go out as XML."""
+        return self.types == (DICOM_XML,)
 
     def takes(self, content_type: str) -> bool:
         """Whether a part of this media type is one that was asked for."""
@@ -210,14 +219,21 @@ def _overlap(wanted: str, offered: str) -> bool:
     return _fits(wanted, offered) or _fits(offered, wanted)
 
 
-def json_type(ranges: Sequence[MediaRange]) -> str:
-    """The media type of metadata and search results; NotAcceptable unless JSON is accepted."""
+def for_datasets(ranges: Sequence[MediaRange], *, single: bool) -> Form:
+    """The form of metadata and search results (PS3.18 §8.7.3.2): JSON unless XML is liked better.
+
+    XML comes in multipart; `single`: there is one result only, which may go out alone.
+    """
     for each in ranges:
-        if each.covers(DICOM_JSON):
-            return DICOM_JSON
-        if each.covers("application/json"):
-            return "application/json"
-    raise NotAcceptable("Accept must allow application/dicom+json")
+        for kind in (DICOM_JSON, "application/json"):
+            if each.covers(kind):
+                return Form(is_multipart=False, types=(kind,))
+        wanted = (each.parameter("type") or "*/*").lower()
+        if each.covers(MULTIPART) and _fits(wanted.partition(";")[0].strip(), DICOM_XML):
+            return Form(is_multipart=True, types=(DICOM_XML,))
+        if single and each.covers(DICOM_XML):
+            return Form(is_multipart=False, types=(DICOM_XML,))
+    raise NotAcceptable(f'Accept must allow {DICOM_JSON} or {MULTIPART}; type="{DICOM_XML}"')
 
 
 def image_type(ranges: Sequence[MediaRange]) -> str:

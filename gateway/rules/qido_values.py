@@ -14,6 +14,10 @@ _WHOLE_NUMBERS = frozenset({"IS", "US", "SS", "UL", "SL", "UV", "SV"})
 _DECIMALS = frozenset({"DS", "FL", "FD"})
 NUMBERS = _WHOLE_NUMBERS | _DECIMALS
 _LISTS = frozenset({"UI", "CS"})
+SEVERAL = frozenset({"AE", "AS", "CS", "LO", "PN", "SH", "UC"})
+"""Whose attributes can be matched by several values at once (PS3.4 §C.2.2.2.8)."""
+EMPTY = '""'
+"""What stands for no value where empty values are matched (PS3.4 §C.2.2.2.7)."""
 _NOT_SEARCHED = frozenset({"SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN", "AT", "NONE"})
 _MAX_CHARACTERS = 16384
 _TIME = re.compile(r"([01]\d|2[0-3])(:?[0-5]\d(:?([0-5]\d|60)(\.\d{1,6})?)?)?", re.ASCII)
@@ -28,6 +32,18 @@ def alternatives(vr: str, value: str) -> list[str]:
     if vr in _LISTS:
         return [part.strip() for part in re.split(r"[,\\]", value) if part.strip()]
     return [value]
+
+
+def parts(value: str, name: str, *, most: str) -> list[str]:
+    """The values of a key, all of which must match; `most` is the attribute's multiplicity."""
+    found = [part.strip() for part in value.split("\\")]
+    if len(found) == 1:
+        return found
+    if most == "1":
+        raise BadRequest(f"{name} has one value only", parameter=name)
+    if not all(found) or any(c in value for c in "*?"):
+        raise BadRequest(f"{name}: each of several values must be a plain one", parameter=name)
+    return found
 
 
 _NOT_UTF8 = "\ufffd"

@@ -16,8 +16,14 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from gateway import config, demo
 from gateway.adapters.archive_folder import FolderArchive
-from gateway.errors import ArchiveBadAnswer, ArchiveUnreachable, NotAcceptable, NotFound
-from gateway.model import Contents, Level, Origin, Rung, Study, Target
+from gateway.errors import (
+    ArchiveBadAnswer,
+    ArchiveUnreachable,
+    NotAcceptable,
+    NotFound,
+    RangeNotSatisfiable,
+)
+from gateway.model import ByteRange, Contents, Level, Origin, Rung, Span, Study, Target
 from gateway.rules import attributes, qido
 from gateway.rules import dicom_json as dj
 
@@ -416,3 +422,51 @@ async def test_folder_draws_nothing_by_itself(archive: FolderArchive) -> None:
 
 async def test_archive_that_was_never_asked_closes(tmp_path: Path) -> None:
     await of(tmp_path).close()
+
+
+def without_front(folder: Path) -> Target:
+    """An instance whose file begins with its meta group."""
+    bare = next(folder.rglob("*.dcm"))
+    named = pydicom.dcmread(bare)
+    bare.write_bytes(bare.read_bytes()[132:])
+    return Target(
+        study_uid=named.StudyInstanceUID,
+        series_uid=named.SeriesInstanceUID,
+        instance_uid=named.SOPInstanceUID,
+    )
+
+
+@pytest.mark.parametrize("first", [0, 1, 131, 132, 1000])
+async def test_ranges_are_cut_out_of_files(
+    archive: FolderArchive, first: int, folder: Path, changing: FolderArchive
+) -> None:
+    """Also of files that lack the front that a DICOM file has to have."""
+    lacking = without_front(folder)
+    for source, wanted in (
+        (archive, CT),
+        (archive, replace(LOOP, frames=(2,))),
+        (changing, lacking),
+    ):
+        [(kind, whole)] = await bodies(source, wanted)
+        for last in (first, first + 40, 10**9):
+            asked = ByteRange(first=first, last=last)
+            async with source.retrieve(wanted, "*", asked) as parts:
+                part = await anext(parts)
+                content = b"".join([chunk async for chunk in part.chunks])
+            assert content == whole[first : last + 1]
+            assert part.content_type == kind
+            assert part.takes_ranges
+            assert part.length == len(content)
+            assert part.span == Span(first=first, last=first + len(content) - 1, total=len(whole))
+
+
+async def test_ranges_are_cut_out_of_bulk_data(archive: FolderArchive) -> None:
+    for target, path in ((CT, ("7FE00010",)), (BIG_ENDIAN, ("7FE00010",))):
+        async with archive.bulk_data(target, path) as parts:
+            whole = b"".join([chunk async for chunk in (await anext(parts)).chunks])
+        async with archive.bulk_data(target, path, ByteRange(first=None, last=9)) as parts:
+            part = await anext(parts)
+            assert b"".join([chunk async for chunk in part.chunks]) == whole[-9:]
+        with pytest.raises(RangeNotSatisfiable):
+            async with archive.bulk_data(target, path, ByteRange(first=len(whole), last=None)):
+                pass

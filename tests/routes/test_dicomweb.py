@@ -25,6 +25,7 @@ from tests.fault_archive import (
     json_answer,
     multipart_answer,
 )
+from tests.native_dicom import parsed
 
 PUBLIC = "https://gw.example.org/images"
 ORIGIN = "https://viewer.example.org"
@@ -219,7 +220,8 @@ async def test_an_archive_sees_the_query_in_our_words_only(gateway: Client, doub
     ("path", "accept"),
     [
         ("/dicom-web/studies", "text/html"),
-        ("/dicom-web/studies", 'multipart/related; type="application/dicom+xml"'),
+        ("/dicom-web/studies", 'multipart/related; type="application/dicom+json"'),
+        ("/dicom-web/studies/1.2.3/metadata", "application/dicom+xml"),
         ("/dicom-web/studies/1.2.3", "application/zip"),
         ("/dicom-web/studies/1.2.3", "application/dicom"),
         ("/dicom-web/studies/1.2.3", 'multipart/related; type="image/jls"'),
@@ -261,6 +263,60 @@ async def test_accept_is_read_tolerantly(
     assert answer.status == 200
     assert HELD[0].file in await answer.read()
     assert double.server.requests
+
+
+XML = 'multipart/related; type="application/dicom+xml"'
+DATA_SETS = [
+    "/dicom-web/studies",
+    "/dicom-web/series",
+    "/dicom-web/instances",
+    "/dicom-web/studies/1.2.3/series",
+    "/dicom-web/studies/1.2.3/instances",
+    "/dicom-web/studies/1.2.3/series/1.2.3.1/instances",
+    "/dicom-web/studies/1.2.3/metadata",
+    "/dicom-web/studies/1.2.3/series/1.2.3.1/metadata",
+    f"{ONE}/metadata",
+]
+
+
+@pytest.mark.parametrize("path", DATA_SETS)
+async def test_xml_says_what_json_says(gateway: Client, double: Double, path: str) -> None:
+    expected = await (await gateway.get(path)).json(content_type="application/dicom+json")
+    answer = await gateway.get(path, headers={"Accept": XML})
+    assert answer.status == 200
+    assert answer.content_type == "multipart/related"
+    assert 'type="application/dicom+xml"' in answer.headers["Content-Type"]
+    bodies = []
+    async for part in aiohttp.MultipartReader.from_response(answer):
+        assert isinstance(part, aiohttp.BodyPartReader)
+        assert part.headers["Content-Type"] == "application/dicom+xml"
+        bodies.append(await part.read())
+    assert [parsed(bytes(body)) for body in bodies] == expected
+    by_parameter = await gateway.get(path, params={"accept": XML})
+    assert by_parameter.content_type == "multipart/related"
+    head = await gateway.head(path, headers={"Accept": XML})
+    assert head.status == 200
+    assert head.content_type == "multipart/related"
+
+
+@pytest.mark.parametrize("path", [f"{ONE}/metadata", "/dicom-web/studies?StudyInstanceUID=1.2.4"])
+async def test_one_result_comes_as_plain_xml_if_asked_so(
+    gateway: Client, double: Double, path: str
+) -> None:
+    answer = await gateway.get(path, headers={"Accept": "application/dicom+xml"})
+    assert answer.content_type == "application/dicom+xml"
+    [expected] = await (await gateway.get(path)).json(content_type="application/dicom+json")
+    assert parsed(await answer.read()) == expected
+
+
+async def test_several_results_are_no_single_xml_part(gateway: Client, double: Double) -> None:
+    plain = {"Accept": "application/dicom+xml"}
+    assert (await gateway.get("/dicom-web/studies", headers=plain)).status == 406
+    none = await gateway.get("/dicom-web/studies?PatientID=nobody", headers=plain)
+    assert none.status == 204
+    both = {"Accept": "application/dicom+xml, */*;q=0.1"}
+    answer = await gateway.get("/dicom-web/studies", headers=both)
+    assert answer.content_type == "application/dicom+json"
 
 
 async def test_one_instance_comes_without_multipart_if_asked_so(
@@ -469,7 +525,9 @@ def paths() -> list[str]:
         "path": "7FE00010",
     }
     return [
-        route.path.replace("{path:.+}", "{path}").format(**named) for route in dicomweb.routes()
+        route.path.replace("{path:.+}", "{path}").format(**named)
+        for route in dicomweb.routes()
+        if route.method == "GET"
     ]
 
 
@@ -514,6 +572,24 @@ async def test_preflight_is_answered_without_an_archive(
     plain = await gateway.options(ONE)
     assert plain.status == 204
     assert "GET" in plain.headers["Allow"]
+    assert fault_archive.requests == []
+
+
+@pytest.mark.parametrize("path", ["/dicom-web", "/dicom-web/"])
+async def test_the_service_says_what_it_offers(
+    gateway: Client, fault_archive: FaultArchive, path: str
+) -> None:
+    wadl = await gateway.options(path)
+    assert wadl.status == 200
+    assert wadl.content_type == "application/vnd.sun.wadl+xml"
+    assert f'<resources base="{PUBLIC}/dicom-web">' in await wadl.text()
+    told = await gateway.options(path, headers={"Accept": "application/json"})
+    described = await told.json()
+    assert described["application"]["resources"]["base"] == f"{PUBLIC}/dicom-web"
+    assert (await gateway.options(path, headers={"Accept": "text/html"})).status == 406
+    preflight = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
+    assert (await gateway.options(path, headers=preflight)).status == 204
+    assert (await gateway.get(path)).status == 405
     assert fault_archive.requests == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.model import Level
-from gateway.rules import imaging_study_search, qido
+from gateway.rules import imaging_study_search, qido_upstream
 from gateway.rules.imaging_study_keys import Options
 from gateway.rules.imaging_study_search import Plan
 from tests.rules.test_fhir_search import NOW, criterion
@@ -16,7 +16,7 @@ def plan(*pairs: tuple[str, str]) -> Plan:
 
 
 def asked(found: Plan) -> list[dict[str, str]]:
-    return [dict(qido.parameters(query)) for query in found.queries]
+    return [dict(qido_upstream.parameters(query)) for query in found.queries]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_studies_do_not_tell_is_probed_below(
 ) -> None:
     ((query,),) = plan((name, text)).probes
     assert query.level is level
-    assert dict(qido.parameters(query)) == expected
+    assert dict(qido_upstream.parameters(query)) == expected
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_accession_of_a_series_is_found_beside_its_patient() -> None:
 def test_archives_that_match_inside_sequences_are_asked_there() -> None:
     options = Options(series_accessions=True)
     found = imaging_study_search.plan([criterion("based-on:identifier", "A-1")], NOW, options)
-    assert [[dict(qido.parameters(q)) for q in probe] for probe in found.probes] == [
+    assert [[dict(qido_upstream.parameters(q)) for q in probe] for probe in found.probes] == [
         [{"AccessionNumber": "A-1"}, {"RequestAttributesSequence.AccessionNumber": "A-1"}],
     ]
 
@@ -189,7 +189,7 @@ def test_studies_found_below_are_asked_for_by_uid() -> None:
     found = plan(("series", "1.2"), ("started", "2020"))
     uids = [f"1.2.{n}" for n in range(60)]
     queries = imaging_study_search.bound(found.queries, uids)
-    listed = [dict(qido.parameters(q))["StudyInstanceUID"].split(",") for q in queries]
+    listed = [dict(qido_upstream.parameters(q))["StudyInstanceUID"].split(",") for q in queries]
     assert [uid for some in listed for uid in some] == uids
     assert max(map(len, listed)) <= 50
     assert imaging_study_search.bound(found.queries, []) == ()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.model import Level
 from gateway.rules import dicom_json as dj
 from gateway.rules import matching, qido
-from gateway.rules.qido import Query
+from gateway.rules.qido import Key, Query
 from tests.rules.rows import element, name, odd_rows, row
 
 DATE_TIME = "0008002A"  # AcquisitionDateTime
@@ -193,6 +193,31 @@ def test_row_without_the_attribute_matches_no_key() -> None:
     assert not matching.matches(query, {dj.PATIENT_ID: {"vr": "LO"}})
     assert not matching.matches(query, row(PATIENT_ID=[None, ""]))
     assert matching.matches(Query(level=Level.STUDY), {})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        ({}, True),
+        ({dj.PATIENT_NAME: {"vr": "PN"}}, True),
+        (row(PATIENT_NAME=[None, ""]), True),
+        ({dj.PATIENT_NAME: {"vr": "PN", "Value": [{"Alphabetic": ""}]}}, True),
+        ({dj.PATIENT_NAME: {"vr": "PN", "Value": ["  "]}}, True),
+        (row(PATIENT_NAME=name("Doe^Jane")), False),
+    ],
+)
+def test_empty_values_are_found_where_they_are_asked_for(
+    dataset: dj.Dataset, *, expected: bool
+) -> None:
+    key = Key(tag=dj.PATIENT_NAME, vr="PN", value='""', is_empty=True)
+    assert matching.matches(Query(level=Level.STUDY, keys=(key,)), dataset) is expected
+
+
+def test_every_one_of_several_values_must_match() -> None:
+    keys = tuple(qido.key(dj.MODALITIES_IN_STUDY, one) for one in ("CT", "PT"))
+    query = Query(level=Level.STUDY, keys=keys)
+    assert matching.matches(query, row(MODALITIES_IN_STUDY=["PT", "SR", "CT"]))
+    assert not matching.matches(query, row(MODALITIES_IN_STUDY=["CT", "SR"]))
 
 
 def test_key_without_a_value_never_opens_a_search() -> None:

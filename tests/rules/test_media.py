@@ -261,11 +261,40 @@ def test_form_takes_what_was_asked_for(form: Form, content_type: str, *, expecte
         ("application/json;q=0.5, application/dicom+json", "application/dicom+json"),
         ("application/dicom+json;q=0, */*", "application/json"),
         ("application/dicom+xml, application/json;q=0.1", "application/json"),
+        ('multipart/related; type="application/dicom+xml";q=0.5, */*', "application/dicom+json"),
         (CHROME_PAGE, "application/dicom+json"),
     ],
 )  # fmt: skip
 def test_json_goes_out_under_the_name_that_is_accepted(field: str, expected: str) -> None:
-    assert media.json_type(media.accepted((field,))) == expected
+    assert media.for_datasets(media.accepted((field,)), single=False) == single(expected)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "multipart/related",
+        "multipart/*",
+        'multipart/related; type="application/dicom+xml"',
+        "multipart/related;type=application/dicom+xml",
+        'Multipart/Related; Type="APPLICATION/DICOM+XML"; charset=utf-8',
+        'multipart/related; type="application/dicom+xml; charset=utf-8"',
+        "multipart/related; type=application/*",
+        'multipart/related; type="application/dicom+xml", application/dicom+json;q=0.9',
+        'text/html, multipart/related; type="application/dicom+xml";q=0.1',
+    ],
+)
+def test_xml_goes_out_where_it_is_liked_best(field: str) -> None:
+    for is_single in (True, False):
+        form = media.for_datasets(media.accepted((field,)), single=is_single)
+        assert form == multipart("application/dicom+xml")
+        assert form.is_xml
+
+
+def test_xml_goes_out_alone_for_a_single_result_only() -> None:
+    accepted = media.accepted((), "application/dicom xml")
+    assert media.for_datasets(accepted, single=True) == single("application/dicom+xml")
+    with pytest.raises(NotAcceptable):
+        media.for_datasets(accepted, single=False)
 
 
 @pytest.mark.parametrize(
@@ -293,10 +322,18 @@ def test_other_pictures_are_refused(field: str) -> None:
         media.image_type(media.accepted((field,)))
 
 
-@pytest.mark.parametrize("field", ["text/html", "application/dicom+xml", "application/dicom"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "text/html",
+        "application/dicom",
+        'multipart/related; type="application/dicom+json"',
+        'multipart/related; type="application/dicom+xml"; q=0',
+    ],
+)
 def test_other_results_are_refused(field: str) -> None:
     with pytest.raises(NotAcceptable):
-        media.json_type(media.accepted((field,)))
+        media.for_datasets(media.accepted((field,)), single=True)
 
 
 @pytest.mark.parametrize(
@@ -352,12 +389,12 @@ def test_any_header_is_understood_or_not_acceptable(
 def _forms(ranges: tuple[MediaRange, ...]) -> list[Form]:
     found = []
     for single_ in (True, False):
-        for choose in (media.for_instances, media.for_frames):
+        for choose in (media.for_instances, media.for_frames, media.for_datasets):
             try:
                 found.append(choose(ranges, single=single_))
             except NotAcceptable:
                 continue
-    for name in (media.json_type, media.image_type, media.for_bulk_data):
+    for name in (media.image_type, media.for_bulk_data):
         try:
             name(ranges)
         except NotAcceptable:

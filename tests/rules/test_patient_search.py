@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.rules import fhir_search, patient_search, qido
+from gateway.rules import fhir_search, patient_search, qido_upstream
 from gateway.rules.fhir_patient import PARAMETERS
 from gateway.rules.fhir_search import Criterion, Reading
 from gateway.rules.imaging_study_keys import Options
@@ -53,4 +53,4 @@ def test_archives_are_asked_for_studies_of_the_patients(
 ) -> None:
     plan = patient_search.plan([criterion(*pair) for pair in pairs], NOW, OPTIONS)
     assert not plan.probes
-    assert [dict(qido.parameters(query)) for query in plan.queries] == expected
+    assert [dict(qido_upstream.parameters(query)) for query in plan.queries] == expected

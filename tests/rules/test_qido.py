@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-import re
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
 from gateway.model import Level
 from gateway.rules import dicom_json as dj
-from gateway.rules import matching, qido
-from gateway.rules.dicom_json import Dataset
+from gateway.rules import qido, qido_upstream
 from gateway.rules.qido import Key, Query
-from tests.rules.rows import name, row
 
 
 def parse(text: str, level: Level = Level.STUDY, **path: str) -> Query:
@@ -83,8 +80,8 @@ REAL_QUERIES = [
 def test_what_real_clients_send_is_understood(level: Level, text: str) -> None:
     parsed = parse(text, level)
     assert "includefield" not in keys(parsed)
-    for variant in qido.upstream(parsed):
-        again = qido.parse(level, qido.parameters(variant))
+    for variant in qido_upstream.upstream(parsed):
+        again = qido.parse(level, qido_upstream.parameters(variant))
         assert again.keys == variant.keys
 
 
@@ -189,6 +186,51 @@ def test_what_cannot_be_meant_is_refused_by_name(text: str, parameter: str) -> N
     assert caught.value.parameter == parameter
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ModalitiesInStudy=CT%5CPT", ["CT", "PT"]),
+        ("Modality=%20CT%20%5CPT%5CSR", ["CT", "PT", "SR"]),
+        ("ModalitiesInStudy=CT", ["CT"]),
+        ("ModalitiesInStudy=C*", ["C*"]),
+        ("ModalitiesInStudy=CT,PT", ["CT,PT"]),
+        ("StudyInstanceUID=1.2%5C1.3", ["1.2\\1.3"]),
+        ("OtherPatientNames=A%5CB", ["A", "B"]),
+    ],
+)
+def test_several_values_are_a_key_each_if_all_must_match(text: str, expected: list[str]) -> None:
+    assert [k.value for k in parse(f"multiplevaluematching=true&{text}").keys] == expected
+    assert len(parse(text).keys) == 1
+
+
+def test_what_has_no_value_is_a_key_of_its_own() -> None:
+    asked = "PatientSex=%22%22&emptyvaluematching=true&PatientID="
+    [found] = parse(asked).keys
+    assert found.is_empty
+    assert dj.PATIENT_SEX in (parse(asked).include or ())
+    assert not parse("PatientSex=%22%22").keys[0].is_empty
+
+
+@pytest.mark.parametrize(
+    ("text", "parameter"),
+    [
+        ("emptyvaluematching=1", "emptyvaluematching"),
+        ("multiplevaluematching=yes", "multiplevaluematching"),
+        ("emptyvaluematching=true&emptyvaluematching=true", "emptyvaluematching"),
+        ("emptyvaluematching=true&StudyDescription=%22%22", "StudyDescription"),
+        ("emptyvaluematching=true&StudyInstanceUID=%22%22", "StudyInstanceUID"),
+        ("multiplevaluematching=true&PatientID=1%5C2", "PatientID"),
+        ("multiplevaluematching=true&ModalitiesInStudy=CT%5CP*", "ModalitiesInStudy"),
+        ("multiplevaluematching=true&ModalitiesInStudy=CT%5C", "ModalitiesInStudy"),
+        ("multiplevaluematching=true&Modality=CT%5CPT&ModalitiesInStudy=SR", "ModalitiesInStudy"),
+    ],
+)
+def test_matching_that_would_not_be_exact_is_refused_by_name(text: str, parameter: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse(text)
+    assert caught.value.parameter == parameter
+
+
 def test_uid_of_the_path_may_be_repeated_but_not_contradicted() -> None:
     path = {"study_uid": "1.2"}
     assert parse("StudyInstanceUID=1.2", Level.SERIES, **path).keys == ()
@@ -208,134 +250,3 @@ def test_any_pairs_are_understood_or_refused(level: Level, pairs: list[tuple[str
         refused = error.parameter
     assert refused is None or refused in {name for name, _ in pairs}
     assert parsed is None or all(k.value for k in parsed.keys)
-
-
-def asked(*variants: Query) -> list[dict[str, str]]:
-    return [keys(v) for v in variants]
-
-
-@pytest.mark.parametrize(
-    ("given_", "expected"),
-    [
-        pytest.param(query(), [{}], id="nothing"),
-        pytest.param(query((dj.PATIENT_ID, "7")), [{dj.PATIENT_ID: "7"}], id="as it is"),
-        pytest.param(query((dj.PATIENT_ID, "A,B\\C")), [{dj.PATIENT_ID: "A?B?C"}], id="no list"),
-        pytest.param(
-            query((dj.STUDY_INSTANCE_UID, "1.2,1.3")),
-            [{dj.STUDY_INSTANCE_UID: "1.2,1.3"}],
-            id="UIDs stay a list",
-        ),
-        pytest.param(
-            query((dj.MODALITIES_IN_STUDY, "CT\\MR")),
-            [{dj.MODALITIES_IN_STUDY: "CT"}, {dj.MODALITIES_IN_STUDY: "MR"}],
-            id="codes are asked for one by one",
-        ),
-        pytest.param(
-            query((dj.PATIENT_NAME, "Yamada^Tarou")), [{dj.PATIENT_NAME: "Yamada^Tarou*"}], id="PN"
-        ),
-        pytest.param(query((dj.PATIENT_NAME, "山田")), [{dj.PATIENT_NAME: "*山田*"}], id="kanji"),
-        pytest.param(
-            query((dj.PATIENT_NAME, "Doe^^=")), [{dj.PATIENT_NAME: "Doe*"}], id="trailing"
-        ),
-        pytest.param(
-            query((dj.PATIENT_NAME, "Müller Anna"), fuzzy=True),
-            [{dj.PATIENT_NAME: "*m*ll*r*"}],
-            id="fuzzy: the telling word, open where accents may be",
-        ),
-        pytest.param(
-            query((dj.PATIENT_NAME, "Núñez"), fuzzy=True),
-            [{dj.PATIENT_NAME: "*n*z*"}],
-            id="fuzzy: letters that are often accented, but all there is",
-        ),
-        pytest.param(
-            query((dj.PATIENT_NAME, "Ai"), fuzzy=True), [{dj.PATIENT_NAME: "*ai*"}], id="vowels"
-        ),
-        pytest.param(query((dj.PATIENT_NAME, "山田"), fuzzy=True), [{}], id="fuzzy kanji"),
-        pytest.param(
-            query((dj.MODALITIES_IN_STUDY, ",".join(f"M{n}" for n in range(17)))),
-            [{}],
-            id="too many codes to ask for one by one",
-        ),
-    ],
-)
-def test_archives_are_asked_in_words_any_of_them_knows(
-    given_: Query, expected: list[dict[str, str]]
-) -> None:
-    variants = qido.upstream(given_)
-    assert asked(*variants) == expected
-    assert not any(v.fuzzy for v in variants)
-
-
-def test_archive_that_does_not_decode_gets_no_character_that_needs_it() -> None:
-    given_ = query(
-        (dj.PATIENT_NAME, "Müller^A"), (dj.PATIENT_ID, "山"), (dj.STUDY_DATE, "20240101-")
-    )
-    (variant,) = qido.upstream(given_, decodes=False)
-    assert keys(variant) == {dj.PATIENT_NAME: "*M*ller?A*", dj.STUDY_DATE: "20240101-"}
-
-
-def test_parameters_are_canonical() -> None:
-    given_ = parse("0020000D=1.2%5C1.3&PatientID=7&includefield=00081030&fuzzymatching=true")
-    assert qido.parameters(given_) == [
-        ("StudyInstanceUID", "1.2,1.3"),
-        ("PatientID", "7"),
-        ("includefield", "00081030,00100020,0020000D"),
-        ("fuzzymatching", "true"),
-    ]
-    assert qido.parameters(parse("includefield=all")) == [("includefield", "all")]
-    path = parse("RequestAttributesSequence.AccessionNumber=1", Level.SERIES)
-    assert qido.parameters(path)[0] == ("RequestAttributesSequence.AccessionNumber", "1")
-
-
-_VALUES = {
-    dj.PATIENT_ID: st.text("Ab1,\\ü *?", min_size=1, max_size=6),
-    dj.STUDY_DESCRIPTION: st.text("Ab1,\\ü *?", min_size=1, max_size=6),
-    dj.MODALITIES_IN_STUDY: st.text("CTMR,\\*?", min_size=1, max_size=6),
-    dj.STUDY_INSTANCE_UID: st.sampled_from(["1.2", "1.3", "1.2,1.3"]),
-    dj.PATIENT_NAME: st.text("Deéüfg^ *?", min_size=1, max_size=8)
-    | st.text("山田た=^*", min_size=1, max_size=4),
-}
-_ROWS = st.fixed_dictionaries(
-    {
-        dj.PATIENT_ID: st.text("Ab1,\\ü ", min_size=1, max_size=6),
-        dj.STUDY_DESCRIPTION: st.text("aB1,\\ü ", min_size=1, max_size=6),
-        dj.MODALITIES_IN_STUDY: st.lists(st.sampled_from(["CT", "MR", "C"]), max_size=2),
-        dj.STUDY_INSTANCE_UID: st.sampled_from(["1.2", "1.3"]),
-        dj.PATIENT_NAME: st.builds(
-            lambda a, i: name(a, Ideographic=i),
-            st.text("DeEéÉüfg^ ", min_size=1, max_size=8).filter(lambda t: t.strip("^ ") != ""),
-            st.none() | st.text("山田た^", min_size=1, max_size=4),
-        ),
-    }
-)
-
-
-@st.composite
-def _searches(draw: st.DrawFn) -> Query:
-    tags = draw(st.lists(st.sampled_from(sorted(_VALUES)), min_size=1, max_size=3, unique=True))
-    pairs = [(tag, draw(_VALUES[tag])) for tag in tags]
-    is_fuzzy = draw(st.booleans())
-    assume(
-        not is_fuzzy
-        or not re.search(r"[A-Za-z]", asked := dict(pairs).get(dj.PATIENT_NAME, ""))
-        or re.search("[Dfg]", asked)
-    )  # of vowels alone an archive finds what it finds
-    keys = (qido.key(t, v.strip()) for t, v in pairs if v.strip(" *"))
-    return Query(level=Level.STUDY, keys=tuple(keys), fuzzy=is_fuzzy)
-
-
-@pytest.mark.parametrize("decodes", [True, False])
-@given(search=_searches(), values=_ROWS)
-def test_what_archives_are_asked_finds_every_row_that_matches(
-    search: Query, values: dict[str, object], *, decodes: bool
-) -> None:
-    dataset: Dataset = {}
-    for tag, value in values.items():
-        dataset |= {tag: {"vr": "", "Value": value if isinstance(value, list) else [value]}}
-    if matching.matches(search, dataset):
-        variants = qido.upstream(search, decodes=decodes)
-        assert any(matching.matches(v, dataset) for v in variants)
-
-
-def test_rows_of_the_test_match_now_and_then() -> None:
-    assert matching.matches(query((dj.PATIENT_ID, "A?")), row(PATIENT_ID="Ab"))

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway import known
+from gateway.known import Known
+from gateway.model import Level, Study
+from tests.dicom import row
+
+STUDY = Study(uid="1.2.3", archives=("north",), number_of_series=2, number_of_instances=5)
+
+
+def counts(series: int, instances: int) -> dict[str, Any]:
+    return row(NumberOfStudyRelatedSeries=series, NumberOfStudyRelatedInstances=instances)
+
+
+@pytest.mark.parametrize(
+    ("noted", "said", "level", "expected"),
+    [
+        pytest.param(STUDY, counts(2, 5), Level.STUDY, False, id="the same"),
+        pytest.param(STUDY, counts(2, 6), Level.STUDY, True, id="more"),
+        pytest.param(STUDY, row(PatientID="P"), Level.STUDY, False, id="no counts"),
+        pytest.param(STUDY, counts(2, 6), Level.SERIES, False, id="a row of another level"),
+        pytest.param(None, counts(2, 5), Level.STUDY, True, id="there, where none was"),
+        pytest.param(None, row(Modality="CT"), Level.SERIES, True, id="a series of it"),
+    ],
+)
+def test_rows_contradict_by_their_counts(
+    noted: Study | None, said: dict[str, Any], level: Level, *, expected: bool
+) -> None:
+    records = Known()
+    assert not records.is_contradicted("north", "1.2.3", said, level)
+    records.note("north", "1.2.3", noted, "m")
+    assert records.is_contradicted("north", "1.2.3", said, level) is expected
+    assert records.mark("north", "1.2.3") == (None if expected else "m")
+    assert not records.is_contradicted("south", "1.2.3", said, level)
+
+
+def test_only_the_latest_are_known() -> None:
+    records = Known()
+    for number in range(known.MOST_KNOWN):
+        records.note("north", str(number), STUDY, "m")
+    records.note("north", "0", STUDY, "n")
+    records.note("north", "new", STUDY, "m")
+    assert records.mark("north", "0") == "n"
+    assert records.mark("north", "1") is None
