@@ -192,28 +192,27 @@ def instance(series: Series, shape: Shape) -> list[Resource]:
     """series.instance; the many instances of a class share one sopClass object."""
     found = series.instances or ()
     classes = {uid: _sop_class(uid, shape) for uid in {i.sop_class_uid for i in found}}
-    titled = (lambda i: i.document_title) if shape.documents_alone_have_titles else title
-    return [_instance(one, classes, titled(one)) for one in found]
+    return [_instance(one, classes, shape) for one in found]
 
 
-def title(record: Instance) -> str | None:
-    """Document Title (0042,0010), else what else names a document."""
-    return record.document_title or record.title
+def title(record: Instance, shape: Shape) -> str | None:
+    """Document Title (0042,0010), else, before R6, what else names a document."""
+    other = None if shape.documents_alone_have_titles else record.title
+    return text(record.document_title or other)
 
 
 def _sop_class(uid: str | None, shape: Shape) -> Resource:
     return shape.sop_class(uid if uid is not None and is_uid(uid) else None)
 
 
-def _instance(
-    record: Instance, classes: Mapping[str | None, Resource], told: str | None
-) -> Resource:
+def _instance(record: Instance, classes: Mapping[str | None, Resource], shape: Shape) -> Resource:
     entry = {"uid": record.uid, **classes[record.sop_class_uid]}
     frames = record.number_of_frames
     if frames is not None and frames > 1 and unsigned_int(frames) is not None:
         entry["extension"] = [{"url": NUMBER_OF_FRAMES, "valueInteger": frames}]
     if record.number is not None and (number := unsigned_int(record.number)) is not None:
         entry["number"] = number
-    if told is not None and (words := text(told)) is not None:
+    is_named = record.title is not None or record.document_title is not None
+    if is_named and (words := title(record, shape)) is not None:
         entry["title"] = words
     return entry
