@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock image clean
+.PHONY: help demo test bench lint format lock image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 16
@@ -19,6 +19,10 @@ test: ## all tests, against real archives, Redis and a browser (ARGS="-k thumbna
 	@scripts/system-packages
 	@scripts/browser-clients
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+bench: ## all benchmarks against nginx and node, side by side (ARGS="proxy cached", ARGS=--write)
+	@scripts/venv requirements-dev.lock
+	@$(BIN)/python -m bench $(ARGS)
 
 lint: ## formatting, lint, types, and who may import whom
 	@scripts/venv requirements-dev.lock

@@ -1,6 +1,6 @@
 """Cold thumbnails: CPU against the plain pydicom and Pillow way, the loop's lag, the archive's CPU.
 
-Run: .venv/bin/python bench/thumbnails.py [rounds]. Needs Orthanc. Both ways draw the same files in
+Run: python -m bench.thumbnails [rounds]. Needs Orthanc. Both ways draw the same files in
 turn, in one run; CPU is that of the processes (their clocks), of ours the drawing process and the
 gateway that hands over. Compare the ratios, the milliseconds are this machine's.
 """
@@ -25,6 +25,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import JPEGBaseline8Bit
 
+from bench.ground.sums import Result, tell
 from gateway.adapters.thumbnail import PictureRequest, PictureWorker
 from tests.gateways import Gateway, archive
 from tests.servers import Orthanc
@@ -36,6 +37,12 @@ SIDE = 128
 FILES = Path(pydicom.__file__).parent / "data/test_files"
 LAG_SECONDS = 5.0
 FRAMES = 30
+LIMITS = {
+    "raw CT": (1 / 4, 1 / 6),
+    "JPEG 2000 CT": (1 / 8, 1 / 12),
+    "30-frame US": (1 / 50, 1 / 120),
+}
+"""Floor and goal of what a kind may cost, in plain ones."""
 write = sys.stdout.write
 
 
@@ -149,6 +156,9 @@ async def against_plain(rounds: int) -> None:
         alone = statistics.median(m[0] / m[1] for m in measured)
         write(f"{name:14} {plain * 1e3:8.2f} {drawing * 1e3:8.2f} {handing * 1e3:8.2f}")
         write(f"   1/{ratio:.1f} (1/{alone:.1f} without handing over)\n")
+        floor, goal = LIMITS[name]
+        what = f"thumbnail of {name}: CPU"
+        tell(Result(what=what, of="pydicom and Pillow", ratio=1 / ratio, floor=floor, goal=goal))
     await worker.close()
 
 

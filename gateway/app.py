@@ -37,6 +37,7 @@ from gateway.adapters.redis_client import DEFAULT_LIMITS, connect
 from gateway.adapters.telemetry import Telemetry, configure_log
 from gateway.adapters.thumbnail import PictureWorker
 from gateway.adapters.wado_uri import WadoUriObjects
+from gateway.answers import ANSWERS, Answers
 from gateway.archives import Archives, Cache
 from gateway.catalog import Catalog
 from gateway.config import AuditTrail, Settings
@@ -75,7 +76,11 @@ _KEEP_ALIVE_SECONDS = 30
 _MAX_LINE_BYTES = 32768
 """Room for a query that lists hundreds of UIDs."""
 _FIRST_LOOK_SECONDS = 15
+_GARBAGE_OBJECTS = 10_000
+"""How many new objects are worth a look for those that refer to each other in a circle."""
 _MIB = 1 << 20
+_SHARE_OF_ANSWERS = 4
+"""Finished answers take no more than this part of `cache.memory_mb`, in addition to it."""
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -113,6 +118,11 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         settings, lambda patient: patient_context.identifiers(app[PATIENT_IDS], settings, patient)
     )
     app[CATALOG] = Catalog(archives, archives.key_images)
+    app[ANSWERS] = Answers(
+        archives.cache,
+        max_bytes=settings.cache.memory_mb * _MIB // _SHARE_OF_ANSWERS,
+        telemetry=telemetry,
+    )
     app[PICTURES] = Pictures(app[CATALOG], archives, PictureWorker())
     try:
         yield
@@ -122,6 +132,7 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         await archives.close()
         if trail is not None:
             await trail.close()
+        telemetry.close()
 
 
 def _audit(section: AuditTrail) -> Audit | None:
@@ -299,6 +310,9 @@ async def _serve(
 ) -> None:
     """Serves on `bound` until told to stop; then lets running answers finish for a while."""
     app = build_app(settings)
+    gc.collect()
+    gc.freeze()  # what is there by now stays; there is no use in looking through it again
+    gc.set_threshold(_GARBAGE_OBJECTS)
     runner = web.AppRunner(
         app,
         access_log=None,

@@ -17,7 +17,8 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from gateway import kept_metadata
-from gateway.adapters.cache import Fresh, Loader
+from gateway.adapters.cache import Fresh, Loader, reads_noted
+from gateway.adapters.derived import Derived
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound, Unavailable
 from gateway.fan_out import Archive, FanOut, Health, ids, unavailable
@@ -43,6 +44,8 @@ from gateway.searching import Searched, searched
 
 _T = TypeVar("_T")
 _MARK_BYTES = 6
+_MOST_LOCATED = 1000
+"""Of how many instances it is kept where they are: a viewer asks for many frames of one."""
 _encoded = msgspec.msgpack.Encoder().encode
 _known: Callable[[bytes], tuple[str | None, Study | str | None]] = msgspec.msgpack.Decoder(
     tuple[str | None, Study | str | None]
@@ -72,6 +75,9 @@ class Cache(Memory, Protocol):
 
     async def load(self, key: str, loader: Loader) -> bytes:
         """The value of `key`, from memory or from `loader`."""
+
+    def is_current(self, key: str, value: bytes) -> bool:
+        """Whether a load of `key` would give this very value, and ask nobody."""
 
     async def forget(self, key: str) -> None:
         """Drops what is remembered of `key`."""
@@ -111,6 +117,7 @@ class Archives:
         self._known = Known()
         self._notes = RejectionNotes(self._fan_out, self._noticing, self._of_notes)
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
+        self._located: Derived[Target, Loaded] = Derived(cache, max_size=_MOST_LOCATED)
         self.cache = cache
 
     async def search(self, query: Query) -> Searched:
@@ -188,6 +195,17 @@ class Archives:
 
         NotFound when the series or the instance is not in that study, whatever its own UID says.
         """
+        if target.instance_uid is None:
+            return await self._looked_up(target)
+        instance = replace(target, frames=()) if target.frames else target
+        found = self._located.found(instance)
+        if found is None:
+            with reads_noted() as reads:
+                found = await self._looked_up(instance)
+            self._located.keep(instance, found, 1, reads)
+        return found
+
+    async def _looked_up(self, target: Target) -> Loaded:
         loaded = await self.record(target.study_uid, Level.SERIES)
         series = _series(loaded, target)
         if target.series_uid is not None and series is None:

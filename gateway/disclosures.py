@@ -33,6 +33,19 @@ def are_noted() -> bool:
     return CURRENT.get() is not None
 
 
+def copied() -> Disclosures | None:
+    """What is noted so far, for an answer that may be given again."""
+    noted = CURRENT.get()
+    return None if noted is None else Disclosures(dict(noted.shown), dict(noted.denied))
+
+
+def repeat(before: Disclosures | None) -> None:
+    """Notes again what was noted when an answer that is given again was made."""
+    if (noted := CURRENT.get()) is not None and before is not None:
+        noted.shown |= before.shown
+        noted.denied |= before.denied
+
+
 def shown(study: Study) -> None:
     """Notes that `study` is told to the caller."""
     if (noted := CURRENT.get()) is not None:

@@ -179,15 +179,9 @@ class FanOut:
         Errors that are not an archive's own, such as a refusal to load while stopping, are raised.
         """
         asked = list(self._by_id.values()) if among is None else among
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(self._one(a, question)) for a in asked]
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
         answers: list[tuple[Archive, _T]] = []
         silent: list[ArchiveError] = []
-        for archive, task in zip(asked, running, strict=True):
-            result = task.result()
+        for archive, result in zip(asked, await self._all(asked, question), strict=True):
             if isinstance(result, ArchiveError):
                 silent.append(result)
             else:
@@ -220,6 +214,19 @@ class FanOut:
         """Lets go of every archive."""
         for archive in self._by_id.values():
             await archive.close()
+
+    async def _all(
+        self, asked: Sequence[Archive], question: Callable[[Archive], Awaitable[_T]]
+    ) -> list[_T | ArchiveError]:
+        """What each of them answers, in their order; a single one needs no task of its own."""
+        if len(asked) == 1:
+            return [await self._one(asked[0], question)]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(self._one(a, question)) for a in asked]
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        return [task.result() for task in running]
 
     async def _one(
         self, archive: Archive, question: Callable[[Archive], Awaitable[_T]]

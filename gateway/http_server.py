@@ -11,7 +11,6 @@ import contextlib
 import html
 import os
 import re
-import secrets
 import socket
 import struct
 import time
@@ -83,8 +82,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """The one middleware: request id, metrics, log, who asks, errors."""
     started = time.monotonic()
-    given = request.headers.get("X-Request-Id", "")
-    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    request[REQUEST_ID] = _request_id(request.headers.get("X-Request-Id"))
     telemetry = request.app[TELEMETRY]
     telemetry.request_started()
     noted, cost = Disclosures(), Cost()
@@ -100,20 +98,13 @@ async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
         if (consumer := request.get(CONSUMER)) is not None:
             request.app[BUDGETS].archive_requests.take(consumer.id, cost.archive_requests)
         _record(request, response, noted)
-        seconds = time.monotonic() - started
-        status = 499 if response is None else response.status
-        route = _route(request)
-        sent = 0 if response is None else response.body_length
         telemetry.request_done(
-            route=route, method=request.method, status=status, seconds=seconds, bytes_out=sent
-        )
-        _log.info(
-            "request",
             request_id=request[REQUEST_ID],
+            route=_route(request),
             method=request.method,
-            route=route,
-            status=status,
-            duration_ms=round(seconds * 1000, 1),
+            status=499 if response is None else response.status,
+            seconds=time.monotonic() - started,
+            bytes_out=0 if response is None else response.body_length,
         )
 
 
@@ -300,6 +291,13 @@ def _same_socket(connection: Any) -> socket.socket:
     return socket.socket(fileno=os.dup(connection.fileno()))
 
 
+def _request_id(given: str | None) -> str:
+    """The caller's own id of the request where that can stand in a log, else one of ours."""
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return os.urandom(8).hex()
+
+
 def _route(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return "unmatched" if resource is None else resource.canonical
@@ -324,16 +322,17 @@ def _is_allowed_origin(request: web.Request) -> bool:
 async def common_headers(request: web.Request, response: web.StreamResponse) -> None:
     """on_response_prepare: what every answer carries, streamed ones and errors included."""
     request[BEGUN] = True
-    response.headers["X-Request-Id"] = request[REQUEST_ID]
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Cache-Control", "private, no-cache")
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
-    response.headers.popall("Server", None)
+    headers = response.headers
+    headers["X-Request-Id"] = request[REQUEST_ID]
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Cache-Control", "private, no-cache")
+    headers.setdefault("Referrer-Policy", "no-referrer")
+    headers.popall("Server", None)
     if request.app[SETTINGS].server.cors_origins:
-        response.headers.add("Vary", "Origin")
+        headers.add("Vary", "Origin")
         if _is_allowed_origin(request):
-            response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
-            response.headers["Access-Control-Expose-Headers"] = _CORS_EXPOSED
+            headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+            headers["Access-Control-Expose-Headers"] = _CORS_EXPOSED
 
 
 def target_in(request: web.Request) -> Target:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Self
 
 from aiohttp import web
 
@@ -19,10 +21,66 @@ from gateway.rules.media import Form
 WRITE_STALL_SECONDS = 30
 """How long a caller may let one chunk wait; then the connection is cut."""
 _XML_PIECE_CHARACTERS = 1 << 16
+_WORTH_COPYING_BYTES = 1 << 14
+_SMALL_BYTES = 1 << 16
+"""A single part up to this size is not streamed."""
 
 
 class ShortBody(Exception):
     """A body is not as long as was announced; nothing may follow it on its connection."""
+
+
+class Outlet:
+    """The body of an answer on its way out; a caller who does not take it for too long is let go.
+
+    One timer watches over all of its chunks.
+    """
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+        self._loop = asyncio.get_running_loop()
+        self._waiting_since: float | None = None
+        self._held = b""
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[Self]:
+        """Itself, to be written to inside: TimeoutError there once the caller does not read."""
+        async with asyncio.timeout(None) as limit:
+            self._look(limit)
+            try:
+                yield self
+            finally:
+                self._timer.cancel()
+
+    def hold(self, text: bytes) -> None:
+        """Framing, which goes out together with what comes next."""
+        self._held += text
+
+    async def write(self, chunk: bytes) -> None:
+        """A chunk of data, taken when this returns or soon after it; nothing for none."""
+        if not chunk:  # of nothing, HTTP/1.1 makes the end of a body
+            return
+        held, self._held = self._held, b""
+        self._waiting_since = self._loop.time()
+        if len(chunk) < _WORTH_COPYING_BYTES:
+            chunk, held = held + chunk, b""
+        if held:
+            await self._response.write(held)
+        await self._response.write(chunk)
+        self._waiting_since = None
+
+    async def end(self) -> None:
+        """The body is whole: what is held, and the end of the answer."""
+        self._waiting_since = self._loop.time()
+        await self._response.write_eof(self._held)
+        self._waiting_since = None
+
+    def _look(self, limit: asyncio.Timeout) -> None:
+        now = self._loop.time()
+        due = (now if self._waiting_since is None else self._waiting_since) + WRITE_STALL_SECONDS
+        if due <= now:
+            limit.reschedule(now)
+        self._timer = self._loop.call_at(max(due, now), self._look, limit)
 
 
 async def stream_parts(
@@ -30,19 +88,25 @@ async def stream_parts(
     parts: AsyncIterator[Part],
     form: Form,
     *,
+    single: bool = False,
     silent: tuple[str, ...] = (),
     is_subset: bool = False,
 ) -> web.StreamResponse:
     """Parts as multipart/related, or the only one as it is.
 
-    206 where archives are silent, or where the only one is a range of bytes.
+    206 where archives are silent, or where the only one is a range of bytes. `single`: exactly one
+    part comes, so that the length of the whole can be told beforehand.
     """
-    first = await _begun(await anext(parts))
+    first = await anext(parts)
+    is_small = first.length is not None and first.length <= _SMALL_BYTES
+    if single and is_small and not (silent or is_subset or first.span):
+        return await _whole(first, parts, form)
+    first = await _begun(first)
     response = web.StreamResponse(status=206 if silent or first.span else 200)
     for warning in warnings_of(silent, is_subset=is_subset):
         response.headers.add("Warning", warning)
     if form.is_multipart:
-        await _stream_multipart(request, response, first, parts)
+        await _stream_multipart(request, response, first, parts, single=single)
         return response
     response.headers["Content-Type"] = first.content_type
     response.headers["Content-Disposition"] = "attachment"
@@ -54,9 +118,26 @@ async def stream_parts(
         response.content_length = first.length
     await response.prepare(request)
     if request.method != "HEAD":
-        await _write_all(response, first)
-        await response.write_eof()
+        async with Outlet(response).watched() as outlet:
+            await _write_all(outlet, first)
+            await outlet.end()
     return response
+
+
+async def _whole(part: Part, rest: AsyncIterator[Part], form: Form) -> web.Response:
+    """A small single part at once: whatever is wrong with it is told by a status."""
+    body = b"".join([chunk async for chunk in part.chunks])
+    if len(body) != part.length or await anext(rest, None) is not None:
+        raise ShortBody(f"{len(body)} bytes of {part.length}, or another part")
+    if not form.is_multipart:
+        headers = {"Content-Type": part.content_type, "Content-Disposition": "attachment"}
+        if part.takes_ranges:
+            headers["Accept-Ranges"] = "bytes"
+        return web.Response(body=body, headers=headers)
+    boundary = secrets.token_hex(16)
+    headers = {"Content-Type": _multipart_type(part, boundary)}
+    framed = b"".join((_part_head(boundary, part), body, _closing(boundary)))
+    return web.Response(body=framed, headers=headers)
 
 
 async def _begun(part: Part) -> Part:
@@ -77,24 +158,42 @@ async def _stream_multipart(
     response: web.StreamResponse,
     first: Part,
     rest: AsyncIterator[Part],
+    *,
+    single: bool,
 ) -> None:
     """PS3.18 §8.6.1.2.1. The closing delimiter is written only when every part came whole."""
     boundary = secrets.token_hex(16)
-    kind = first.content_type.split(";")[0].strip()
-    response.headers["Content-Type"] = f'multipart/related; type="{kind}"; boundary={boundary}'
+    response.headers["Content-Type"] = _multipart_type(first, boundary)
+    head, closing = _part_head(boundary, first), _closing(boundary)
+    if single and first.length is not None:
+        response.content_length = len(head) + first.length + len(closing)
     await response.prepare(request)
     if request.method == "HEAD":
         return
-    part: Part | None = first
-    while part is not None:
-        size = "" if part.length is None else f"Content-Length: {part.length}\r\n"
-        head = f"--{boundary}\r\nContent-Type: {part.content_type}\r\n{size}\r\n"
-        await _write(response, head.encode("latin-1"))
-        await _write_all(response, part)
-        await _write(response, b"\r\n")
-        part = await anext(rest, None)
-    await _write(response, f"--{boundary}--\r\n".encode())
-    await response.write_eof()
+    async with Outlet(response).watched() as outlet:
+        outlet.hold(head)
+        await _write_all(outlet, first)
+        async for part in rest:
+            if single:
+                raise ShortBody("more parts than announced")
+            outlet.hold(b"\r\n" + _part_head(boundary, part))
+            await _write_all(outlet, part)
+        outlet.hold(closing)
+        await outlet.end()
+
+
+def _multipart_type(part: Part, boundary: str) -> str:
+    kind = part.content_type.split(";")[0].strip()
+    return f'multipart/related; type="{kind}"; boundary={boundary}'
+
+
+def _closing(boundary: str) -> bytes:
+    return f"\r\n--{boundary}--\r\n".encode()
+
+
+def _part_head(boundary: str, part: Part) -> bytes:
+    size = "" if part.length is None else f"Content-Length: {part.length}\r\n"
+    return f"--{boundary}\r\nContent-Type: {part.content_type}\r\n{size}\r\n".encode("latin-1")
 
 
 async def stream_json_array(
@@ -115,15 +214,16 @@ async def stream_json_array(
     await response.prepare(request)
     if request.method == "HEAD":
         return response
-    separator = b"["
-    async for batch in batches:
-        for item in batch:
-            await _write(response, await packer.packed(separator + item))
-            await asyncio.sleep(0)  # writing alone need not let others have their turn
-            separator = b","
-    end = await packer.packed(b"[]" if separator == b"[" else b"]")
-    await _write(response, end + packer.rest())
-    await response.write_eof()
+    async with Outlet(response).watched() as outlet:
+        separator = b"["
+        async for batch in batches:
+            for item in batch:
+                await outlet.write(await packer.packed(separator + item))
+                await asyncio.sleep(0)  # writing alone need not let others have their turn
+                separator = b","
+        end = await packer.packed(b"[]" if separator == b"[" else b"]")
+        outlet.hold(end + packer.rest())
+        await outlet.end()
     return response
 
 
@@ -154,14 +254,15 @@ async def stream_xml(
     await response.prepare(request)
     if request.method == "HEAD":
         return response
-    async for batch in batches:
-        for dataset in batch:
-            for piece in _xml_pieces(dataset, boundary if form.is_multipart else None):
-                await _write(response, await packer.packed(piece))
-                await asyncio.sleep(0)  # writing alone need not let others have their turn
-    end = f"--{boundary}--\r\n".encode() if form.is_multipart else b""
-    await _write(response, await packer.packed(end) + packer.rest())
-    await response.write_eof()
+    async with Outlet(response).watched() as outlet:
+        async for batch in batches:
+            for dataset in batch:
+                for piece in _xml_pieces(dataset, boundary if form.is_multipart else None):
+                    await outlet.write(await packer.packed(piece))
+                    await asyncio.sleep(0)  # writing alone need not let others have their turn
+        end = f"--{boundary}--\r\n".encode() if form.is_multipart else b""
+        outlet.hold(await packer.packed(end) + packer.rest())
+        await outlet.end()
     return response
 
 
@@ -178,18 +279,13 @@ def _xml_pieces(dataset: Dataset, boundary: str | None) -> Iterator[bytes]:
     yield "".join([*pieces, "\r\n" if boundary else ""]).encode()
 
 
-async def _write_all(response: web.StreamResponse, part: Part) -> None:
+async def _write_all(outlet: Outlet, part: Part) -> None:
     """The body of a part; ShortBody unless it is as long as was announced."""
     size = 0
     async for chunk in part.chunks:
         size += len(chunk)
-        await _write(response, chunk)
+        if part.length is not None and size > part.length:
+            break  # nothing of it may take the place of what follows the part
+        await outlet.write(chunk)
     if part.length is not None and size != part.length:
         raise ShortBody(f"{size} bytes of {part.length}")
-
-
-async def _write(response: web.StreamResponse, chunk: bytes) -> None:
-    """One chunk out; a caller who does not read for too long is let go."""
-    if chunk:  # of nothing, HTTP/1.1 makes the end of a body
-        async with asyncio.timeout(WRITE_STALL_SECONDS):
-            await response.write(chunk)

@@ -42,6 +42,7 @@ UNPACKED: dict[str | None, Callable[[bytes], bytes]] = {
     "zstd": zstd.decompress,
     None: bytes,
 }
+LARGE = b"x" * 70_000
 ONE = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
 ONE_PATH = f"/dicom-web{ONE.path}"
 MULTIPART = Form(is_multipart=True, types=("application/dicom",))
@@ -99,6 +100,89 @@ async def test_parts_are_framed_with_what_is_known_of_them(serve: Any) -> None:
             f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n\r\n--{boundary}--\r\n"
         ).encode()
     )
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_length_of_a_single_part_in_multipart_is_told(serve: Any, method: str) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        one = parts(part(b"ab", b"c" * 70_000, length=70_002))
+        return await http_streams.stream_parts(request, one, MULTIPART, single=True)
+
+    answer = await (await serve(handler)).request(method, "/x")
+    boundary = answer.headers["Content-Type"].rsplit("=", 1)[1]
+    head = f"--{boundary}\r\nContent-Type: application/dicom\r\nContent-Length: 70002\r\n\r\n"
+    whole = head.encode() + b"ab" + b"c" * 70_000 + f"\r\n--{boundary}--\r\n".encode()
+    assert int(answer.headers["Content-Length"]) == len(whole)
+    assert await answer.read() == (whole if method == "GET" else b"")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: parts(part(LARGE, length=len(LARGE) + 1)),
+        lambda: parts(part(LARGE, length=len(LARGE) - 1)),
+        lambda: parts(part(LARGE, BROKEN, length=len(LARGE) + 1)),
+        lambda: parts(part(LARGE, length=len(LARGE)), part(LARGE, length=len(LARGE))),
+        lambda: parts(part(LARGE, length=len(LARGE)), BROKEN),
+    ],
+    ids=["too short", "too long", "broken", "another part", "broken behind it"],
+)
+async def test_a_broken_single_part_never_has_all_of_its_length(serve: Any, make: Any) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await http_streams.stream_parts(request, make(), MULTIPART, single=True)
+
+    client = await serve(handler)
+    reply = await wire.get(client.make_url("/"), b"/x")
+    announced = re.search(rb"Content-Length: (\d+)", reply.head)
+    assert reply.is_reset
+    assert announced is None or len(reply.body) < int(announced[1])
+    assert not re.search(rb"--[0-9a-f]{32}--", reply.raw)
+
+
+@pytest.mark.parametrize(
+    ("make", "status"),
+    [
+        (lambda: parts(part(b"xy", length=3)), 500),
+        (lambda: parts(part(b"xy", length=1)), 500),
+        (lambda: parts(part(b"x", BROKEN, length=3)), 502),
+        (lambda: parts(part(b"xy", length=2), BROKEN), 502),
+        (lambda: parts(part(b"xy", length=2), part()), 500),
+    ],
+    ids=["too short", "too long", "broken", "broken behind it", "another part"],
+)
+@pytest.mark.parametrize("form", [MULTIPART, SINGLE])
+async def test_what_is_wrong_with_a_small_single_part_is_told_by_a_status(
+    serve: Any, make: Any, status: int, form: Form
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return await http_streams.stream_parts(request, make(), form, single=True)
+
+    answer = await (await serve(handler)).get("/x")
+    assert answer.status == status
+    assert answer.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_small_single_part_is_framed_like_a_large_one(serve: Any, method: str) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        form = SINGLE if "alone" in request.query else MULTIPART
+        one = parts(part(b"x", b"y", length=2))
+        return await http_streams.stream_parts(request, one, form, single=True)
+
+    client = await serve(handler)
+    answer = await client.request(method, "/x")
+    boundary = answer.headers["Content-Type"].rsplit("=", 1)[1]
+    whole = (
+        f"--{boundary}\r\nContent-Type: application/dicom\r\nContent-Length: 2\r\n\r\nxy"
+        f"\r\n--{boundary}--\r\n"
+    )
+    assert int(answer.headers["Content-Length"]) == len(whole)
+    assert await answer.read() == (whole.encode() if method == "GET" else b"")
+    answer = await client.request(method, "/x?alone")
+    assert answer.headers["Content-Type"] == "application/dicom"
+    assert answer.headers["Content-Disposition"] == "attachment"
+    assert answer.headers["Content-Length"] == "2"
+    assert await answer.read() == (b"xy" if method == "GET" else b"")
 
 
 async def test_silence_is_a_206_that_names_it(serve: Any) -> None:
@@ -314,6 +398,24 @@ async def test_a_caller_who_does_not_read_is_let_go(
     with pytest.raises(ConnectionResetError):
         await reader.read()
     writer.close()
+
+
+async def test_a_slow_archive_is_no_caller_who_does_not_read(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_streams, "WRITE_STALL_SECONDS", 0.05)
+
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield b"x"
+            await asyncio.sleep(0.1)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        one = Part(content_type="application/dicom", chunks=slow())
+        return await http_streams.stream_parts(request, parts(one), MULTIPART)
+
+    answer = await (await serve(handler)).get("/x")
+    assert b"\r\n\r\nxxxx\r\n" in await answer.read()
 
 
 def memory_of(pid: int) -> int:

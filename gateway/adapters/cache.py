@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -44,6 +46,41 @@ class Fresh:
     epoch: bytes = NO_EPOCH
 
 
+@dataclass(slots=True)
+class Reads:
+    """What was read from a cache; not `is_whole` where something failed, or changed meanwhile."""
+
+    values: dict[str, bytes] = field(default_factory=dict)
+    is_whole: bool = True
+
+    def note(self, key: str, value: bytes) -> None:
+        """A value that was read; the same one again, or what came before is out of date."""
+        self.is_whole = self.is_whole and self.values.setdefault(key, value) is value
+
+
+_NOTED: ContextVar[Reads | None] = ContextVar("reads", default=None)
+
+
+@contextmanager
+def reads_noted() -> Iterator[Reads]:
+    """Notes what is read from caches within, in tasks begun within too."""
+    reads = Reads()
+    token = _NOTED.set(reads)
+    try:
+        yield reads
+    finally:
+        _NOTED.reset(token)
+        note_reads(reads.values, is_whole=reads.is_whole)
+
+
+def note_reads(values: Mapping[str, bytes], *, is_whole: bool = True) -> None:
+    """Notes, where reads are noted, what was read before for what is used now."""
+    if (noted := _NOTED.get()) is not None:
+        noted.is_whole = noted.is_whole and is_whole
+        for key, value in values.items():
+            noted.note(key, value)
+
+
 Loader = Callable[[bytes | None], Awaitable[Fresh]]
 """Loads a value; it is given the stale value that it may revalidate, or None."""
 
@@ -56,9 +93,10 @@ class Lives:
     stale_seconds: float
     absent_seconds: float
 
-    def is_fresh(self, kept: Fresh) -> bool:
-        """Whether `kept`, with its age, is served as it is."""
-        return kept.age_seconds < (self.absent_seconds if kept.is_absent else self.fresh_seconds)
+    def is_fresh(self, kept: Fresh, age_seconds: float | None = None) -> bool:
+        """Whether `kept`, with its own age or another one, is served as it is."""
+        age = kept.age_seconds if age_seconds is None else age_seconds
+        return age < (self.absent_seconds if kept.is_absent else self.fresh_seconds)
 
     def is_servable(self, kept: Fresh) -> bool:
         """Whether `kept`, with its age, is served at all, be it stale."""
@@ -142,19 +180,44 @@ class MemoryCache:
 
         Raises what `loader` raises, unless it is an archive's failure and a stale value is known.
         """
+        noted = _NOTED.get()
+        try:
+            value = await self._read(key, loader)
+        except BaseException:
+            if noted is not None:
+                noted.is_whole = False
+            raise
+        if noted is not None:
+            noted.note(key, value)
+        return value
+
+    def is_current(self, key: str, value: bytes) -> bool:
+        """Whether a load of `key` would give this very value, and ask nobody."""
         entry = self._entries.get(key)
+        if entry is None or entry.fresh.value is not value or not self._is_fresh(entry):
+            return False
+        self._entries.move_to_end(key)
+        return True
+
+    async def _read(self, key: str, loader: Loader) -> bytes:
+        entry = self._entries.get(key)
+        if entry is not None and self._is_fresh(entry):
+            self._entries.move_to_end(key)
+            self._telemetry.cache_read(LAYER, "hit")
+            return entry.fresh.value
         kept = self.peek(key)
         if kept is None or entry is None or entry.is_doubted:
             outcome = "join" if self._flights.is_under_way(key) else "miss"
             self._telemetry.cache_read(LAYER, outcome)
             return await self._flights.join(key, lambda: self._first_load(key, loader))
         self._entries.move_to_end(key)
-        if self.lives.is_fresh(kept):
-            self._telemetry.cache_read(LAYER, "hit")
-            return kept.value
         self._telemetry.cache_read(LAYER, "stale")
         self._flights.launch(key, lambda: self._revalidation(key, loader, kept.value))
         return kept.value
+
+    def _is_fresh(self, entry: _Entry) -> bool:
+        age_seconds = max(0.0, self._clock() - entry.loaded_at)
+        return not entry.is_doubted and self.lives.is_fresh(entry.fresh, age_seconds)
 
     def peek(self, key: str) -> Fresh | None:
         """What is kept for `key` and may still be served, with its age; nothing is loaded."""

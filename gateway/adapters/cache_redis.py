@@ -71,6 +71,11 @@ class RedisCache:
             await self._looks.join(key, lambda: self._look(key))
         return await self._memory.load(key, lambda previous: self._load(key, loader, previous))
 
+    def is_current(self, key: str, value: bytes) -> bool:
+        """Whether a load of `key` would give this very value, and ask nobody."""
+        age_seconds = self._clock() - self._looked_at.get(key, float("-inf"))
+        return age_seconds < LOOK_SECONDS and self._memory.is_current(key, value)
+
     async def forget(self, key: str) -> None:
         """Drop the value of `key` everywhere; other processes notice within `LOOK_SECONDS`."""
         self._memory.drop(key)

@@ -16,7 +16,7 @@ from gateway.model import Part, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules import media, part10
 from gateway.rules.dicom_json import Dataset
-from gateway.rules.multipart import Data, End, Event, Head, MultipartError, Splitter
+from gateway.rules.multipart import Data, Event, Head, MultipartError, Splitter, WrongLength
 from gateway.rules.part10 import FileMeta
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -130,11 +130,10 @@ async def parts(
         raise ArchiveBadAnswer("its multipart answer has no boundary", archive=archive)
     events = _Events(Splitter(boundary[1] or boundary[2]), chunks, archive)
     while (head := await events.head()) is not None:
-        size = _length(head.fields.get("content-length"))
         yield Part(
             content_type=_type(head.fields.get("content-type", ""), kind),
-            chunks=events.body(size),
-            length=size,
+            chunks=events.body(),
+            length=head.length,
         )
 
 
@@ -222,19 +221,13 @@ class _Events:
                 return event
         return None
 
-    async def body(self, length: int | None) -> AsyncIterator[bytes]:
-        """The body of the present part; ArchiveBadAnswer unless it has the `length` it claims."""
-        size = 0
+    async def body(self) -> AsyncIterator[bytes]:
+        """The body of the present part, whole; as long as the part says, where it says that."""
         while (event := await self._next()) is not None:
-            if isinstance(event, End):
-                break
             if isinstance(event, Data):
-                size += len(event.chunk)
-                if length is not None and size > length:
-                    break
                 yield event.chunk
-        if length is not None and size != length:
-            raise ArchiveBadAnswer("a part is not as long as it says", archive=self._archive)
+            else:
+                return
 
     async def _next(self) -> Event | None:
         """The next event; None after the closing delimiter, whatever follows it."""
@@ -245,6 +238,8 @@ class _Events:
                     self._ready.extend(self._splitter.finish())
                 else:
                     self._ready.extend(self._splitter.feed(chunk))
+            except WrongLength as error:
+                raise ArchiveBadAnswer(str(error), archive=self._archive) from error
             except MultipartError as error:
                 raise ArchiveUnreachable("its answer broke off", archive=self._archive) from error
             self._is_over = chunk is None or self._splitter.is_closed
@@ -279,7 +274,3 @@ def _type(given: str, default: str) -> str:
     """A media type that can stand in a header field of ours; `default` for anything odd."""
     plain = given.strip()
     return plain if len(plain) <= 200 and _TYPE.fullmatch(plain) else default
-
-
-def _length(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None

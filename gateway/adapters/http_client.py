@@ -7,6 +7,7 @@ nothing is inflated without a bound, and what goes wrong comes out as one of our
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ from gateway.errors import (
     NotFound,
 )
 
+_PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9.,_-]+", re.ASCII).fullmatch
+"""Segments that are the same when encoded, such as UIDs."""
 _SAFE_IN_QUERY = ",*?-._~:/@!$'();"
 _MAX_TOKEN_BYTES = 1 << 16
 _WHOLE_ANSWER_TIMES = 4
@@ -274,7 +277,7 @@ def _url(base: str, segments: Sequence[str], parameters: Sequence[tuple[str, str
     """{base}/{segments}?{parameters}, every segment and value encoded here and nowhere else."""
     if any(s in {"", ".", ".."} for s in segments):
         raise ValueError("a segment that would lead out of the base")
-    path = "".join(f"/{quote(s, safe=',')}" for s in segments)
+    path = "".join(f"/{s if _PLAIN_SEGMENT(s) else quote(s, safe=',')}" for s in segments)
     query = "&".join(f"{quote(n, safe='.')}={quote(v, safe=_SAFE_IN_QUERY)}" for n, v in parameters)
     return URL(f"{base}{path}{'?' if query else ''}{query}", encoded=True)
 

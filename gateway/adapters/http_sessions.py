@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import lru_cache
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -15,6 +16,9 @@ from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
 Session = aiohttp.ClientSession
+_READ_BYTES = 1 << 16
+"""Once so much is waiting nothing more is read: what one read of the socket brings goes on as it
+is, instead of being joined with what the next ones bring."""
 _METADATA = frozenset(
     ipaddress.ip_address(text) for text in ("100.100.100.200", "fd00:ec2::254", "192.0.0.192")
 )
@@ -26,6 +30,7 @@ def session(*, connect_seconds: float, read_seconds: float) -> Session:
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         connector=aiohttp.TCPConnector(limit=0, resolver=CheckedResolver()),
+        read_bufsize=_READ_BYTES,
         timeout=aiohttp.ClientTimeout(
             total=None, sock_connect=connect_seconds, sock_read=read_seconds
         ),
@@ -33,6 +38,7 @@ def session(*, connect_seconds: float, read_seconds: float) -> Session:
     )
 
 
+@lru_cache(maxsize=256)
 def is_allowed(address: str) -> bool:
     """Whether an IP address may be connected to; an IPv4 address in IPv6 clothes is unwrapped."""
     found = ipaddress.ip_address(address.partition("%")[0])

@@ -9,12 +9,18 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TextIO
 
+import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from gateway.adapters.log_lines import LogLines
+from gateway.adapters.request_metrics import RequestMetrics
 
 DURATION_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -29,28 +35,28 @@ LOGGED_FIELDS = frozenset(
 
 
 class Telemetry:
-    """The metrics of one process, in a registry of their own."""
+    """The metrics of one process, in a registry of their own, and its log of requests."""
 
     def __init__(self) -> None:
+        """Logs requests to where the log goes now."""
+        self._log = structlog.get_logger().bind()
+        lines = structlog.get_config()["logger_factory"]()
+        self._lines = lines if isinstance(lines, LogLines) else None
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._requests = self._counter(
-            "gateway_requests", "Answered requests.", "route", "method", "status"
-        )
-        self._durations = self._histogram(
-            "gateway_request_duration_seconds", "From first byte in to last byte out.", "route"
-        )
-        self._bytes_out = self._counter("gateway_response_bytes", "Body bytes sent.", "route")
-        self._in_flight = Gauge(
+        self._requests = RequestMetrics(DURATION_BUCKETS)
+        self.registry.register(self._requests)
+        self._in_flight = 0
+        Gauge(
             "gateway_requests_in_flight", "Requests under way.", registry=self.registry
-        )
-        self._archive_requests = self._counter(
+        ).set_function(lambda: self._in_flight)
+        self._archive_request = self._counter(
             "gateway_archive_requests", "Requests to archives by outcome.", "archive", "outcome"
         )
-        self._archive_durations = self._histogram(
+        self._archive_duration = self._histogram(
             "gateway_archive_first_byte_seconds", "Until the archive's first byte.", "archive"
         )
-        self._cache_reads = self._counter(
+        self._cache_read = self._counter(
             "gateway_cache_reads", "Looks into the cache by layer and outcome.", "layer", "outcome"
         )
         self._cache_bytes = Gauge(
@@ -59,25 +65,50 @@ class Telemetry:
 
     def request_started(self) -> None:
         """A request came in."""
-        self._in_flight.inc()
+        self._in_flight += 1
 
     def request_done(
-        self, *, route: str, method: str, status: int, seconds: float, bytes_out: int
+        self,
+        *,
+        request_id: str,
+        route: str,
+        method: str,
+        status: int,
+        seconds: float,
+        bytes_out: int,
     ) -> None:
         """A request that was started ended. `route` is its template, `status` what was sent."""
-        self._in_flight.dec()
-        self._requests.labels(route, method, f"{status // 100}xx").inc()
-        self._durations.labels(route).observe(seconds)
-        self._bytes_out.labels(route).inc(bytes_out)
+        self._in_flight -= 1
+        self._requests.done(route, method, status, seconds, bytes_out)
+        self._log_request(
+            request_id=request_id,
+            method=method,
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 1),
+        )
+
+    def _log_request(self, **fields: object) -> None:
+        """A line for each request: nothing but known fields, and none of structlog's steps."""
+        if self._lines is None:
+            self._log.info("request", **fields)
+            return
+        fields |= {"event": "request", "level": "info", "timestamp": datetime.now(UTC)}
+        self._lines.info(orjson.dumps(fields, option=orjson.OPT_UTC_Z).decode())
+
+    def close(self) -> None:
+        """Writes what of the log still waits."""
+        if self._lines is not None:
+            self._lines.flush()
 
     def archive_answered(self, archive: str, outcome: str, seconds: float) -> None:
         """An archive's first byte came, or did not. `outcome`: `ok`, or the code of the error."""
-        self._archive_requests.labels(archive, outcome).inc()
-        self._archive_durations.labels(archive).observe(seconds)
+        self._archive_request(archive, outcome).inc()
+        self._archive_duration(archive).observe(seconds)
 
     def cache_read(self, layer: str, outcome: str) -> None:
         """A look into a cache. `layer`: memory, redis; `outcome`: hit, stale, miss, join, error."""
-        self._cache_reads.labels(layer, outcome).inc()
+        self._cache_read(layer, outcome).inc()
 
     def cache_size(self, bytes_held: int) -> None:
         """How many bytes the in-process cache holds now."""
@@ -87,12 +118,16 @@ class Telemetry:
         """All metrics as Prometheus reads them, and their content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return Counter(name, documentation, labels, registry=self.registry)
+    def _counter(self, name: str, documentation: str, *labels: str) -> Callable[..., Counter]:
+        """The counter of some values of the labels, which are few, at hand once asked for."""
+        return cache(Counter(name, documentation, labels, registry=self.registry).labels)
 
-    def _histogram(self, name: str, documentation: str, *labels: str) -> Histogram:
-        return Histogram(
-            name, documentation, labels, registry=self.registry, buckets=DURATION_BUCKETS
+    def _histogram(self, name: str, documentation: str, *labels: str) -> Callable[..., Histogram]:
+        """The histogram of some values of the labels, likewise."""
+        return cache(
+            Histogram(
+                name, documentation, labels, registry=self.registry, buckets=DURATION_BUCKETS
+            ).labels
         )
 
 
@@ -103,13 +138,13 @@ def configure_log(stream: TextIO) -> None:
     paths or names.
     """
     is_tty = stream.isatty()
+    lines = LogLines(stream)
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=True)
         if is_tty
-        else structlog.processors.JSONRenderer()
+        else structlog.processors.JSONRenderer(serializer=_json)
     )
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _exception,
@@ -118,12 +153,16 @@ def configure_log(stream: TextIO) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(stream) if is_tty else lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers = [_LibraryMessages()]
     root.setLevel(logging.WARNING)
+
+
+def _json(event: object, default: Callable[[Any], Any]) -> str:
+    return orjson.dumps(event, default=default).decode()
 
 
 class _LibraryMessages(logging.Handler):

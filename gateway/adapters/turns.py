@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from gateway.errors import ArchiveBusy
 
@@ -30,19 +30,34 @@ class Turns:
     async def taken(self, *, is_stream: bool) -> AsyncIterator[None]:
         """One turn. ArchiveBusy when too many wait already, or the wait is too long."""
         needed = (self._streams, self._all) if is_stream else (self._all,)
-        async with AsyncExitStack() as held:
-            await self._wait(held, needed)
+        held: list[asyncio.Semaphore] = []
+        try:
+            if any(each.locked() for each in needed):
+                await self._wait(held, needed)
+            else:
+                await _take(held, needed)
             yield
+        finally:
+            for each in held:
+                each.release()
 
-    async def _wait(self, held: AsyncExitStack, needed: Sequence[asyncio.Semaphore]) -> None:
+    async def _wait(
+        self, held: list[asyncio.Semaphore], needed: Sequence[asyncio.Semaphore]
+    ) -> None:
         if self._waiting >= self._max_waiting:
             raise ArchiveBusy("too many requests wait for it", archive=self._archive)
         self._waiting += 1
         try:
             async with asyncio.timeout(self._queue_seconds):
-                for each in needed:
-                    await held.enter_async_context(each)
+                await _take(held, needed)
         except TimeoutError as error:
             raise ArchiveBusy("too many requests under way", archive=self._archive) from error
         finally:
             self._waiting -= 1
+
+
+async def _take(held: list[asyncio.Semaphore], needed: Sequence[asyncio.Semaphore]) -> None:
+    """Adds each of `needed` to `held` once it is free."""
+    for each in needed:
+        await each.acquire()
+        held.append(each)

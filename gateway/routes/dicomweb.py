@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.answers import kept
 from gateway.errors import BadRequest, NotAcceptable
 from gateway.http_codings import pack
 from gateway.http_server import (
@@ -109,11 +110,16 @@ async def retrieve_instances(request: web.Request) -> web.StreamResponse:
     """
     target = target_in(request)
     _no_parameters(request)
-    accepted = _accepted(request)
-    form = _ranged(request, media.for_instances(accepted, single=target.level is Level.INSTANCE))
+    single = target.level is Level.INSTANCE
+    form = _ranged(request, media.for_instances(_accepted(request), single=single))
     async with request.app[CATALOG].retrieve(request[CONSUMER], target, form) as retrieved:
         return await stream_parts(
-            request, retrieved.parts, form, silent=retrieved.silent, is_subset=retrieved.is_subset
+            request,
+            retrieved.parts,
+            form,
+            single=single,
+            silent=retrieved.silent,
+            is_subset=retrieved.is_subset,
         )
 
 
@@ -125,10 +131,10 @@ async def retrieve_frames(request: web.Request) -> web.StreamResponse:
     """
     target = target_in(request)
     _no_parameters(request)
-    form = media.for_frames(_accepted(request), single=len(target.frames) == 1)
-    form = _ranged(request, form)
+    single = len(target.frames) == 1
+    form = _ranged(request, media.for_frames(_accepted(request), single=single))
     async with request.app[CATALOG].retrieve(request[CONSUMER], target, form) as retrieved:
-        return await stream_parts(request, retrieved.parts, form)
+        return await stream_parts(request, retrieved.parts, form, single=single)
 
 
 async def retrieve_metadata(request: web.Request) -> web.StreamResponse:
@@ -167,7 +173,7 @@ async def retrieve_bulk_data(request: web.Request) -> web.StreamResponse:
     async with request.app[CATALOG].bulk_data(request[CONSUMER], target, path, wanted) as part:
         if not form.takes(part.content_type):
             raise NotAcceptable(f"available as {part.content_type.split(';')[0]} only")
-        return await stream_parts(request, _only(part), form)
+        return await stream_parts(request, _only(part), form, single=True)
 
 
 async def retrieve_thumbnail(request: web.Request) -> web.StreamResponse:
@@ -222,7 +228,7 @@ _HANDLERS: dict[Kind, Handler] = {
     Kind.FRAMES: retrieve_frames,
     Kind.BULK_DATA: retrieve_bulk_data,
     Kind.RENDERED: retrieve_rendered,
-    Kind.THUMBNAIL: retrieve_thumbnail,
+    Kind.THUMBNAIL: kept(retrieve_thumbnail),
 }
 
 

@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 
 from gateway import disclosures
+from gateway.answers import kept
 from gateway.errors import NotFound
 from gateway.http_server import CATALOG, CONSUMER, SETTINGS
 from gateway.routes import fhir_http
@@ -44,13 +45,13 @@ def routes() -> list[web.RouteDef]:
         route
         for base in fhir_http.BASES
         for route in (
-            web.get(f"{base}/metadata", capabilities),
-            web.get(f"{base}/.well-known/smart-configuration", configuration),
+            web.get(f"{base}/ImagingStudy/{{id}}", kept(read_imaging_study)),
             web.get(f"{base}/ImagingStudy", search_imaging_studies),
             web.post(f"{base}/ImagingStudy/_search", search_imaging_studies),
-            web.get(f"{base}/ImagingStudy/{{id}}", read_imaging_study),
             web.get(f"{base}/Patient/{{patient}}/ImagingStudy", search_compartment),
             web.post(f"{base}/Patient/{{patient}}/ImagingStudy/_search", search_compartment),
+            web.get(f"{base}/metadata", capabilities),
+            web.get(f"{base}/.well-known/smart-configuration", configuration),
             web.get(f"{base}/Endpoint", search_endpoints),
             web.post(f"{base}/Endpoint/_search", search_endpoints),
             web.get(f"{base}/Endpoint/{{id}}", read_endpoint),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from gateway.errors import NotAcceptable
 from gateway.model import ByteRange
@@ -22,6 +23,8 @@ OCTET_STREAM = "application/octet-stream"
 MULTIPART = "multipart/related"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 ANY = "*"
+_REMEMBERED = 256
+"""How many Accept fields are remembered with what they mean; clients send few different ones."""
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 token, not a secret
 _RANGE = re.compile(rf"\s*({_TOKEN})/({_TOKEN})\s*")
@@ -117,6 +120,11 @@ def accepted(fields: Sequence[str], parameter: str | None = None) -> tuple[Media
     The `accept` query parameter wins over the header (PS3.18 §8.3.3.1). Members that cannot be
     read are passed over; NotAcceptable when that leaves none.
     """
+    return _accepted(tuple(fields), parameter)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _accepted(fields: tuple[str, ...], parameter: str | None) -> tuple[MediaRange, ...]:
     written = re.sub(r"(?<=\w) (?=\w)", "+", (parameter or "").strip())  # + is a space in a query
     text = written or ",".join(f for f in fields if f.strip())
     if not text:
@@ -160,18 +168,18 @@ def for_instances(ranges: Sequence[MediaRange], *, single: bool) -> Form:
     and fails for what they cannot decode, where PS3.18 §8.7.3.5.1 would default to Explicit VR
     Little Endian.
     """
-    return _form(ranges, types=(DICOM,), single=single, what="application/dicom")
+    return _form(tuple(ranges), types=(DICOM,), single=single, what="application/dicom")
 
 
 def for_frames(ranges: Sequence[MediaRange], *, single: bool) -> Form:
     """The form of retrieved frames: uncompressed octets or the stored frame's own media type."""
     types = (OCTET_STREAM, *dict.fromkeys(FRAME_TYPES.values()))
-    return _form(ranges, types=types, single=single, what="application/octet-stream")
+    return _form(tuple(ranges), types=types, single=single, what="application/octet-stream")
 
 
 def for_bulk_data(ranges: Sequence[MediaRange]) -> Form:
     """The form of bulk data: multipart unless a single part is asked for."""
-    return _form(ranges, types=("*/*",), single=True, what="application/octet-stream")
+    return _form(tuple(ranges), types=("*/*",), single=True, what="application/octet-stream")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +191,10 @@ class _Offer:
     transfer_syntax: str
 
 
-def _form(ranges: Sequence[MediaRange], *, types: Sequence[str], single: bool, what: str) -> Form:
+@lru_cache(maxsize=_REMEMBERED)
+def _form(
+    ranges: tuple[MediaRange, ...], *, types: tuple[str, ...], single: bool, what: str
+) -> Form:
     """Multipart where it is accepted, unless a single part that always fits is liked better."""
     offers = [o for r in ranges if (o := _offer(r, types, single=single)) is not None]
     found = [o for o in offers if o.is_multipart] or offers

@@ -1,7 +1,8 @@
 """multipart/related bodies taken apart as they stream by (RFC 2046 §5.1), without I/O.
 
 Tolerant of what archives send: a preamble, bare LF line ends, padding behind a delimiter. Strict in
-one thing: a body whose closing delimiter is missing was cut off, however it ended.
+one thing: a body whose closing delimiter is missing was cut off, however it ended. A part that says
+how long it is is taken at its word: nothing is looked for in so many bytes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 _MAX_HEAD_BYTES = 16384
 _MAX_PADDING_BYTES = 256
+_WRONG_LENGTH = "a part is not as long as it says"
+_LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 _AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(\r?\n)")
 _MAYBE_DELIMITER = re.compile(rb"(-|--)?[ \t]*\r?")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
@@ -22,11 +25,21 @@ class MultipartError(ValueError):
     """The body is not multipart, or it broke off."""
 
 
+class WrongLength(MultipartError):
+    """A part is not as long as it says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The header fields of a part that begins; names in lower case."""
 
     fields: dict[str, str]
+
+    @property
+    def length(self) -> int | None:
+        """How long the part says that its body is (Content-Length); None: it does not say."""
+        text = self.fields.get("content-length", "")
+        return int(text) if _LENGTH.fullmatch(text) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,8 @@ class Splitter:
         self._data = 1  # where in the buffer the data begins that is not given out yet
         self._search = 0  # where a delimiter can begin: with the line end before that data
         self._state = "preamble"
+        self._has_length = False  # whether the present part says how long it is
+        self._left = 0  # how many more bytes of data it then has
         self._has_crlf = True  # the line ends of this body: whether a CR before LF is not data
 
     @property
@@ -76,7 +91,7 @@ class Splitter:
 
     def finish(self) -> list[Event]:
         """The last events; MultipartError unless the closing delimiter was seen."""
-        events = [] if self._state == "closed" else self.feed(b"\n")
+        events = [] if self._state == "closed" or self._left else self.feed(b"\n")
         if self._state != "closed":
             raise MultipartError("the body ends before its closing delimiter")
         return events
@@ -86,6 +101,8 @@ class Splitter:
         if self._state == "closed":
             self._data = self._search = len(self._buffer)
             return False
+        if self._left:
+            return self._sized(events)
         return self._head(events) if self._state == "head" else self._body(events)
 
     def _head(self, events: list[Event]) -> bool:
@@ -99,10 +116,22 @@ class Splitter:
                 raise MultipartError("the header of a part is too long")
             if found is None:
                 return False
-        events.append(Head(_fields(self._buffer[start:size])))
+        head = Head(_fields(self._buffer[start:size]))
+        events.append(head)
         self._data, self._search = end, end - 1
+        self._has_length, self._left = head.length is not None, head.length or 0
         self._state = "body"
         return True
+
+    def _sized(self, events: list[Event]) -> bool:
+        """Data of a part that says how long it is, given out as it comes."""
+        end = min(len(self._buffer), self._data + self._left)
+        if end == self._data:
+            return False
+        events.append(Data(self._buffer[self._data : end]))
+        self._left -= end - self._data
+        self._data = self._search = end
+        return not self._left
 
     def _body(self, events: list[Event]) -> bool:
         at = self._buffer.find(self._delimiter, self._search)
@@ -120,6 +149,8 @@ class Splitter:
             return True
         if self._state == "body":
             has_cr = self._has_crlf and at > self._data and self._buffer[at - 1 : at] == b"\r"
+            if self._has_length and at == self._data and self._has_crlf:
+                raise WrongLength(_WRONG_LENGTH)  # the CR was taken for data
             self._give(events, at - 1 if has_cr else at)
             events.append(End())
         self._has_crlf = after[2] == b"\r\n"
@@ -143,6 +174,8 @@ class Splitter:
         if end <= self._data:
             return
         if self._state == "body":
+            if self._has_length:
+                raise WrongLength(_WRONG_LENGTH)
             events.append(Data(self._buffer[self._data : end]))
         self._data = end
         self._search = max(self._search, end)

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
@@ -35,7 +36,12 @@ def test_requests_are_counted_by_route_method_and_class_of_status() -> None:
     telemetry = Telemetry()
     telemetry.request_started()
     telemetry.request_done(
-        route="/dicom-web/studies", method="GET", status=204, seconds=0.02, bytes_out=7
+        request_id="abc",
+        route="/dicom-web/studies",
+        method="GET",
+        status=204,
+        seconds=0.02,
+        bytes_out=7,
     )
     said = text(telemetry)
     labels = 'method="GET",route="/dicom-web/studies",status="2xx"'
@@ -113,3 +119,24 @@ def test_person_at_a_terminal_gets_lines_and_not_json() -> None:
     assert "serving" in stream.getvalue()
     with pytest.raises(json.JSONDecodeError):
         json.loads(stream.getvalue())
+
+
+def test_a_request_is_logged_with_its_fields_and_the_time(log: io.StringIO) -> None:
+    telemetry = Telemetry()
+    telemetry.request_started()
+    telemetry.request_done(
+        request_id="abc", route="/x", method="GET", status=200, seconds=0.0123, bytes_out=7
+    )
+    telemetry.close()
+    said = json.loads(log.getvalue())
+    at = datetime.fromisoformat(said.pop("timestamp"))
+    assert abs(datetime.now(UTC) - at) < timedelta(seconds=60)
+    assert said == {
+        "event": "request",
+        "level": "info",
+        "request_id": "abc",
+        "route": "/x",
+        "method": "GET",
+        "status": 200,
+        "duration_ms": 12.3,
+    }

@@ -189,6 +189,70 @@ def _outcome(given_: bytes, cuts: Iterable[int]) -> Parts | None:
         return None
 
 
+def sized(
+    *parts: bytes, boundary: str = "b", line_end: bytes = b"\r\n", said: int | None = None
+) -> bytes:
+    """A body whose parts say how long they are, or that they are `said` bytes long."""
+    mark = b"--" + boundary.encode()
+    written = b"".join(
+        mark + line_end + b"Content-Length: %d" % (len(p) if said is None else said)
+        + line_end * 2 + p + line_end
+        for p in parts
+    )  # fmt: skip
+    return written + mark + b"--" + line_end
+
+
+@given(
+    st.lists(_data, max_size=4),
+    st.sampled_from([b"\r\n", b"\n"]),
+    st.lists(st.integers(0, 600), max_size=30),
+)
+@example([b"\r\n--b--\r\n"], b"\r\n", [])
+@example([b"", b"\r", b"\n", b"\r\n"], b"\n", [])
+def test_nothing_in_a_part_that_says_its_length_is_a_delimiter(
+    contents: list[bytes], line_end: bytes, cuts: list[int]
+) -> None:
+    given_ = sized(*contents, line_end=line_end)
+    expected = [({"content-length": str(len(c))}, c) for c in contents]
+    assert split(given_) == expected
+    assert split(given_, [c for c in cuts if c < len(given_)]) == expected
+
+
+@given(_data.filter(lambda d: b"--b" not in d), st.integers(-3, 30), st.data())
+@example(b"abc", 1, None)  # the length of the data with the CR behind it
+@example(b"", 1, None)
+def test_a_part_of_another_length_than_it_says_is_an_error(
+    content: bytes, off: int, data: st.DataObject | None
+) -> None:
+    said = len(content) + off
+    if off == 0 or said < 0:
+        return
+    given_ = sized(content, said=said)
+    cuts = data.draw(st.lists(st.integers(0, len(given_)), max_size=9)) if data else ()
+    with pytest.raises(MultipartError):
+        split(given_, cuts)
+
+
+@given(st.lists(_data, min_size=1, max_size=3), st.data())
+def test_a_cut_part_that_says_its_length_is_an_error(
+    contents: list[bytes], data: st.DataObject
+) -> None:
+    given_ = sized(*contents)
+    end = data.draw(st.integers(0, len(given_) - len(b"-\r\n")))
+    with pytest.raises(MultipartError):
+        split(given_[:end], data.draw(st.lists(st.integers(0, end), max_size=5)))
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+1", "1_0", "0x1", "1, 1", "²", "1" * 30])
+def test_what_is_no_length_says_nothing(text: str) -> None:
+    given_ = f"--b\r\nContent-Length: {text}\r\n\r\nxy\r\n--b--".encode("latin-1")
+    assert [data for _, data in split(given_)] == [b"xy"]
+
+
+def test_an_empty_part_without_its_line_end_may_say_its_length() -> None:
+    assert split(b"--b\r\nContent-Length: 0\r\n\r\n--b--") == [({"content-length": "0"}, b"")]
+
+
 def test_data_comes_as_soon_as_it_cannot_be_a_delimiter() -> None:
     splitter = Splitter("b")
     splitter.feed(b"--b\r\n\r\n")

@@ -1,0 +1,133 @@
+"""Answers that are already there: an ImagingStudy and a thumbnail, against nginx's proxy_cache.
+
+Run: python -m bench.cached [rounds], or `make bench`. nginx caches what the gateway answered, so
+that both send the same bytes. The archive must not be asked for anything meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench.ground import study
+from bench.ground.load import ask, cpu_per_request, get
+from bench.ground.servers import File, FileArchive, NginxCache
+from bench.ground.study import Held
+from bench.ground.sums import Result, median, ratio, rounds, rounds_asked, tell
+from tests.gateways import Gateway, archive
+
+ROUNDS = 7
+REQUESTS = 3000
+FHIR = f"/fhir/r5/ImagingStudy/{study.STUDY}"
+THUMBNAIL = f"{study.BASE}/studies/{study.STUDY}/thumbnail?viewport=256,256"
+US, NGINX = "gateway", "nginx, proxy_cache"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is asked of a study with how many instances."""
+
+    what: str
+    instances: int
+    request: bytes
+
+
+SMALL = Case(what="ImagingStudy of 5 KB", instances=32, request=get(FHIR))
+LARGE = Case(
+    what="ImagingStudy of 300 KB, gzip",
+    instances=1640,
+    request=get(FHIR, accept_encoding="gzip"),
+)
+PICTURE = Case(what="thumbnail of 8 KB", instances=32, request=get(THUMBNAIL, accept="image/jpeg"))
+
+
+def gateway(folder: Path, upstream: FileArchive) -> Gateway:
+    """A gateway that believes for an hour what the archive once said."""
+    base = f"http://127.0.0.1:{upstream.port}{study.BASE}"
+    return Gateway(folder, {"archive": archive(base)}, cache={"fresh_seconds": 3600})
+
+
+def holding(folder: Path, instances: int) -> FileArchive:
+    """An archive with a study of so many instances, and a thumbnail of the middle one."""
+    held = [Held(number=n, size=0) for n in range(1, instances + 1)]
+    picture = folder / "thumbnail.jpg"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.write_bytes(study.picture())
+    path = f"{held[len(held) // 2].path}/thumbnail"
+    return study.archive(
+        folder / "archive", held, {path: File(path=picture, content_type="image/jpeg")}
+    )
+
+
+def main() -> None:
+    """Prints the figures."""
+    count = rounds_asked(ROUNDS)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        done: dict[str, list[dict[str, float]]] = {}
+        for instances in (SMALL.instances, LARGE.instances):
+            place = folder / str(instances)
+            upstream = holding(place, instances)
+            stack.enter_context(upstream)
+            one = gateway(place / "gateway", upstream)
+            stack.enter_context(one)
+            cache = NginxCache(place / "cache", one.port)
+            stack.enter_context(cache)
+            for case in (SMALL, LARGE, PICTURE):
+                if case.instances == instances:
+                    done[case.what] = measured(case, count, upstream, {US: one, NGINX: cache})
+    report(done)
+
+
+def measured(
+    case: Case, count: int, upstream: FileArchive, running: Mapping[str, Gateway | NginxCache]
+) -> list[dict[str, float]]:
+    """CPU of a request, round by round."""
+    replies = {name: ask(one.port, case.request, 100) for name, one in running.items()}
+    if replies[US].body != replies[NGINX].body or b"X-Cache: HIT" not in replies[NGINX].head:
+        raise SystemExit(f"{case.what}: nginx does not answer from its cache, or otherwise")
+    asked = upstream.asked()
+    measures = {
+        name: partial(cpu_per_request, one.pid, one.port, case.request, REQUESTS)
+        for name, one in running.items()
+    }
+    done = rounds(count, measures)
+    if upstream.asked() != asked:
+        raise SystemExit(f"{case.what}: the archive was asked")
+    shown = ", ".join(f"{name} {median(done, name) * 1e6:.0f}" for name in running)
+    sys.stdout.write(f"{case.what} ({len(replies[US].body)} bytes), CPU µs: {shown}\n")
+    return done
+
+
+def report(done: Mapping[str, list[dict[str, float]]]) -> None:
+    """The figures: work per CPU second is the inverse of CPU per request."""
+    for case in (SMALL, PICTURE):
+        tell(
+            Result(
+                what=f"cached {case.what}: work per CPU second",
+                of=NGINX,
+                ratio=ratio(done[case.what], NGINX, US),
+                floor=0.3,
+                goal=0.45,
+                is_more_better=True,
+            )
+        )
+    small, large = median(done[SMALL.what], US), median(done[LARGE.what], US)
+    tell(
+        Result(
+            what=f"cached {LARGE.what}: CPU",
+            of=f"that of {SMALL.what}",
+            ratio=large / small,
+            floor=1.5,
+            goal=1.2,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

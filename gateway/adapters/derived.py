@@ -1,0 +1,78 @@
+"""Things made from cached values, kept as long as each of these is current.
+
+What was read while a thing was made is noted; it is given again only if reading all of that again
+would give the very same values, at once and without asking anybody.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from gateway.adapters.cache import Reads, note_reads
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+LARGEST_SHARE = 8
+"""What is larger than this part of all that is kept is not kept."""
+
+
+class Current(Protocol):
+    """What knows whether a cached value is still the one to serve."""
+
+    def is_current(self, key: str, value: bytes) -> bool:
+        """Whether a load of `key` would give this very value, and ask nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept(Generic[V]):
+    thing: V
+    size: int
+    reads: dict[str, bytes]
+
+
+class Derived(Generic[K, V]):
+    """What is kept by one process, the least recently used forgotten first."""
+
+    def __init__(self, cache: Current, *, max_size: int) -> None:
+        """`max_size` in the unit of `keep`."""
+        self._cache = cache
+        self._max_size = max_size
+        self._kept: OrderedDict[K, _Kept[V]] = OrderedDict()
+        self.size = 0
+
+    def found(self, key: K) -> V | None:
+        """What is kept under `key`; None when it is not, or no longer current."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        if not self._is_current(kept.reads):
+            self._remove(key)
+            return None
+        self._kept.move_to_end(key)
+        note_reads(kept.reads)
+        return kept.thing
+
+    def keep(self, key: K, thing: V, size: int, reads: Reads) -> None:
+        """Keeps a `thing` that was made from `reads`, unless they are out of date already."""
+        if not reads.values or not reads.is_whole or size * LARGEST_SHARE > self._max_size:
+            return
+        if not self._is_current(reads.values):
+            return
+        self._remove(key)
+        self._kept[key] = _Kept(thing, size, dict(reads.values))
+        self.size += size
+        while self.size > self._max_size:
+            self._remove(next(iter(self._kept)))
+
+    def _is_current(self, reads: dict[str, bytes]) -> bool:
+        for key, value in reads.items():  # noqa: SIM110 - a generator would double what this costs
+            if not self._cache.is_current(key, value):
+                return False
+        return True
+
+    def _remove(self, key: K) -> None:
+        if (kept := self._kept.pop(key, None)) is not None:
+            self.size -= kept.size

@@ -1,0 +1,104 @@
+"""What is made from cached values is given again while these are current, and no longer."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.adapters.cache import MemoryCache, reads_noted
+from gateway.adapters.derived import Derived
+from gateway.errors import ArchiveTimeout
+from tests.adapters.caches import Clock, Source, memory
+
+
+class Bench:
+    """A cache, and something made from its values."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.cache: MemoryCache = memory(self.clock)
+        self.derived: Derived[str, bytes] = Derived(self.cache, max_size=100)
+        self.made = 0
+
+    async def thing(self, *keys: str, size: int = 1) -> bytes:
+        """The values of `keys` together, made unless that is kept."""
+        found = self.derived.found(" ".join(keys))
+        if found is None:
+            self.made += 1
+            with reads_noted() as reads:
+                found = b"".join([await self.cache.load(k, Source(k.encode())) for k in keys])
+            self.derived.keep(" ".join(keys), found, size, reads)
+        return found
+
+
+async def test_it_is_made_once_while_all_is_current() -> None:
+    bench = Bench()
+    assert [await bench.thing("a", "b") for _ in range(3)] == [b"ab"] * 3
+    assert bench.made == 1
+
+
+@pytest.mark.parametrize("key", ["a", "b"])
+async def test_it_is_made_anew_once_any_value_is_forgotten(key: str) -> None:
+    bench = Bench()
+    await bench.thing("a", "b")
+    await bench.cache.forget(key)
+    await bench.thing("a", "b")
+    assert bench.made == 2
+
+
+async def test_it_is_made_anew_once_any_value_is_too_old_or_in_doubt() -> None:
+    bench = Bench()
+    await bench.thing("a")
+    bench.clock.seconds += 61
+    await bench.thing("a")
+    assert bench.made == 2
+    await bench.thing("b")
+    bench.cache.doubt("b")
+    await bench.thing("b")
+    assert bench.made == 4
+
+
+async def test_what_is_used_by_something_else_counts_as_read_for_that() -> None:
+    bench = Bench()
+    await bench.thing("a")
+    outer: Derived[str, bytes] = Derived(bench.cache, max_size=100)
+    for _ in range(2):  # made within, and found within
+        with reads_noted() as reads:
+            await bench.thing("a")
+        assert list(reads.values) == ["a"]
+        outer.keep("x", b"x", 1, reads)
+        assert outer.found("x") == b"x"
+        await bench.cache.forget("a")
+        assert outer.found("x") is None
+
+
+async def test_what_failed_within_is_no_whole_reading_outside() -> None:
+    cache = memory(Clock())
+    failing = Source(error=ArchiveTimeout("late", archive="north"))
+    with reads_noted() as outer, reads_noted() as reads, pytest.raises(ArchiveTimeout):
+        await cache.load("a", failing)
+    assert not reads.is_whole
+    assert not outer.is_whole
+
+
+async def test_what_was_made_of_nothing_is_not_kept() -> None:
+    bench = Bench()
+    await bench.thing()
+    await bench.thing()
+    assert bench.made == 2
+
+
+async def test_the_least_recently_used_makes_room() -> None:
+    bench = Bench()
+    for key in "abcdefghij":
+        await bench.thing(key, size=10)
+    assert bench.derived.size == 100
+    await bench.thing("a", size=10)
+    await bench.thing("k", size=10)
+    assert bench.made == 11
+    await bench.thing("a", size=10)
+    assert bench.made == 11
+    await bench.thing("b", size=10)
+    assert bench.made == 12
+    await bench.thing("l", size=13)
+    await bench.thing("l", size=13)
+    assert bench.made == 14
