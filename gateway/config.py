@@ -145,7 +145,7 @@ class Server(Section):
 
 
 class NoAuth(Section):
-    """The archive asks for no credentials."""
+    """No credentials are asked for."""
 
     type: Literal["none"] = "none"
     """Kind of credentials."""
@@ -157,9 +157,9 @@ class BasicAuth(Section):
     type: Literal["basic"]
     """Kind of credentials."""
     username: Name
-    """User name at the archive."""
+    """The gateway's user name there."""
     password: Secret
-    """Password at the archive: `${NAME}` or `{file: path}` keep it out of the file."""
+    """Its password: `${NAME}` or `{file: path}` keep it out of the file."""
 
 
 class BearerAuth(Section):
@@ -453,10 +453,10 @@ class ApiKey(Section):
 
 
 class Access(Section):
-    """Who is let in. The section is called `auth`; this version knows only `mode: open`."""
+    """Who is let in, and how callers are known."""
 
     mode: Literal["open", "required"] = "open"
-    """`open`: everybody on loopback sees everything; `required`: callers must be known."""
+    """`open`: whoever reaches the gateway sees everything; `required`: callers must be known."""
     allow_open_network: bool = False
     """Lets `open` bind an address other than loopback: whoever reaches it sees everything."""
     issuers: tuple[Issuer, ...] = ()

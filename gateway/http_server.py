@@ -261,7 +261,7 @@ def _page(request: web.Request, error: GatewayError) -> tuple[bytes, str]:
         'content="light dark"><style>main{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;'
         f"margin:3rem auto;padding:0 1rem}}</style><body><main><h1>{title}</h1><p>{detail}.</p>"
         f"<p><small>Request {html.escape(request[REQUEST_ID])}</small></p>"
-        '<p><a href="/">All studies</a></p></main></body></html>'
+        '<p><a href="./">All studies</a></p></main></body></html>'
     )
     return text.encode(), "text/html; charset=utf-8"
 

@@ -115,6 +115,11 @@ async def test_unknown_paths_are_refused_in_the_dialect_of_the_surface(
     assert answer.content_type == kind
 
 
+async def test_a_page_of_a_mistake_leads_back_below_any_prefix(gateway: Client) -> None:
+    answer = await gateway.get("/iid?nonsense=1")
+    assert '<a href="./">' in await answer.text()
+
+
 async def test_unknown_methods_say_which_are_known(gateway: Client) -> None:
     answer = await gateway.delete("/dicom-web/studies")
     assert answer.status == 405

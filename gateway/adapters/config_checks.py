@@ -166,7 +166,6 @@ def _idle_sections(settings: Settings) -> Iterator[Finding]:
             ("consumers",): settings.consumers,
             ("auth", "api_keys"): settings.auth.api_keys,
             ("auth", "issuers"): settings.auth.issuers,
-            ("auth", "link_secret"): settings.auth.link_secret,
         }
         for path in (path for path, value in idle.items() if value):
             yield path, "has no effect with `auth.mode: open`", remedy

@@ -102,7 +102,8 @@ def _description(path: Path, data: Any) -> str:
     """What the setting at `path` is for, in the words of the reference page."""
     model = model_at(path[:-1], data) if path else None
     field = model.model_fields.get(str(path[-1])) if model else None
-    return field.description if field and field.description else "See docs/configuration.md."
+    words = " ".join((field.description or "").split()) if field else ""
+    return words or "See docs/configuration.md."
 
 
 def _position(tree: Tree, path: Path, kind: str, *, is_key: bool) -> Position | None:

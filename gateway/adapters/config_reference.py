@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
+from datetime import date
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
@@ -24,13 +25,13 @@ maps are written as YAML). Paths are relative to the file. Unknown keys are mist
 
 This page is written by `gateway config-reference`.
 """
-_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+_WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", date: "date"}
 
 
 def markdown() -> str:
     """The page."""
     parts = [HEAD]
-    for path, model in _sections(Settings, ""):
+    for path, model in dict.fromkeys(_sections(Settings, "")):
         parts.append(f"\n## {_title(path, model)}\n\n{_summary(model)}\n")
         if fields := list(_rows(model)):
             parts.append("\n| Key | Value | Default | Meaning |\n|---|---|---|---|\n")
@@ -100,6 +101,6 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, BaseModel):
         return f"type `{kinds(type(value))[0]}`" if kinds(type(value)) else ""
-    if value == ():
-        return "`[]`"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(map(str, value))}]`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

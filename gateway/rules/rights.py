@@ -38,7 +38,7 @@ _OPERATOR = Need(admission=Admission.OPERATOR)
 _READ = Need(admission=Admission.SCOPED)
 _SEARCH = Need(admission=Admission.SCOPED, action=Action.SEARCH)
 _UIDS = r"/studies/\{study\}(/series/\{series\}(/instances/\{instance\}(/frames/\{frames\})?)?)?"
-_FHIR = r"/fhir(/osiris|/\{version\})?"
+_FHIR = r"/fhir(/\{version\})?"
 _NEEDS: tuple[tuple[str, Need], ...] = (
     (r"/health/(live|ready)", _PUBLIC),
     (rf"{_FHIR}/(metadata|\.well-known/smart-configuration)", _PUBLIC),

@@ -19,7 +19,6 @@ def test_doubtful_settings_are_warnings(tmp_path: Path) -> None:
     assert [warning.path for warning in warnings(text, tmp_path)] == [
         "archives.again.qido_rs",
         "server.public_url",
-        "auth.link_secret",
         "auth.api_keys",
     ]
 

@@ -34,6 +34,13 @@ def test_wrong_value_is_told_with_what_the_setting_is_for(tmp_path: Path) -> Non
     assert mistake.remedy == "TCP port to bind; 0 takes a free one."
 
 
+def test_every_remedy_is_one_line(tmp_path: Path) -> None:
+    text = "archives: {a: {type: dicomweb, qido_rs: 'ftp://pacs'}}\n"
+    remedy = the_mistake(text, tmp_path).remedy
+    assert remedy.startswith("Base of its QIDO-RS service")
+    assert "\n" not in remedy
+
+
 def test_number_where_text_is_expected_is_told_to_be_quoted(tmp_path: Path) -> None:
     text = SMALL.replace("}", ", auth: {type: basic, username: 5, password: x}}")
     assert the_mistake(text, tmp_path).remedy == "Put it in quotes."
