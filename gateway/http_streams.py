@@ -5,82 +5,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Self
 
 from aiohttp import web
 
 from gateway.http_codings import Packer
 from gateway.http_server import warnings_of
 from gateway.model import Part
+from gateway.outlet import Outlet
 from gateway.rules import byte_ranges, dicom_xml, media
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.media import Form
 
-WRITE_STALL_SECONDS = 30
-"""How long a caller may let one chunk wait; then the connection is cut."""
-_XML_PIECE_CHARACTERS = 1 << 16
-_WORTH_COPYING_BYTES = 1 << 14
 _SMALL_BYTES = 1 << 16
 """A single part up to this size is not streamed."""
+_XML_PIECE_CHARACTERS = 1 << 16
 
 
 class ShortBody(Exception):
     """A body is not as long as was announced; nothing may follow it on its connection."""
-
-
-class Outlet:
-    """The body of an answer on its way out; a caller who does not take it for too long is let go.
-
-    One timer watches over all of its chunks.
-    """
-
-    def __init__(self, response: web.StreamResponse) -> None:
-        self._response = response
-        self._loop = asyncio.get_running_loop()
-        self._waiting_since: float | None = None
-        self._held = b""
-
-    @asynccontextmanager
-    async def watched(self) -> AsyncIterator[Self]:
-        """Itself, to be written to inside: TimeoutError there once the caller does not read."""
-        async with asyncio.timeout(None) as limit:
-            self._look(limit)
-            try:
-                yield self
-            finally:
-                self._timer.cancel()
-
-    def hold(self, text: bytes) -> None:
-        """Framing, which goes out together with what comes next."""
-        self._held += text
-
-    async def write(self, chunk: bytes) -> None:
-        """A chunk of data, taken when this returns or soon after it; nothing for none."""
-        if not chunk:  # of nothing, HTTP/1.1 makes the end of a body
-            return
-        held, self._held = self._held, b""
-        self._waiting_since = self._loop.time()
-        if len(chunk) < _WORTH_COPYING_BYTES:
-            chunk, held = held + chunk, b""
-        if held:
-            await self._response.write(held)
-        await self._response.write(chunk)
-        self._waiting_since = None
-
-    async def end(self) -> None:
-        """The body is whole: what is held, and the end of the answer."""
-        self._waiting_since = self._loop.time()
-        await self._response.write_eof(self._held)
-        self._waiting_since = None
-
-    def _look(self, limit: asyncio.Timeout) -> None:
-        now = self._loop.time()
-        due = (now if self._waiting_since is None else self._waiting_since) + WRITE_STALL_SECONDS
-        if due <= now:
-            limit.reschedule(now)
-        self._timer = self._loop.call_at(max(due, now), self._look, limit)
 
 
 async def stream_parts(
@@ -99,7 +42,7 @@ async def stream_parts(
     """
     first = await anext(parts)
     is_small = first.length is not None and first.length <= _SMALL_BYTES
-    if single and is_small and not (silent or is_subset or first.span):
+    if single and is_small and not (silent or is_subset):
         return await _whole(first, parts, form)
     first = await _begun(first)
     response = web.StreamResponse(status=206 if silent or first.span else 200)
@@ -108,12 +51,7 @@ async def stream_parts(
     if form.is_multipart:
         await _stream_multipart(request, response, first, parts, single=single)
         return response
-    response.headers["Content-Type"] = first.content_type
-    response.headers["Content-Disposition"] = "attachment"
-    if first.span is not None:
-        response.headers["Content-Range"] = byte_ranges.content_range(first.span)
-    if first.takes_ranges:
-        response.headers["Accept-Ranges"] = "bytes"
+    response.headers.update(_headers_of(first))
     if first.length is not None:
         response.content_length = first.length
     await response.prepare(request)
@@ -129,15 +67,23 @@ async def _whole(part: Part, rest: AsyncIterator[Part], form: Form) -> web.Respo
     body = b"".join([chunk async for chunk in part.chunks])
     if len(body) != part.length or await anext(rest, None) is not None:
         raise ShortBody(f"{len(body)} bytes of {part.length}, or another part")
+    status = 206 if part.span else 200
     if not form.is_multipart:
-        headers = {"Content-Type": part.content_type, "Content-Disposition": "attachment"}
-        if part.takes_ranges:
-            headers["Accept-Ranges"] = "bytes"
-        return web.Response(body=body, headers=headers)
+        return web.Response(status=status, body=body, headers=_headers_of(part))
     boundary = secrets.token_hex(16)
     headers = {"Content-Type": _multipart_type(part, boundary)}
     framed = b"".join((_part_head(boundary, part), body, _closing(boundary)))
-    return web.Response(body=framed, headers=headers)
+    return web.Response(status=status, body=framed, headers=headers)
+
+
+def _headers_of(part: Part) -> dict[str, str]:
+    """What the head of an answer says that is a single part."""
+    headers = {"Content-Type": part.content_type, "Content-Disposition": "attachment"}
+    if part.span is not None:
+        headers["Content-Range"] = byte_ranges.content_range(part.span)
+    if part.takes_ranges:
+        headers["Accept-Ranges"] = "bytes"
+    return headers
 
 
 async def _begun(part: Part) -> Part:

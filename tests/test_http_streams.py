@@ -374,50 +374,6 @@ async def test_a_range_of_the_only_part_is_said(serve: Any) -> None:
     assert await answer.read() == b"cd"
 
 
-async def test_a_caller_who_does_not_read_is_let_go(
-    serve: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http_streams, "WRITE_STALL_SECONDS", 0.3)
-    ended = asyncio.Event()
-
-    async def endless() -> AsyncIterator[bytes]:
-        while True:
-            yield bytes(65536)
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        one = Part(content_type="application/dicom", chunks=endless())
-        try:
-            return await http_streams.stream_parts(request, parts(one), MULTIPART)
-        finally:
-            ended.set()
-
-    client = await serve(handler)
-    reader, writer = await asyncio.open_connection(client.host, client.port, limit=1024)
-    writer.write(b"GET /x HTTP/1.1\r\nHost: gateway\r\n\r\n")
-    await asyncio.wait_for(ended.wait(), 10)
-    with pytest.raises(ConnectionResetError):
-        await reader.read()
-    writer.close()
-
-
-async def test_a_slow_archive_is_no_caller_who_does_not_read(
-    serve: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http_streams, "WRITE_STALL_SECONDS", 0.05)
-
-    async def slow() -> AsyncIterator[bytes]:
-        for _ in range(4):
-            yield b"x"
-            await asyncio.sleep(0.1)
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        one = Part(content_type="application/dicom", chunks=slow())
-        return await http_streams.stream_parts(request, parts(one), MULTIPART)
-
-    answer = await (await serve(handler)).get("/x")
-    assert b"\r\n\r\nxxxx\r\n" in await answer.read()
-
-
 def memory_of(pid: int) -> int:
     """The largest resident size so far, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()

@@ -52,6 +52,10 @@ def _row(name: str, path: str, kind: Kind, level: Level) -> Transaction:
 
 TRANSACTIONS: tuple[Transaction, ...] = (
     _row("RetrieveFrames", _FRAMES, Kind.FRAMES, Level.FRAME),
+    _row("RetrieveSeriesThumbnail", f"{_SERIES}/thumbnail", Kind.THUMBNAIL, Level.SERIES),
+    _row("RetrieveStudyThumbnail", f"{_STUDY}/thumbnail", Kind.THUMBNAIL, Level.STUDY),
+    _row("RetrieveInstanceThumbnail", f"{_INSTANCE}/thumbnail", Kind.THUMBNAIL, Level.INSTANCE),
+    _row("RetrieveFrameThumbnail", f"{_FRAMES}/thumbnail", Kind.THUMBNAIL, Level.FRAME),
     _row("SearchForStudies", "/studies", Kind.SEARCH, Level.STUDY),
     _row("SearchForSeries", "/series", Kind.SEARCH, Level.SERIES),
     _row("SearchForInstances", "/instances", Kind.SEARCH, Level.INSTANCE),
@@ -64,10 +68,6 @@ TRANSACTIONS: tuple[Transaction, ...] = (
     _row("RetrieveSeriesMetadata", f"{_SERIES}/metadata", Kind.METADATA, Level.SERIES),
     _row("RetrieveStudyMetadata", f"{_STUDY}/metadata", Kind.METADATA, Level.STUDY),
     _row("RetrieveInstanceMetadata", f"{_INSTANCE}/metadata", Kind.METADATA, Level.INSTANCE),
-    _row("RetrieveStudyThumbnail", f"{_STUDY}/thumbnail", Kind.THUMBNAIL, Level.STUDY),
-    _row("RetrieveSeriesThumbnail", f"{_SERIES}/thumbnail", Kind.THUMBNAIL, Level.SERIES),
-    _row("RetrieveInstanceThumbnail", f"{_INSTANCE}/thumbnail", Kind.THUMBNAIL, Level.INSTANCE),
-    _row("RetrieveFrameThumbnail", f"{_FRAMES}/thumbnail", Kind.THUMBNAIL, Level.FRAME),
     _row("RetrieveRenderedInstance", f"{_INSTANCE}/rendered", Kind.RENDERED, Level.INSTANCE),
     _row("RetrieveRenderedFrames", f"{_FRAMES}/rendered", Kind.RENDERED, Level.FRAME),
     _row("RetrieveRenderedSeries", f"{_SERIES}/rendered", Kind.RENDERED, Level.SERIES),
