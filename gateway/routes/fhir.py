@@ -178,8 +178,8 @@ async def read_endpoint(request: web.Request) -> web.Response:
 async def search_endpoints(request: web.Request) -> web.Response:
     """GET Endpoint?…, POST Endpoint/_search: search for Endpoints.
 
-    200 Bundle, always of one page. 400 malformed, or not supported and not to be ignored; 406 no
-    format or version fits; 415 the form is none.
+    200 Bundle. 400 malformed, or not supported and not to be ignored; 406 no format or version
+    fits; 415 the form is none.
     """
     pairs = await fhir_http.parameters(request)
     version = fhir_http.version(request, pairs)
@@ -191,7 +191,11 @@ async def search_endpoints(request: web.Request) -> web.Response:
         version.endpoint(e) for e in endpoints.published(request.app[SETTINGS], request[CONSUMER])
     )
     matched = [r for r in resources if fhir_search.meets(r, search.criteria, 0, now)]
-    bundle = fhir_bundle.whole(
-        matched, search, f"{fhir_http.base(request, version)}/Endpoint", version.number
+    bundle = fhir_bundle.at_hand(
+        fhir_endpoint.ordered(matched, search.wanted.sort),
+        search,
+        f"{fhir_http.base(request, version)}/Endpoint",
+        version.number,
+        repr(("Endpoint", version.id, request[CONSUMER], search.used)),
     )
     return await answer(request, bundle, version, pairs=pairs)

@@ -38,17 +38,6 @@ def searchset(
     )
 
 
-def whole(resources: Sequence[Resource], search: Search, base: str, fhir_version: str) -> Resource:
-    """The searchset of all matches of a search, on one page."""
-    matches = [
-        entry(fhir_subsets.served(one, search.wanted, fhir_version), base, "match")
-        for one in resources
-    ]
-    entries = [] if search.wanted.only_total else matches
-    relations = {"self": url(base, search.used)}
-    return searchset([*entries, *outcome(ignored(search))], relations, len(matches))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turned:
     """A page that was turned to: which, of the search that `seal` names, with so many matches.
@@ -108,6 +97,31 @@ def one_page(
         turned.total if is_exact else None,
         as_of,
     )
+
+
+def at_hand(
+    resources: Sequence[Resource], search: Search, base: str, fhir_version: str, seal: str
+) -> Resource:
+    """The searchset of one page of a search whose matches are all at hand, in their order.
+
+    BadRequest for a page of another search than `seal` names.
+    """
+    wanted = search.wanted
+    page = fhir_pages.page(wanted.page, seal) if wanted.page else Page()
+    count = 0 if wanted.only_total else wanted.count or 0
+    start = page.start.offset if page.start else 0
+    shown = resources[start : start + count]
+    follows = bool(shown) and start + count < len(resources)
+    turned = Turned(
+        page=page,
+        seal=seal,
+        matched=len(shown),
+        resume=Position(offset=start + count, limit=count) if follows else None,
+        total=len(resources),
+    )
+    served = (fhir_subsets.served(one, wanted, fhir_version) for one in shown)
+    entries = [entry(one, base, "match") for one in served]
+    return one_page(entries, (), search, base, turned, Missing())
 
 
 def entry(resource: Resource, base: str, mode: str) -> Resource:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from operator import methodcaller
 
 from gateway.model import ConnectionType, Endpoint
 from gateway.rules.fhir_elements import Resource, members, text
+from gateway.rules.fhir_results import Sort
 from gateway.rules.fhir_search import OF_ANY_RESOURCE, Kind, Parameter
 from gateway.rules.fhir_values import Token, coded
 
 CONNECTION_TYPE = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
 PAYLOAD_TYPE = "http://terminology.hl7.org/CodeSystem/endpoint-payload-type"
+ENDPOINT_STATUS = "http://hl7.org/fhir/endpoint-status"
 
 _DICOM: Resource = {"text": "DICOM"}
 _NO_PAYLOAD: Resource = {"coding": [{"system": PAYLOAD_TYPE, "code": "none"}]}
@@ -76,6 +79,19 @@ PARAMETERS = (
     Parameter(name="connection-type", kind=Kind.TOKEN, found=_connection_types),
     Parameter(name="name", kind=Kind.STRING, found=lambda r: filter(None, [r.get("name")])),
     Parameter(name="payload-type", kind=Kind.TOKEN, found=_payload_types),
-    Parameter(name="status", kind=Kind.TOKEN, found=lambda r: [Token(code=r["status"])]),
+    Parameter(
+        name="status",
+        kind=Kind.TOKEN,
+        found=lambda r: [Token(system=ENDPOINT_STATUS, code=r["status"])],
+    ),
 )
 """Every parameter of Endpoint that works here, by the same name in all versions."""
+
+
+def ordered(resources: Sequence[Resource], sort: Sequence[Sort]) -> list[Resource]:
+    """The resources by the keys of `_sort`, ties as they are; those without a name are first."""
+    found = list(resources)
+    for key in reversed(sort):
+        value = methodcaller("get", key.name.removeprefix("_"), "")
+        found.sort(key=value, reverse=key.is_descending)
+    return found

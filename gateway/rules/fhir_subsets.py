@@ -23,9 +23,11 @@ def served(resource: Resource, wanted: Wanted, fhir_version: str) -> Resource:
     The version is a digest of the content, another one in each FHIR version. `meta.lastUpdated`
     is no content, and stays in every part.
     """
-    mandatory = MANDATORY[resource["resourceType"]]
     if wanted.elements or wanted.summary == "text":
-        return _with_meta(elements(resource, wanted.elements | mandatory), tag=[SUBSETTED])
+        names = wanted.elements | MANDATORY[resource["resourceType"]]
+        if "series" in names:
+            names |= {"identifier"}  # the study's UID stays with its series: invariant ist-1
+        return _with_meta(elements(resource, names), tag=[SUBSETTED])
     if wanted.summary == "true":
         return _with_meta(summary(resource), tag=[SUBSETTED])
     content = orjson.dumps({k: v for k, v in resource.items() if k != "meta"})

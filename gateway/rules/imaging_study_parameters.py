@@ -19,6 +19,9 @@ _BY_PATIENT = (
 )
 _NONE_HELD = "No study refers to one: finds none, except by :missing."
 
+IMAGING_STUDY_STATUS = "http://hl7.org/fhir/imagingstudy-status"
+"""The code system of `status`, which a resource does not write."""
+
 PRACTITIONERS = ("Practitioner", "PractitionerRole")
 PERFORMERS = (
     *PRACTITIONERS,
@@ -220,7 +223,7 @@ PARAMETERS = (
     Parameter(
         name="status",
         kind=Kind.TOKEN,
-        found=lambda r: [Token(code=r["status"])],
+        found=lambda r: [Token(system=IMAGING_STUDY_STATUS, code=r["status"])],
         level=Level.SERIES,
         documentation=_SLOW,
     ),

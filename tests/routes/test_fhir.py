@@ -273,6 +273,37 @@ async def test_study_is_read_in_part(client: Client, query: str, absent: str) ->
     assert "ETag" not in answer.headers
 
 
+async def test_endpoints_come_in_the_order_and_number_asked_for(client: Client) -> None:
+    async def ids(query: str) -> list[str]:
+        bundle = await json(await client.get(f"/fhir/r5/Endpoint?{query}"))
+        return [entry["resource"]["id"] for entry in bundle["entry"]]
+
+    everything = await ids("_sort=_id")
+    assert everything == sorted(everything)
+    assert await ids("_sort=-_id") == everything[::-1]
+    assert await ids("_sort=_id&_count=1") == everything[:1]
+    untold = await json(await client.get("/fhir/r5/Endpoint?_total=none"))
+    assert "total" not in untold
+    await json(await client.get("/fhir/r5/Endpoint?_page=forged"), 400)
+
+
+@pytest.mark.parametrize(
+    ("query", "is_found"),
+    [
+        ("ImagingStudy?status=http://hl7.org/fhir/imagingstudy-status|available&_count=0", True),
+        ("ImagingStudy?status=available&_count=0", True),
+        ("ImagingStudy?status=http://other.example.org|available&_count=0", False),
+        ("Endpoint?status=http://hl7.org/fhir/endpoint-status|active&_count=0", True),
+        ("Endpoint?status=http://other.example.org|active&_count=0", False),
+    ],
+)
+async def test_codes_are_found_by_the_system_that_they_imply(
+    client: Client, query: str, *, is_found: bool
+) -> None:
+    bundle = await json(await client.get(f"/fhir/r5/{query}"))
+    assert bool(bundle["total"]) is is_found
+
+
 @each_version
 async def test_endpoints_are_searched_for(client: Client, version: str) -> None:
     answer = await client.get(f"/fhir/{version}/Endpoint?connection-type=dicom-wado-rs")

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from gateway.errors import Unavailable
+from gateway.errors import BadRequest, Unavailable
 from gateway.rules import fhir_bundle
 from gateway.rules.fhir_bundle import Missing, Turned
 from gateway.rules.fhir_pages import Page, Position
@@ -78,13 +78,27 @@ def test_outcome_names_what_is_missing_odd_or_ignored() -> None:
     assert fhir_bundle.outcome([]) == []
 
 
-def test_result_on_one_page_is_whole() -> None:
+def test_matches_at_hand_are_turned_page_by_page() -> None:
+    resources = [{"resourceType": "Endpoint", "id": i, "status": "active"} for i in "abc"]
+    first = fhir_bundle.at_hand(resources, SEARCH, BASE, "5.0", "seal")
+    assert first["total"] == 3
+    assert [entry["search"]["mode"] for entry in first["entry"]] == ["match", "match", "outcome"]
+    (following,) = (one["url"] for one in first["link"] if one["relation"] == "next")
+    token = dict(parse_qsl(urlsplit(following).query))["_page"]
+    turned = replace(SEARCH, wanted=replace(SEARCH.wanted, page=token), ignored=())
+    last = fhir_bundle.at_hand(resources, turned, BASE, "5.0", "seal")
+    assert [entry["resource"]["id"] for entry in last["entry"]] == ["c"]
+    assert "next" not in {one["relation"] for one in last["link"]}
+    with pytest.raises(BadRequest):
+        fhir_bundle.at_hand(resources, turned, BASE, "5.0", "other")
+
+
+def test_total_alone_of_matches_at_hand() -> None:
     resource = {"resourceType": "Endpoint", "id": "a", "status": "active"}
-    bundle = fhir_bundle.whole([resource], SEARCH, BASE, "5.0")
-    assert bundle["total"] == 1
-    assert [entry["search"]["mode"] for entry in bundle["entry"]] == ["match", "outcome"]
     only_total = replace(SEARCH, wanted=Wanted(count=0), ignored=())
-    assert "entry" not in fhir_bundle.whole([resource], only_total, BASE, "5.0")
+    bundle = fhir_bundle.at_hand([resource], only_total, BASE, "5.0", "seal")
+    assert (bundle["total"], "entry" in bundle) == (1, False)
+    assert [one["relation"] for one in bundle["link"]] == ["self"]
 
 
 def one_page(missing: Missing, search: Search = SEARCH, **turned: Any) -> dict[str, Any]:

@@ -83,6 +83,14 @@ def test_elements_keep_what_they_refer_to() -> None:
 
 
 @each_version
+def test_series_keep_the_uid_of_their_study(version: str) -> None:
+    resource = imaging_study(WHOLE, VERSIONS[version].shape, CARRIED)
+    part = fhir_subsets.served(resource, Wanted(elements=frozenset({"series"})), "5.0")
+    assert part["identifier"] == resource["identifier"]
+    assert not fhir_oracles.broken_invariants(part, version)
+
+
+@each_version
 def test_subset_of_an_endpoint_keeps_what_must_be_there(version: str) -> None:
     resource = VERSIONS[version].endpoint(ENDPOINT)
     part = fhir_subsets.served(resource, Wanted(elements=frozenset({"name"})), "5.0")
