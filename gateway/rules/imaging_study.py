@@ -242,8 +242,9 @@ def reason(study: Study, scope: Scope) -> list[Resource]:
 def oddities(study: Study) -> list[str]:
     """What is odd about a study or cannot be written as it is, in words for the caller."""
     series = study.series or ()
-    instances = [i.uid for s in series for i in s.instances or ()]
-    uids = [study.uid, *(s.uid for s in series), *instances]
+    instances = [i for s in series for i in s.instances or ()]
+    classes = {i.sop_class_uid for i in instances if i.sop_class_uid is not None}
+    uids = [study.uid, *(s.uid for s in series), *(i.uid for i in instances), *classes]
     counted = {
         "series without a modality": sum(code(s.modality) is None for s in series),
         "UIDs that are no OIDs, such as those with leading zeros": sum(

@@ -223,6 +223,7 @@ def test_what_is_odd_is_told_in_words() -> None:
     assert imaging_study_oddities(replace(ODD, warnings=("two patients",))) == [
         "two patients",
         "1 series without a modality",
+        "1 UIDs that are no OIDs, such as those with leading zeros",
     ]
     zeros = replace(WHOLE, uid="1.02.3")
     assert "1 UIDs that are no OIDs" in imaging_study_oddities(zeros)[0]
