@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from gateway.adapters.audit import Audit
 from gateway.adapters.auth import OPEN, Authenticator
@@ -61,6 +61,7 @@ REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 BEGUN: web.RequestKey[bool] = web.RequestKey("begun", bool)
 
 MAX_BODY_BYTES = 16 << 20
+_HTTP_VERSIONS = (HttpVersion10, HttpVersion11)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _NO_CONTENT_SNIFFING = {"X-Content-Type-Options": "nosniff"}
 _TEXT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
@@ -116,6 +117,8 @@ async def errors_to_responses(request: web.Request, handler: _Handler) -> web.St
     try:
         if not request.raw_path.startswith("/"):
             raise BadRequest("the request line must hold a path", parameter="path")
+        if request.version not in _HTTP_VERSIONS:
+            raise BadRequest("only HTTP/1.0 and HTTP/1.1 are spoken here", parameter="version")
         if (preflight := _preflight(request)) is not None:
             return preflight
         await _admit(request)

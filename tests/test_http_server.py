@@ -222,6 +222,8 @@ async def test_where_callers_must_be_known_nobody_is_let_in_by_mistake(
     [
         b"GET http://evil.example.org/dicom-web/studies HTTP/1.1",
         b"GET dicom-web/studies HTTP/1.1",
+        b"GET /dicom-web/studies HTTP/0.9",
+        b"GET /dicom-web/studies HTTP/2.0",
         b"GET * HTTP/1.1",
         b"OPTIONS * HTTP/1.1",
         b"CONNECT evil.example.org:443 HTTP/1.1",

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
 from pydicom.dataset import FileMetaDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.filewriter import correct_ambiguous_vr_element, dcmwrite
 from pydicom.tag import BaseTag
@@ -41,6 +41,7 @@ _MAX_INLINE_VALUE = 2**10
 UNREADABLE = (
     ArithmeticError,
     AttributeError,
+    BytesLengthException,
     EOFError,
     InvalidDicomError,
     LookupError,

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import BadRequest, NotAcceptable, NotSupported
-from gateway.rules.media import MediaRange
+from gateway.rules.media import IMAGES, MediaRange
 
 LARGEST_SIDE = 65535
 """A side where none is asked for: rows and columns are 16-bit numbers (PS3.3 §C.7.6.3)."""
@@ -60,7 +60,7 @@ def documents(sop_class_uid: str | None) -> tuple[str, ...]:
 
 def check_acceptable(ranges: Sequence[MediaRange]) -> None:
     """NotAcceptable where nothing could ever be rendered as what is accepted."""
-    known = ("image/jpeg", "image/png", *(t for _, types in _DOCUMENTS for t in types))
+    known = (*IMAGES, *(t for _, types in _DOCUMENTS for t in types))
     if not any(r.covers(t) for r in ranges for t in known):
         raise NotAcceptable(f"Accept must allow one of {', '.join(dict.fromkeys(known))}")
 

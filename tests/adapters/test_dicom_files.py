@@ -72,6 +72,12 @@ def test_endless_nesting_is_refused() -> None:
         read_all(meta(dicom_files.EXPLICIT) + item * 5000)
 
 
+def test_number_of_the_wrong_length_has_no_value() -> None:
+    content = struct.pack("<HH2sH", 0x28, 0x10, b"US", 3) + b"\x01\x00\x02"
+
+    assert read_all(meta(dicom_files.EXPLICIT) + content)["00280010"] == {"vr": "US"}
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), name=st.sampled_from(SMALL))
 def test_damaged_files_fail_only_in_foreseen_ways(data: st.DataObject, name: str) -> None:

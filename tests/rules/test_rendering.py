@@ -100,5 +100,6 @@ def test_what_is_no_image_is_rendered_as_what_it_holds(
 
 def test_what_nothing_is_rendered_as_is_refused_before_anyone_is_asked() -> None:
     rendering.check_acceptable(media.accepted(("text/html, image/avif",)))
+    rendering.check_acceptable(media.accepted(("image/gif",)))
     with pytest.raises(NotAcceptable):
         rendering.check_acceptable(media.accepted(("audio/mpeg, image/avif",)))
