@@ -22,7 +22,7 @@ from gateway.adapters.derived import Derived
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound, Unavailable
 from gateway.fan_out import Archive, FanOut, Health, ids, unavailable
-from gateway.known import Known, counts_said
+from gateway.known import Known, is_unchanged
 from gateway.model import Contents, Instance, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures
@@ -343,13 +343,12 @@ class Archives:
         return replace(merging.with_instances(study, listing.contents), last_updated=since)
 
     async def _is_unchanged(self, archive: Archive, known: Study | str | None) -> bool:
-        """Whether the archive still counts what `known` counts, by one study-level search."""
+        """Whether the archive still says what `known` does, by one study-level search."""
         if not isinstance(known, Study):
             return False
         query = Query(level=Level.STUDY, keys=(qido.key(dj.STUDY_INSTANCE_UID, known.uid),))
         rows = (await self._fan_out.search(archive, query, 1)).items
-        said = counts_said(rows[0]) if rows else (None, None)
-        return None not in said and said == (known.number_of_series, known.number_of_instances)
+        return bool(rows) and is_unchanged(known, rows[0])
 
     async def _all_instances(self, archive: Archive, study: Study) -> _Listing:
         """The instance level of what one archive has of a study.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from gateway.model import Level, Study
+from gateway.model import Level, Origin, Study
 from gateway.rules import dicom_json as dj
-from gateway.rules import values
+from gateway.rules import records, values
 from gateway.rules.dicom_json import Dataset
 
 MOST_KNOWN = 10_000
@@ -58,4 +58,32 @@ def counts_said(row: Dataset) -> _Counts:
     return (
         values.unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_SERIES),
         values.unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_INSTANCES),
+    )
+
+
+def is_unchanged(known: Study, row: Dataset) -> bool:
+    """Whether a study's row counts what `known` does, and tells no other patient or study.
+
+    Corrections leave the counts as they are. What the row has no value for says nothing.
+    """
+    said = counts_said(row)
+    now = records.study(Origin(archive=""), row)
+    if now is None or None in said or said != (known.number_of_series, known.number_of_instances):
+        return False
+    pairs = zip(_header(now), _header(known), strict=True)
+    return all(new is None or new == old for new, old in pairs)
+
+
+def _header(study: Study) -> tuple[object, ...]:
+    """What is corrected in studies: whose they are, and which."""
+    patient, accession = study.patient, study.accession
+    return (
+        patient.id and patient.id.value,
+        patient.name,
+        patient.birth_date,
+        patient.sex,
+        accession and accession.value,
+        study.study_id,
+        study.date,
+        study.description,
     )

@@ -11,6 +11,7 @@ from gateway.errors import NoAnswerInTime, NotFound, Unavailable
 from gateway.model import Level, Target
 from gateway.rules.qido import Query
 from tests.assembled import Assembled, over
+from tests.dicom import row
 from tests.doubles import Held
 from tests.fault_archive import Answer, json_answer
 
@@ -121,6 +122,25 @@ async def test_a_stale_record_with_other_counts_is_made_anew() -> None:
         await assembled.archives.record("1.2.3", Level.SERIES)
         await double.server.wait_for(6)  # 3 before, the look at the counts, and both levels
         await asyncio.wait_for(until_there_are(assembled, 2), 5)
+
+
+async def test_a_stale_record_of_a_study_that_is_another_patient_s_now_is_made_anew() -> None:
+    async with over([A]) as assembled:
+        double = assembled.doubles[0]
+        await assembled.archives.record("1.2.3", Level.SERIES)
+        corrected = double.study_row("1.2.3") | row(PatientID="P2")
+        double.server.on("/studies", json_answer([corrected]))
+        assembled.clock.now += 100
+        await assembled.archives.record("1.2.3", Level.SERIES)
+        await double.server.wait_for(5)  # 2 before, the look at the row, and both levels
+        await asyncio.wait_for(until_it_is_of(assembled, "P2"), 5)
+
+
+async def until_it_is_of(assembled: Assembled, patient: str) -> None:
+    while True:
+        loaded = await assembled.archives.record("1.2.3", Level.SERIES)
+        if loaded.study.patient.id is not None and loaded.study.patient.id.value == patient:
+            return
 
 
 async def until_there_are(assembled: Assembled, count: int) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway import known
 from gateway.known import Known
-from gateway.model import Level, Study
+from gateway.model import Identifier, Level, Patient, Study
 from tests.dicom import row
 
 STUDY = Study(uid="1.2.3", archives=("north",), number_of_series=2, number_of_instances=5)
@@ -46,3 +47,26 @@ def test_only_the_latest_are_known() -> None:
     records.note("north", "new", STUDY, "m")
     assert records.mark("north", "0") == "n"
     assert records.mark("north", "1") is None
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (row(), True),
+        (row(PatientID="P1", PatientName="", StudyDescription="Head"), True),
+        (row(PatientID="P2"), False),
+        (row(PatientName="Doe^Jane"), False),
+        (row(StudyDescription="Neck"), False),
+        (row(AccessionNumber="A1"), False),
+        (row(NumberOfStudyRelatedInstances=6), False),
+    ],
+)
+def test_a_study_is_unchanged_if_its_row_says_what_is_known(
+    more: dict[str, Any], *, expected: bool
+) -> None:
+    study = replace(
+        STUDY, patient=Patient(id=Identifier(value="P1", system="urn:x")), description="Head"
+    )
+    said = row(StudyInstanceUID="1.2.3") | counts(2, 5) | more
+    assert known.is_unchanged(study, said) is expected
+    assert not known.is_unchanged(study, row(StudyInstanceUID="1.2.3"))
