@@ -141,6 +141,7 @@ async def until_it_is_of(assembled: Assembled, patient: str) -> None:
         loaded = await assembled.archives.record("1.2.3", Level.SERIES)
         if loaded.study.patient.id is not None and loaded.study.patient.id.value == patient:
             return
+        await asyncio.sleep(0)  # what is remembered is given without a pause
 
 
 async def until_there_are(assembled: Assembled, count: int) -> None:
