@@ -93,7 +93,8 @@ class ArchiveClient:
 
         NotFound for 404 and 410, NotAcceptable for 406; other failures as ArchiveError. Holds one
         place of the archive's budget until the answer is let go. `is_stream`: the body is passed
-        on as it comes, and is not asked for in gzip. `byte_range`: a Range field.
+        on as it comes, is not asked for in gzip, and must be all of it unless `byte_range`, a
+        Range field, says otherwise.
         """
         url = _url(base, segments, parameters)
         headers = {"Accept": accept, "Accept-Encoding": "identity" if is_stream else "gzip"}
@@ -102,6 +103,8 @@ class ArchiveClient:
         async with self._turns.taken(is_stream=is_stream):
             response = await self._answer(url, headers)
             try:
+                if response.status == 206 and is_stream and byte_range is None:
+                    raise self._bad("it gave a part of what was asked for")
                 yield response
             finally:
                 _let_go(response)

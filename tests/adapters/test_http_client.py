@@ -113,6 +113,20 @@ async def test_redirects_are_not_followed(client: Client, fault_archive: FaultAr
     assert [r.path for r in fault_archive.requests] == ["/studies"]
 
 
+async def test_a_part_of_a_body_that_nobody_asked_for_is_no_answer(
+    client: Client, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on("/x", Answer(status=206, body=b"abc"))
+    north = client()
+    with pytest.raises(ArchiveBadAnswer, match="a part"):
+        async with north.get(fault_archive.url, ["x"], accept="*/*", is_stream=True):
+            pass
+    async with north.get(
+        fault_archive.url, ["x"], accept="*/*", is_stream=True, byte_range="bytes=0-2"
+    ) as response:
+        assert response.status == 206
+
+
 async def test_refused_connection_is_an_unreachable_archive(client: Client) -> None:
     with pytest.raises(ArchiveUnreachable, match="archive north: no connection"):
         await body_of(client(), f"http://127.0.0.1:{free_port()}", "studies")
