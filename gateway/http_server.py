@@ -141,8 +141,10 @@ async def errors_to_responses(request: web.Request, handler: _Handler) -> web.St
 def _record(request: web.Request, response: web.StreamResponse | None, noted: Disclosures) -> None:
     """Tells the audit trail what was disclosed or denied, also where the answer broke off."""
     trail, consumer = request.app[AUDIT], request.get(CONSUMER)
+    if trail is None or consumer is None:
+        return
     need = rights.needed(_route(request))
-    if trail is None or consumer is None or need is None or need.admission is not Admission.SCOPED:
+    if need is None or need.admission is not Admission.SCOPED:
         return
     status = response.status if response is not None else 200 if _has_begun(request) else 499
     is_denied = status == 403 or (status == 404 and bool(noted.denied))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from gateway.errors import Forbidden
 from gateway.model import Action, Consumer
@@ -66,6 +67,7 @@ _NEEDS: tuple[tuple[str, Need], ...] = (
 _TABLE = tuple((re.compile(pattern), need) for pattern, need in _NEEDS)
 
 
+@cache
 def needed(route: str) -> Need | None:
     """What the route with this template needs; None: nobody has decided, so it is closed."""
     return next((need for pattern, need in _TABLE if pattern.fullmatch(route)), None)
