@@ -20,8 +20,8 @@ from gateway import kept_metadata
 from gateway.adapters.cache import Fresh, Loader, reads_noted
 from gateway.adapters.derived import Derived
 from gateway.delivery import Delivery
-from gateway.errors import ArchiveError, GatewayError, NotFound, Unavailable
-from gateway.fan_out import Archive, FanOut, Health, ids, unavailable
+from gateway.errors import ArchiveError, GatewayError, NotFound
+from gateway.fan_out import Archive, FanOut, Health, are_late, ids, silence, unavailable
 from gateway.known import Known, is_unchanged
 from gateway.model import Contents, Instance, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
@@ -188,7 +188,12 @@ class Archives:
         lost = [p for _, p in answers if isinstance(p, str)]
         study = merging.merge(parts)
         since = last_updated.latest([study.last_updated, *lost])
-        return Loaded(study=replace(study, last_updated=since), silent=ids(failures))
+        return Loaded(
+            study=replace(study, last_updated=since),
+            silent=ids(failures),
+            parts=tuple(parts),
+            are_late=are_late(failures),
+        )
 
     async def located(self, target: Target) -> Loaded:
         """The record of a target's study, in which the target is known to be.
@@ -392,7 +397,7 @@ class Archives:
         one = msgspec.structs.replace(holders[0][1], archives=tuple(a.id for a, _ in holders))
         shown = replace(series, instances=(one,))
         others = tuple(shown if s.uid == series.uid else s for s in loaded.study.series or ())
-        return Loaded(study=replace(loaded.study, series=others), silent=loaded.silent)
+        return replace(loaded, study=replace(loaded.study, series=others))
 
     async def _instance(self, archive: Archive, target: Target) -> Instance | None:
         """The record of one instance in one archive; None: that series has no such instance."""
@@ -440,4 +445,4 @@ def _missing(loaded: Loaded, message: str, failures: Sequence[ArchiveError] = ()
     silent = tuple(dict.fromkeys((*loaded.silent, *ids(failures))))
     if not silent:
         return NotFound(message)
-    return Unavailable(f"no answer from archive {', '.join(silent)}", archives=silent)
+    return silence(silent, are_late=loaded.are_late and are_late(failures))

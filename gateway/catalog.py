@@ -11,7 +11,13 @@ silence           an archive that fails costs its part of the answer, and is nam
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Sequence,
+)
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -20,7 +26,7 @@ from gateway import disclosures, existing
 from gateway.archives import Archives
 from gateway.counting import counted
 from gateway.errors import NotAcceptable, NotFound, PartlyHidden, Unavailable
-from gateway.fan_out import Health
+from gateway.fan_out import Health, silence
 from gateway.model import (
     ByteRange,
     Consumer,
@@ -39,8 +45,10 @@ from gateway.rules.dicom_json import Dataset
 from gateway.rules.media import Form
 from gateway.rules.qido import Query
 from gateway.rules.retrieval import Fetch
+from gateway.screening import screened
 from gateway.searching import Searched, page_rows
 from gateway.sharing import SharedSearch
+from gateway.visibility import Visibility
 
 _LARGE_STUDY_INSTANCES = 2000
 _MOST_CANDIDATES = 4
@@ -139,21 +147,14 @@ class Catalog:
 
         NotFound when no archive has it; Unavailable when a silent one might.
         """
-        deep = max(level, policy.needs(consumer), key=list(Level).index)
-        return _visible(consumer, await self._archives.record(study_uid, deep))
+        return await Visibility(self._archives, consumer).study(study_uid, level)
 
     async def located(self, consumer: Consumer, target: Target) -> Loaded:
         """The record of the study that a target is in, its own instance included; NotFound else.
 
         An instance costs one small search, however many its study has.
         """
-        loaded = await self._archives.located(target)
-        if policy.needs(consumer) is Level.INSTANCE:
-            loaded = await self._archives.record(target.study_uid, Level.INSTANCE)
-        loaded = _visible(consumer, loaded)
-        if not retrieval.plan(loaded.study, target):
-            raise NotFound(f"no such {target.level.value}")
-        return loaded
+        return await Visibility(self._archives, consumer).located(target)
 
     @asynccontextmanager
     async def retrieve(
@@ -167,8 +168,8 @@ class Catalog:
         loaded = await self._whole(consumer, target)
         if target.frames and not retrieval.has_frames(_instance(loaded.study, target)):
             raise NotFound("this instance has no frames")
-        planned = retrieval.plan(loaded.study, target)
-        fetches, silent = await self._answering(loaded, target, planned)
+        planned = retrieval.plan(loaded.study, target, in_series=policy.hides_parts(consumer))
+        fetches, silent = await self._answering(consumer, loaded, target, planned)
         async with aclosing(self._parts(fetches, form)) as parts:
             first = await anext(parts, None)
             if first is None:
@@ -184,8 +185,10 @@ class Catalog:
     async def metadata(self, consumer: Consumer, target: Target) -> AsyncIterator[Metadata]:
         """The metadata of every instance of `target`, in batches. PartlyHidden as `retrieve`."""
         loaded = await self._whole(consumer, target)
-        planned = retrieval.for_metadata(loaded.study, target)
-        fetches, silent = await self._answering(loaded, target, planned)
+        planned = retrieval.for_metadata(
+            loaded.study, target, in_series=policy.hides_parts(consumer)
+        )
+        fetches, silent = await self._answering(consumer, loaded, target, planned)
         if (loaded.study.number_of_instances or 0) > _LARGE_STUDY_INSTANCES:
             fetches = retrieval.by_series(loaded.study, fetches)
         async with aclosing(self._batches(fetches)) as batches:
@@ -302,13 +305,21 @@ class Catalog:
         return loaded
 
     async def _answering(
-        self, loaded: Loaded, target: Target, planned: Sequence[Fetch]
+        self, consumer: Consumer, loaded: Loaded, target: Target, planned: Sequence[Fetch]
     ) -> tuple[Sequence[Fetch], tuple[str, ...]]:
-        """The planned requests that can be expected to be answered, and who else is missing."""
+        """The planned requests that can be expected to be answered, and who else is missing.
+
+        Unavailable where a share is missing and the policy denies what is not whole.
+        """
+        if policy.needs(consumer) is Level.INSTANCE:
+            planned = retrieval.only_known(loaded.study, planned)
         fetches, silent = await self._archives.delivery.answering(planned)
         if target.instance_uid is not None:
             return fetches, ()  # found: nobody can hold more of it
-        return fetches, tuple(dict.fromkeys(loaded.silent + silent))
+        silent = tuple(dict.fromkeys(loaded.silent + silent))
+        if silent and consumer.policy and consumer.policy.denies_partial:
+            raise silence(silent, are_late=False)
+        return fetches, silent
 
     async def _parts(self, fetches: Sequence[Fetch], form: Form) -> AsyncGenerator[Part, None]:
         """The parts of all fetches; of several, those that are gone since are passed over."""
@@ -316,6 +327,8 @@ class Catalog:
             async with AsyncExitStack() as stack:
                 try:
                     parts = await self._archives.delivery.opened(stack, fetch, form)
+                    if fetch.only is not None:
+                        parts = screened(parts, fetch.only, fetch.archives[0])
                 except NotFound:
                     if len(fetches) == 1:
                         raise
@@ -334,16 +347,6 @@ class Catalog:
                 continue
             if batch:
                 yield batch
-
-
-def _visible(consumer: Consumer, loaded: Loaded) -> Loaded:
-    """What exists of a study for `consumer`; hidden is the same as absent."""
-    study = policy.visible(consumer, loaded.study)
-    if study is None:
-        disclosures.denied(loaded.study)
-        raise NotFound("no such study")
-    disclosures.shown(study)
-    return replace(loaded, study=study)
 
 
 def _is_subset(study: Study, target: Target) -> bool:

@@ -259,10 +259,18 @@ class FanOut:
 
 def unavailable(failures: Sequence[ArchiveError]) -> Unavailable:
     """What is said when only archives that failed could know: NoAnswerInTime if all were late."""
-    late = all(isinstance(f, ArchiveTimeout) for f in failures)
-    kind = NoAnswerInTime if late else Unavailable
-    silent = ids(failures)
+    return silence(ids(failures), are_late=are_late(failures))
+
+
+def silence(silent: tuple[str, ...], *, are_late: bool) -> Unavailable:
+    """The same for archives by their ids; `are_late`: all of them let their time pass."""
+    kind = NoAnswerInTime if are_late else Unavailable
     return kind(f"no answer from archive {', '.join(silent)}", archives=silent)
+
+
+def are_late(failures: Sequence[ArchiveError]) -> bool:
+    """Whether archives failed only by letting their time pass."""
+    return all(isinstance(f, ArchiveTimeout) for f in failures)
 
 
 def ids(failures: Sequence[ArchiveError]) -> tuple[str, ...]:

@@ -395,10 +395,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A study's record, and the ids of the archives that stayed silent while it was loaded."""
+    """A study's record, and the ids of the archives that stayed silent while it was loaded.
+
+    `parts`: what it was merged from, one for each archive that has some of it. `are_late`: those
+    that are silent all let their time pass.
+    """
 
     study: Study
     silent: tuple[str, ...] = ()
+    parts: tuple[Study, ...] = ()
+    are_late: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,7 @@ class Pictures:
         named = shown.target
         key = (
             f"thumbnail {named.study_uid} {named.series_uid} {named.instance_uid} "
-            f"{named.frames} {width}x{height} {media_type}"
+            f"{named.frames} {width}x{height} {media_type} {shown.fetch and shown.fetch.archives}"
         )
 
         async def load(previous: bytes | None) -> Fresh:

@@ -12,10 +12,8 @@ from dataclasses import dataclass, replace
 
 from gateway import disclosures
 from gateway.archives import Archives
-from gateway.counting import records_of
 from gateway.errors import NotSupported
-from gateway.fan_out import Archive
-from gateway.model import Consumer, Found, Level, Loaded, Study
+from gateway.model import Consumer, Found, Level, Study
 from gateway.rules import (
     attributes,
     matching,
@@ -29,10 +27,17 @@ from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 from gateway.searching import MAX_DEPTH, Searched, page_rows
+from gateway.visibility import Visibility
 
 _FIRST_ROWS = 200
-_RECOUNTED = (*attributes.COUNTED, dj.SOP_CLASSES_IN_STUDY, dj.NUMBER_OF_SERIES_RELATED_INSTANCES)
-_Answers = list[tuple[Archive, list[Dataset]]]
+_OF_PATIENT = ("00201200", "00201202", "00201204")
+_RECOUNTED = (
+    *attributes.COUNTED,
+    *_OF_PATIENT,
+    dj.SOP_CLASSES_IN_STUDY,
+    dj.NUMBER_OF_SERIES_RELATED_INSTANCES,
+)
+"""What is counted again, or left out: archives count what does not exist for the consumer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +107,16 @@ class SharedSearch:
         uids = dict.fromkeys(
             _study_uid(query, row) for one in found for _, rows in one.answers for row in rows
         )
-        studies, silent = await self._visible(list(uids), query.level)
-        answers = [pair for one in found for pair in _shown(one, query, studies)]
-        merged = qido_rows.merged([rows for _, rows in answers], query.level)
+        studies, silent = await Visibility(self._archives, self._consumer).studies(
+            list(uids), query.level
+        )
+        answers = [rows for one in found for rows in _shown(one, query, studies)]
+        matched = _matched(query, answers)
+        merged = [
+            row
+            for row in qido_rows.merged(answers, query.level)
+            if dj.text(row, attributes.UID_OF[query.level]) in matched
+        ]
         rows = [_recounted(query, row, studies[_study_uid(query, row)]) for row in merged]
         rank = {uid: at for at, uid in enumerate(u for one in found for u in one.order)}
         rows.sort(key=lambda row: rank.get(_study_uid(query, row), len(rank)))
@@ -127,32 +139,30 @@ class SharedSearch:
         keys = [qido.key(dj.PATIENT_ID, value) for value in values]
         return [replace(query, keys=(*query.keys, key)) for key in keys]
 
-    async def _visible(
-        self, uids: Sequence[str], of: Level
-    ) -> tuple[dict[str, Study], tuple[str, ...]]:
-        """What is visible of each study, and who stayed silent over it; those unknown are not.
-
-        `of`: the level of the rows that are to be judged by it.
-        """
-        level = Level.INSTANCE if of is Level.INSTANCE else policy.needs(self._consumer)
-        loaded = await records_of(self._archives, uids, level=level, is_exact=True)
-        known = [one for one in loaded.values() if isinstance(one, Loaded)]
-        shown = (policy.visible(self._consumer, one.study) for one in known)
-        silent = tuple(dict.fromkeys(archive for one in known for archive in one.silent))
-        return {study.uid: study for study in shown if study is not None}, silent
-
 
 def _first(query: Query, depth: int | None) -> Query:
     """`query` for the first `depth` rows of the list."""
     return replace(query, offset=0 if depth is None else depth, limit=None if depth is None else 0)
 
 
-def _shown(
-    found: Searched, query: Query, studies: Mapping[str, Study]
-) -> Iterator[tuple[Archive, list[Dataset]]]:
-    """The answers without the rows of what is not visible."""
+def _shown(found: Searched, query: Query, studies: Mapping[str, Study]) -> Iterator[list[Dataset]]:
+    """The answers of each archive without the rows of what is not visible."""
     for archive, rows in found.answers:
-        yield archive, [row for row in rows if _is_shown(query, row, archive.id, studies)]
+        yield [row for row in rows if _is_shown(query, row, archive.id, studies)]
+
+
+def _matched(query: Query, answers: Sequence[Sequence[Dataset]]) -> set[str | None]:
+    """What is matched by a row that is visible, and not only by one that is hidden.
+
+    Archives also tell of studies that others found; keys that look at counts decide later.
+    """
+    asked = replace(query, keys=tuple(k for k in query.keys if k.tag not in _RECOUNTED))
+    return {
+        dj.text(row, attributes.UID_OF[query.level])
+        for rows in answers
+        for row in rows
+        if matching.matches(asked, row)
+    }
 
 
 def _is_shown(query: Query, row: Dataset, archive: str, studies: Mapping[str, Study]) -> bool:

@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway.config import Settings
 from gateway.errors import BadRequest, UnsupportedMediaType
 from gateway.http_server import CATALOG, CONSUMER, SETTINGS, target_in
-from gateway.model import Level
+from gateway.model import Consumer, Level
 from gateway.rules import endpoints, foreign, resolution
 from gateway.rules.resolution import Question
 
@@ -64,16 +64,18 @@ async def resolve_posted(request: web.Request) -> web.Response:
     asked = resolution.question(request.query.items(), is_posted=True)
     document = await _document(request)
     settings = request.app[SETTINGS]
-    answer = await asyncio.to_thread(_resolved, document, asked, settings)
+    answer = await asyncio.to_thread(_resolved, document, asked, settings, request[CONSUMER])
     return _json(answer)
 
 
-def _resolved(document: object, asked: Question, settings: Settings) -> dict[str, object]:
+def _resolved(
+    document: object, asked: Question, settings: Settings, consumer: Consumer
+) -> dict[str, object]:
     """The answer about a posted body; large ones take their time, so not on the event loop."""
     posted = foreign.read(
         document,
         study=asked.study,
-        own=endpoints.published(settings),
+        own=endpoints.published(settings, consumer),
         own_base=f"{settings.server.public_url}/fhir",
     )
     resolved = resolution.of_posted(posted, asked, datetime.now(UTC))

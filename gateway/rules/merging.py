@@ -5,14 +5,14 @@ The first archive that knows a value decides on it; what belongs together is tak
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
 
 from msgspec import structs
 
-from gateway.model import Contents, Instance, Patient, Series, Study
+from gateway.model import Contents, Identifier, Instance, Patient, Series, Study
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.last_updated import latest
@@ -34,7 +34,7 @@ def merge(parts: Sequence[Study]) -> Study:
     if len(parts) == 1:
         return first
     warnings = [w for p in parts for w in p.warnings]
-    is_of_several = len({p.patient.id.value for p in parts if p.patient.id}) > 1
+    is_of_several = _are_several(p.patient.id for p in parts)
     if is_of_several:
         warnings.append("archives name different patients for this study; the first is shown")
     return replace(
@@ -85,6 +85,18 @@ def _completed(series: Series, told: Series | None) -> Series:
     return replace(filled(both), **when, warnings=series.warnings)
 
 
+def series_of(parts: Sequence[Study], series_uid: str, archives: Collection[str]) -> Series | None:
+    """A series as some of the archives tell it that `parts` are of; None: none of them does."""
+    found = [
+        s
+        for p in parts
+        if not set(p.archives).isdisjoint(archives)
+        for s in p.series or ()
+        if s.uid == series_uid
+    ]
+    return _one_series(found) if found else None
+
+
 def counts(study: Study) -> Dataset:
     """The elements of a study row that count its series, as loaded and merged."""
     series = study.series or ()
@@ -126,6 +138,13 @@ def _moment(found: Sequence[_Dated]) -> dict[str, Any]:
     """Date, time and offset of the first record that has a date; they belong together."""
     one = next((r for r in found if r.date is not None), found[0])
     return {"date": one.date, "time": one.time, "utc_offset": one.utc_offset}
+
+
+def _are_several(found: Iterable[Identifier | None]) -> bool:
+    """Whether archives name more than one patient: by value, or by system where both tell it."""
+    named = [one for one in found if one is not None]
+    systems = {one.system for one in named if one.system is not None}
+    return len({one.value for one in named}) > 1 or len(systems) > 1
 
 
 def _patient(parts: Sequence[Study]) -> Patient:

@@ -16,6 +16,7 @@ from msgspec import structs
 
 from gateway import config
 from gateway.model import Consumer, Identifier, Instance, Level, Policy, Rule, Series, Study
+from gateway.rules import merging
 
 _Copy = tuple[Study, Series, str, Instance | None]
 """An object as one archive holds it; no instance: the series as a whole."""
@@ -58,6 +59,18 @@ def needs(consumer: Consumer) -> Level:
     return Level.SERIES if is_restricted(consumer) else Level.STUDY
 
 
+def hides_parts(consumer: Consumer) -> bool:
+    """Whether some of a study may be hidden from `consumer`, and not only whole studies."""
+    return bool(_rules(consumer.policy))
+
+
+def needs_copies(consumer: Consumer, study: Study) -> bool:
+    """Whether `visible` has to know which archive has which instance of `study`."""
+    if not any(rule.archives for rule in _rules(consumer.policy)):
+        return False
+    return any(len(s.archives) > 1 and s.instances is None for s in study.series or ())
+
+
 def search_keys(consumer: Consumer) -> tuple[str, ...] | None:
     """The Patient IDs by which a search finds all that may exist for `consumer`; None: any."""
     if consumer.patients is None:
@@ -81,11 +94,12 @@ def shows(study: Study, archive: str, series_uid: str | None, instance_uid: str 
     return found is not None and archive in (found.archives or series.archives)
 
 
-def visible(consumer: Consumer, study: Study) -> Study | None:
+def visible(consumer: Consumer, study: Study, parts: Sequence[Study] = ()) -> Study | None:
     """The part of `study` that exists for `consumer`; None when nothing of it does.
 
     A study of which something is hidden is marked partial, and counts only what remains. `study`
-    is loaded as deep as `needs` says: what is not known is not shown.
+    is loaded as deep as `needs` says: what is not known is not shown. `parts`: what it was merged
+    from; where all that an archive has is hidden, so is what it alone says of the rest.
     """
     if not _is_theirs(consumer, study):
         return None
@@ -96,7 +110,7 @@ def visible(consumer: Consumer, study: Study) -> Study | None:
     kept = tuple(s for s in (_visible_series(policy, study, s) for s in series) if s is not None)
     if not kept and (series or study.series is None):
         return None
-    return study if kept == series else _of_what_remains(study, kept)
+    return study if kept == series else _of_what_remains(study, parts, kept)
 
 
 def explained(consumer: Consumer, study: Study) -> tuple[Verdict, ...]:
@@ -174,7 +188,7 @@ def _held_by(series: Series, archives: tuple[str, ...]) -> Series:
         instances=kept,
         number_of_instances=None if kept is None else len(kept),
         is_uneven=series.is_uneven and len(archives) > 1,
-        is_subset=kept is None or kept != series.instances,
+        is_subset=kept is None or len(kept) < len(series.instances or ()),
         warnings=(),
     )
 
@@ -187,25 +201,47 @@ def _with_instances(series: Series, kept: tuple[Instance, ...]) -> Series:
         instances=tuple(structs.replace(i, archives=i.archives or series.archives) for i in kept),
         number_of_instances=len(kept),
         is_partial=True,
-        is_subset=True,
+        is_subset=len(kept) < len(series.instances or ()),
         warnings=(),
     )
 
 
-def _of_what_remains(study: Study, kept: tuple[Series, ...]) -> Study:
+def _of_what_remains(study: Study, parts: Sequence[Study], kept: tuple[Series, ...]) -> Study:
     """`study` with `kept` alone: everything that counts or lists its series is made of them."""
     numbers = [s.number_of_instances for s in kept]
     held = {a for s in kept for a in s.archives}
+    before = {s.uid: s for s in study.series or ()}
+    is_subset = len(kept) < len(before) or any(s.is_subset for s in kept)
+    told = [p for p in parts if not held.isdisjoint(p.archives)]
+    kept = tuple(_as_told(parts, before[s.uid], s) for s in kept)
     return replace(
-        study,
+        merging.merge(told) if len(told) < len(parts) and told else study,
         archives=tuple(a for a in study.archives if a in held),
+        last_updated=study.last_updated,
         modalities=tuple(dict.fromkeys(s.modality for s in kept if s.modality)),
         number_of_series=len(kept),
         number_of_instances=None if None in numbers else sum(n or 0 for n in numbers),
         series=kept,
         warnings=(),
         is_partial=True,
-        is_subset=True,
+        is_subset=is_subset,
+    )
+
+
+def _as_told(parts: Sequence[Study], series: Series, kept: Series) -> Series:
+    """`kept` without what only archives say of `series` whose copy of it is hidden."""
+    if kept.archives == series.archives:
+        return kept
+    told = merging.series_of(parts, kept.uid, kept.archives)
+    return replace(
+        told or kept,
+        archives=kept.archives,
+        instances=kept.instances,
+        number_of_instances=kept.number_of_instances,
+        is_uneven=kept.is_uneven,
+        is_partial=kept.is_partial,
+        is_subset=kept.is_subset,
+        warnings=(),
     )
 
 
@@ -255,7 +291,8 @@ def _fits(rule: Rule, copy: _Copy) -> Iterator[bool | None]:
     if rule.sop_classes:
         yield _is_like(instance.sop_class_uid if instance else None, rule.sop_classes)
     if rule.patients:
-        yield _is_patient(study.patient.id, rule.patients)
+        named = None if study.is_of_several_patients else study.patient.id
+        yield _is_patient(named, rule.patients)
     if rule.study_date_from is not None or rule.study_date_to is not None:
         yield _is_between(study.date, rule)
 

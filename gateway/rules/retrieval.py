@@ -64,29 +64,30 @@ def needs_instances(study: Study, target: Target) -> bool:
     return (is_shared and target.instance_uid is None) or any(s.is_partial for s in series)
 
 
-def plan(study: Study, target: Target) -> tuple[Fetch, ...]:
+def plan(study: Study, target: Target, *, in_series: bool = False) -> tuple[Fetch, ...]:
     """The requests that together give `target`; () when the study does not hold it.
 
     `study` is loaded to the level of `target`, and to the instances where `needs_instances`.
+    `in_series`: no study is asked for as a whole, which may have more series by now.
     """
     series = _series_of(study, target)
     if target.instance_uid is not None:
         return tuple(f for s in series for f in _instance_fetch(s, target))
-    if target.level is Level.STUDY and series and not study.is_partial:
+    if target.level is Level.STUDY and series and not (study.is_partial or in_series):
         whole = [a for a in study.archives if all(a in _full(s) for s in series)]
         if whole:
             return (Fetch(target=target, archives=tuple(whole)),)
     return tuple(f for s in series for f in _series_fetches(study, s))
 
 
-def for_metadata(study: Study, target: Target) -> tuple[Fetch, ...]:
+def for_metadata(study: Study, target: Target, *, in_series: bool = False) -> tuple[Fetch, ...]:
     """The requests for the metadata of `target`: as `plan`, but series that are partly shown whole.
 
     Their metadata are small enough to leave out of them what does not exist.
     """
     series = _series_of(study, target)
     if target.instance_uid is not None or not any(s.is_partial for s in series):
-        return plan(study, target)
+        return plan(study, target, in_series=in_series)
     return tuple(
         fetch
         for one in series
@@ -103,6 +104,18 @@ def _cut(study: Study, series: Series) -> list[Fetch]:
     target = Target(study_uid=study.uid, series_uid=series.uid)
     left = frozenset(i.uid for i in series.instances or ())
     return [Fetch(target=target, archives=tuple(holders), only=left)]
+
+
+def only_known(study: Study, fetches: Sequence[Fetch]) -> tuple[Fetch, ...]:
+    """The same fetches, of series only the instances that `study` tells of.
+
+    An archive may have more of a series by the time that it is asked for.
+    """
+    known = {s.uid: frozenset(i.uid for i in s.instances or ()) for s in study.series or ()}
+    return tuple(
+        f if f.target.instance_uid else replace(f, only=known[f.target.series_uid or ""])
+        for f in fetches
+    )
 
 
 def by_series(study: Study, fetches: Sequence[Fetch]) -> tuple[Fetch, ...]:

@@ -21,7 +21,7 @@ from gateway.model import (
     Series,
     Study,
 )
-from gateway.rules import policy
+from gateway.rules import merging, policy
 from tests.study_records import WHOLE, studies
 
 ANYONE = Consumer(id="anyone")
@@ -306,11 +306,38 @@ def test_what_remains_is_what_the_plain_way_finds(
     }
     assert remains == expected
     if shown is not None and shown != of:
-        assert shown.is_subset
+        assert shown.is_subset is (_uids(shown) != _uids(of))
         assert shown.number_of_series == len(shown.series or ())
         assert set(shown.modalities) == {s.modality for s in shown.series or () if s.modality}
         assert shown.number_of_instances == sum(len(s.instances or ()) for s in shown.series or ())
         assert not shown.warnings
+
+
+def _uids(of: Study) -> set[str]:
+    found = of.series or ()
+    return {s.uid for s in found} | {i.uid for s in found for i in s.instances or ()}
+
+
+def test_a_copy_that_is_hidden_makes_no_subset_and_says_nothing() -> None:
+    images = series("CT", instance("1.1", None))
+    north = Study(uid="1.2", archives=("north",), series=(images,))
+    told = replace(images, archives=("south",), description="SECRET", body_part="SECRET")
+    south = replace(north, archives=("south",), description="SECRET", series=(told,))
+    merged = merging.merge([north, south])
+    assert merged.description == "SECRET"
+
+    shown = policy.visible(hides(Rule(name="r", archives=("south",))), merged, (north, south))
+
+    assert shown is not None
+    assert "SECRET" not in repr(shown)
+    assert (shown.archives, shown.is_subset) == (("north",), False)
+
+
+def test_a_study_of_several_patients_is_hidden_with_any_of_them() -> None:
+    of = replace(WHOLE, patient=Patient(id=Identifier(value="A")), is_of_several_patients=True)
+    hidden = Rule(name="r", patients=(Identifier(value="B"),))
+    assert policy.visible(hides(hidden), of) is None
+    assert policy.visible(hides(allow=(hidden,)), of) is None
 
 
 @given(of=studies)
