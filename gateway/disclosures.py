@@ -5,7 +5,7 @@ The catalog notes the studies that it hands out; a facade that hands out fewer s
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -22,6 +22,10 @@ class Disclosures:
     def keep(self, study_uids: Collection[str]) -> None:
         """Of what was looked at, only these studies are told to the caller."""
         self.shown = {uid: who for uid, who in self.shown.items() if uid in study_uids}
+
+    def keep_patients(self, are_told: Callable[[Identifier | None], bool]) -> None:
+        """Of what was looked at, only these patients' studies are told to the caller."""
+        self.shown = {uid: who for uid, who in self.shown.items() if are_told(who)}
 
 
 CURRENT: ContextVar[Disclosures | None] = ContextVar("disclosures", default=None)
@@ -62,3 +66,9 @@ def told(study_uids: Collection[str]) -> None:
     """Notes that of the studies looked at only these are told to the caller."""
     if (noted := CURRENT.get()) is not None:
         noted.keep(study_uids)
+
+
+def told_of(are_told: Callable[[Identifier | None], bool]) -> None:
+    """Notes that of the patients looked at only these are told to the caller."""
+    if (noted := CURRENT.get()) is not None:
+        noted.keep_patients(are_told)

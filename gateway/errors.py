@@ -10,6 +10,7 @@
     ├── TooMany 429 throttled            the caller asked for too much in a while
     ├── NotFound 404 not-found           absent, or hidden by policy: the same
     ├── NotAcceptable 406 not-supported
+    ├── TooSlow 408 timeout              a request body that does not come
     ├── Gone 410 not-found               a link that was good for a while
     ├── PreconditionFailed 412 conflict
     ├── PayloadTooLarge 413 too-long
@@ -122,6 +123,14 @@ class NotAcceptable(GatewayError):
     status = 406
     code = "not-supported"
     title = "Not acceptable"
+
+
+class TooSlow(GatewayError):
+    """The body of a request did not come in time (RFC 9110 §15.5.9)."""
+
+    status = 408
+    code = "timeout"
+    title = "Request timeout"
 
 
 class Gone(GatewayError):

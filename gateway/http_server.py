@@ -36,6 +36,7 @@ from gateway.errors import (
     NotFound,
     PayloadTooLarge,
     RangeNotSatisfiable,
+    TooSlow,
     Unauthorized,
     Unavailable,
 )
@@ -62,6 +63,8 @@ BEGUN: web.RequestKey[bool] = web.RequestKey("begun", bool)
 
 MAX_BODY_BYTES = 16 << 20
 _HTTP_VERSIONS = (HttpVersion10, HttpVersion11)
+BODY_SECONDS = 10.0
+"""How long the body of a request may take to come, from its head on."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _NO_CONTENT_SNIFFING = {"X-Content-Type-Options": "nosniff"}
 _TEXT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
@@ -144,9 +147,11 @@ def _record(request: web.Request, response: web.StreamResponse | None, noted: Di
     if trail is None or consumer is None:
         return
     need = rights.needed(_route(request))
-    if need is None or need.admission is not Admission.SCOPED:
+    if need is None:
         return
     status = response.status if response is not None else 200 if _has_begun(request) else 499
+    if need.admission is not Admission.SCOPED and status != 403:
+        return
     is_denied = status == 403 or (status == 404 and bool(noted.denied))
     if status >= 400 and not is_denied:
         return
@@ -195,11 +200,14 @@ def error_response(request: web.Request, error: GatewayError) -> web.Response:
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, RangeNotSatisfiable) and error.total is not None:
         headers["Content-Range"] = f"bytes */{error.total}"
-    return web.Response(
+    response = web.Response(
         status=error.status,
         body=b"" if request.method == "HEAD" else body,
         headers=headers | {"Content-Type": content_type},
     )
+    if isinstance(error, TooSlow):
+        response.force_close()  # what is still to come is not waited for
+    return response
 
 
 def _refused(request: web.Request, raised: web.HTTPException) -> web.Response:
@@ -333,6 +341,8 @@ async def common_headers(request: web.Request, response: web.StreamResponse) -> 
     headers.setdefault("Cache-Control", "private, no-cache")
     headers.setdefault("Referrer-Policy", "no-referrer")
     headers.popall("Server", None)
+    if request.app[SETTINGS].auth.mode == "required":
+        headers.add("Vary", "Authorization, X-API-Key")
     if request.app[SETTINGS].server.cors_origins:
         headers.add("Vary", "Origin")
         if _is_allowed_origin(request):
@@ -349,6 +359,15 @@ def target_in(request: web.Request) -> Target:
         instance_uid=dj.uid(named["instance"], "instance") if "instance" in named else None,
         frames=dj.frame_numbers(named["frames"]) if "frames" in named else (),
     )
+
+
+async def body_of(request: web.Request) -> bytes:
+    """The body of a request, which forms and resources fit in; TooSlow when it does not come."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise TooSlow("the body did not come in time") from None
 
 
 def not_modified(request: web.Request, etag: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
+from collections.abc import Set
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -82,6 +84,14 @@ class FolderWatch:
             return
         if self._stopped.is_set():
             return
-        for path, reason in set(found.skipped) - set(self.snapshot.skipped):
-            _log.warning("file skipped", archive=self._archive, file=path, cause=reason)
+        self._tell_of_skipped(set(found.skipped) - set(self.snapshot.skipped))
         self.snapshot, self.has_failed = found, False
+
+    def _tell_of_skipped(self, skipped: Set[tuple[str, str]]) -> None:
+        """How many files are not served and why, without their names: those may tell of patients.
+
+        `reason` may name another file as well; what is logged is how it begins.
+        """
+        causes = Counter(reason.partition(" as ")[0] for _, reason in skipped)
+        for cause, count in causes.items():
+            _log.warning("files skipped", archive=self._archive, count=count, cause=cause)

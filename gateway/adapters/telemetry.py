@@ -28,7 +28,7 @@ LOGGED_FIELDS = frozenset(
     {
         "event", "level", "timestamp", "exception", "logger", "where",
         "request_id", "route", "method", "status", "duration_ms", "bytes",
-        "archive", "archives", "cause", "reason", "file", "layer", "outcome", "count", "seconds",
+        "archive", "archives", "cause", "reason", "layer", "outcome", "count", "seconds",
         "host", "port", "workers", "version", "mode", "setting", "line", "column", "signal",
     }
 )  # fmt: skip

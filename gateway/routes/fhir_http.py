@@ -9,14 +9,17 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from gateway.errors import NotFound, UnsupportedMediaType
-from gateway.http_server import CONSUMER, PATIENT_IDS, SETTINGS
+from gateway.http_server import CONSUMER, PATIENT_IDS, SETTINGS, body_of
+from gateway.model import Action
 from gateway.routes.fhir_resources import Resources
 from gateway.rules import (
     fhir_dates,
     fhir_media,
     fhir_requests,
+    fhir_results,
     fhir_search,
     fhir_versions,
+    scopes,
 )
 from gateway.rules.fhir_requests import Search
 from gateway.rules.fhir_results import Offered
@@ -65,7 +68,7 @@ async def parameters(request: web.Request) -> list[tuple[str, str]]:
         return pairs
     if request.content_type != _FORM:
         raise UnsupportedMediaType(f"the body must be {_FORM}")
-    body = (await request.read()).decode("utf-8", "replace")
+    body = (await body_of(request)).decode("utf-8", "replace")
     return pairs + parse_qsl(body, keep_blank_values=True, errors="replace")
 
 
@@ -80,7 +83,9 @@ def search(
     fhir = request.app[SETTINGS].fhir
     sizes = fhir_requests.Sizes(usual=fhir.default_count, largest=fhir.max_count)
     named = fhir_search.by_name(parameters, version.absent)
-    return fhir_requests.read(pairs, named, offered, reading(request), sizes)
+    refused = [t for t in scopes.SERVED if not scopes.lets(request[CONSUMER], t, Action.READ)]
+    found = fhir_results.without(offered, refused)
+    return fhir_requests.read(pairs, named, found, reading(request), sizes)
 
 
 def resources(request: web.Request, version: Version) -> Resources:

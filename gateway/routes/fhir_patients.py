@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from gateway import disclosures
 from gateway.errors import NotFound, Unavailable
-from gateway.http_server import CATALOG, CONSUMER
+from gateway.http_server import CATALOG, CONSUMER, PATIENT_IDS
+from gateway.model import Patient
 from gateway.routes import fhir_http
 from gateway.routes.fhir_answers import answer, read
 from gateway.routes.fhir_hiding import hiding, revealed
@@ -48,6 +50,7 @@ async def read_patient(request: web.Request) -> web.Response:
     resource = None if study is None else resources.patient(study)
     if resource is None:
         raise NotFound("no such Patient")
+    _note(request, {request.match_info["id"]})
     return await read(request, resource, search, version, silent)
 
 
@@ -70,4 +73,12 @@ async def search_patients(request: web.Request) -> web.Response:
         now=fhir_http.reading(request).now,
         written=hiding(request, "Patient", version) if is_hidden else fhir_bundle.as_they_are,
     )
-    return await answer(request, await found.bundle(), version, pairs=pairs)
+    bundle = await found.bundle()
+    _note(request, fhir_bundle.ids(bundle, "Patient"))
+    return await answer(request, bundle, version, pairs=pairs)
+
+
+def _note(request: web.Request, ids: set[str]) -> None:
+    """Notes which patients are told: more are looked at, who share a Patient ID or do not match."""
+    patients = request.app[PATIENT_IDS]
+    disclosures.told_of(lambda who: patients.id_of(Patient(id=who)) in ids)

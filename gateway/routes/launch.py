@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway import disclosures
 from gateway.errors import BadRequest, UnsupportedMediaType
-from gateway.http_server import CATALOG, CONSUMER, SETTINGS, warnings_of
+from gateway.http_server import CATALOG, CONSUMER, SETTINGS, body_of, warnings_of
 from gateway.model import Study
 from gateway.routes.resolve import redirect
 from gateway.rules import iid, iid_studies
@@ -82,7 +82,7 @@ async def _fields(request: web.Request) -> list[tuple[str, str]]:
         return fields
     if request.content_type != _FORM:
         raise UnsupportedMediaType(f"the form must be {_FORM}")
-    body = await request.read()
+    body = await body_of(request)
     try:
         text = body.decode("utf-8")
         return fields + parse_qsl(

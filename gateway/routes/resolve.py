@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.config import Settings
 from gateway.errors import BadRequest, UnsupportedMediaType
-from gateway.http_server import CATALOG, CONSUMER, SETTINGS, target_in
+from gateway.http_server import CATALOG, CONSUMER, SETTINGS, body_of, target_in
 from gateway.model import Consumer, Level
 from gateway.rules import endpoints, foreign, resolution
 from gateway.rules.resolution import Question
@@ -89,7 +89,7 @@ async def _document(request: web.Request) -> object:
         raise UnsupportedMediaType("the body must be application/fhir+json or application/json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("a compressed body is not read: send it as it is")
-    body = (await request.read()).removeprefix(_BYTE_ORDER_MARK)
+    body = (await body_of(request)).removeprefix(_BYTE_ORDER_MARK)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

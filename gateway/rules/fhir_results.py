@@ -8,6 +8,7 @@ refused as well when handling is strict.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from gateway.errors import BadRequest, NotSupported
@@ -123,6 +124,21 @@ class Offered:
     empty_includes: frozenset[str] = frozenset()
     reverse_includes: frozenset[str] = frozenset()
     empty_reverse_includes: frozenset[str] = frozenset()
+
+
+def without(offered: Offered, resource_types: Collection[str]) -> Offered:
+    """The same where resources of some types are not for the caller: includes bring none."""
+    brought = {
+        name for name in offered.includes if name in _TO_PATIENT and "Patient" in resource_types
+    }
+    reverse = {name for name in offered.reverse_includes if name.split(":")[0] in resource_types}
+    return replace(
+        offered,
+        includes=offered.includes - brought,
+        empty_includes=offered.empty_includes | brought,
+        reverse_includes=offered.reverse_includes - reverse,
+        empty_reverse_includes=offered.empty_reverse_includes | reverse,
+    )
 
 
 _REFERENCES = ("basedon", "based-on", "encounter", "interpreter", "performer", "referrer")

@@ -42,6 +42,18 @@ def lets(consumer: Consumer, resource: str, action: Action) -> bool:
     )
 
 
+def effective(scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+    """The scopes that count for a caller, who is either bound to a patient or is not.
+
+    Where imaging may be read for a user or a system, scopes for the patient in context count for
+    nothing: what they grant of that patient alone would be had of everybody.
+    """
+    found = tuple(scopes)
+    if is_bound_to_patient(found):
+        return found
+    return tuple(s for s in found if s.context != "patient")
+
+
 def is_bound_to_patient(scopes: Iterable[Scope]) -> bool:
     """Whether imaging is granted for the patient in context alone (`patient/…`), if at all."""
     of_imaging = [s for s in scopes if s.resource in {"*", IMAGING_STUDY}]

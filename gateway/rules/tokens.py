@@ -73,7 +73,7 @@ def consumer(said: Claims, issuer: Issuer, settings: Settings, patients: Patient
     if name is None:
         raise Forbidden("this caller has no policy here")
     is_free = said.scope is None or issuer.ignore_scopes
-    granted = None if is_free else scopes.parse(said.scope or "")
+    granted = None if is_free else scopes.effective(scopes.parse(said.scope or ""))
     is_bound = granted is not None and scopes.is_bound_to_patient(granted)
     bound = patients(said.patient) if is_bound and said.patient is not None else ()
     return Consumer(
