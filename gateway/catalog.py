@@ -22,7 +22,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from gateway import disclosures, existing
+from gateway import disclosed_rows, disclosures, existing
 from gateway.archives import Archives
 from gateway.counting import counted
 from gateway.errors import NotAcceptable, NotFound, PartlyHidden, Unavailable
@@ -112,7 +112,7 @@ class Catalog:
         shown, silent = await counted(self._archives, query, found.answers, page)
         left = await existing.existing_rows(self._archives, query, shown)
         if disclosures.are_noted():
-            _note(found, left, query)
+            await disclosed_rows.note(self._archives, found, left, query)
         return Found(
             items=tuple(left),
             silent=tuple(dict.fromkeys(found.silent + silent)),
@@ -363,17 +363,6 @@ def _instance(study: Study, target: Target) -> Instance:
     return next(
         i for s in study.series or () for i in s.instances or () if i.uid == target.instance_uid
     )
-
-
-def _note(found: Searched, shown: Sequence[Dataset], query: Query) -> None:
-    """Notes the studies that rows tell of, with their patients as far as rows name them."""
-    uids = {dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid for row in shown}
-    for archive, rows in reversed(found.answers):
-        for row in rows:
-            whole = {dj.STUDY_INSTANCE_UID: {"vr": "UI", "Value": [query.study_uid]}} | row
-            study = records.study(archive.origin, whole)
-            if study is not None and study.uid in uids:
-                disclosures.shown(study)
 
 
 def _in_order(

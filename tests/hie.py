@@ -81,6 +81,11 @@ class Caller:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def consumer(self) -> str:
+        """What the gateway calls them: the consumer of a key, or the client of a token."""
+        return self.name if "X-API-Key" in self.headers else "app"
+
 
 def _is_report(copy: Copy) -> bool:
     return copy.modality == "SR"

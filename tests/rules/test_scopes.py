@@ -53,6 +53,23 @@ def test_imaging_for_the_patient_alone_binds(text: str, *, is_bound: bool) -> No
     assert scopes.is_bound_to_patient(scopes.parse(text)) is is_bound
 
 
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [
+        ("patient/*.rs", {"patient/*"}),
+        ("patient/*.rs user/Patient.rs", {"patient/*", "user/Patient"}),
+        ("user/ImagingStudy.rs patient/Patient.rs", {"user/ImagingStudy"}),
+        ("system/ImagingStudy.r patient/ImagingStudy.s", {"system/ImagingStudy"}),
+    ],
+)
+def test_what_is_granted_of_one_patient_is_not_had_of_everybody(
+    text: str, counts: set[str]
+) -> None:
+    found = scopes.effective(scopes.parse(text))
+    assert {f"{s.context}/{s.resource}" for s in found} == counts
+    assert scopes.is_bound_to_patient(found) is scopes.is_bound_to_patient(scopes.parse(text))
+
+
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
     for scope in scopes.parse(text):
