@@ -166,7 +166,7 @@ def _record(request: web.Request, response: web.StreamResponse | None, noted: Di
         is_query=need.action is Action.SEARCH,
         outcome="4" if is_denied else "0",
     )
-    studies = {**noted.shown, **noted.denied} if is_denied else noted.shown
+    studies = (noted.denied or noted.shown) if is_denied else noted.shown
     trail.record(audit_event.events(access, studies))
 
 

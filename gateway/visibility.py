@@ -61,7 +61,10 @@ class Visibility:
             if isinstance(one, Loaded):
                 silent |= dict.fromkeys(one.silent)
                 study = policy.visible(self._consumer, one.study, one.parts)
-                shown |= {} if study is None else {uid: study}
+                if study is None:
+                    disclosures.denied(one.study)
+                else:
+                    shown[uid] = study
             elif isinstance(one, Unavailable):
                 silent |= dict.fromkeys(one.archives)
         return shown, tuple(silent)
