@@ -73,6 +73,9 @@ from gateway.routes import (
 from gateway.rules import fhir_listing, last_updated, patient_context, patient_ids
 
 _KEEP_ALIVE_SECONDS = 30
+"""For the next head as well, which has so long to come whole."""
+_LINGERING_SECONDS = 2
+"""How long the rest of a body is read that was answered before it came: then callers read that."""
 _MAX_LINE_BYTES = 32768
 """Room for a query that lists hundreds of UIDs."""
 _FIRST_LOOK_SECONDS = 15
@@ -318,6 +321,7 @@ async def _serve(
         access_log=None,
         handler_cancellation=True,
         keepalive_timeout=_KEEP_ALIVE_SECONDS,
+        lingering_time=_LINGERING_SECONDS,
         max_line_size=_MAX_LINE_BYTES,
         shutdown_timeout=settings.server.shutdown_seconds,
     )

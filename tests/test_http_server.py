@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
+from yarl import URL
 
+from gateway import http_server
 from gateway.app import build_app
 from gateway.config import Settings
 from gateway.errors import ArchiveBusy, BadRequest, NotFound, Unauthorized
@@ -237,6 +241,66 @@ async def test_request_lines_for_others_are_refused(gateway: Client, request_lin
     reply = await wire.send(gateway.make_url("/"), raw)
     assert reply.status in {400, 404, 405}
     assert b"Traceback" not in reply.raw
+
+
+@asynccontextmanager
+async def serving(folder: Path, **limits: float) -> AsyncIterator[URL]:
+    """A gateway whose server has limits like the real one's, only quicker."""
+    runner = web.AppRunner(build_app(settings(folder)), handler_cancellation=True, **limits)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    yield URL.build(scheme="http", host=host, port=port)
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/iid", "application/x-www-form-urlencoded"),
+        ("/fhir/r4/ImagingStudy/_search", "application/x-www-form-urlencoded"),
+        ("/fhir/r4/Patient/_search", "application/x-www-form-urlencoded"),
+        ("/fhir/Endpoint/_search", "application/x-www-form-urlencoded"),
+        ("/resolve", "application/json"),
+    ],
+)
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    sample_folder: Path, monkeypatch: pytest.MonkeyPatch, path: str, kind: str
+) -> None:
+    monkeypatch.setattr(http_server, "BODY_SECONDS", 0.1)
+    head = f"POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Type: {kind}\r\n"
+    raw = f"{head}Content-Length: 1000\r\n\r\na".encode()
+    async with serving(sample_folder, lingering_time=0.1) as base:
+        reply = await wire.send(base, raw)  # which ends when the connection does
+    assert reply.status == 408
+    assert b"did not come in time" in reply.body
+
+
+async def test_a_head_that_does_not_come_is_not_waited_for(sample_folder: Path) -> None:
+    async with serving(sample_folder, keepalive_timeout=0.2) as base:
+        reply = await wire.send(base, b"GET /health/live HTTP/1.1\r\nHost: gate")
+    assert reply.status in {0, 400, 408}
+
+
+async def test_no_header_changes_the_method_or_the_caller(gateway: Client) -> None:
+    tricks = {"X-HTTP-Method-Override": "DELETE", "X-Original-URL": "/metrics"}
+    tricks |= {"X-Rewrite-URL": "/metrics", "X-Forwarded-Host": "evil.example.org"}
+    plain = await gateway.get("/dicom-web/studies")
+    answer = await gateway.get("/dicom-web/studies", headers=tricks)
+    assert (answer.status, await answer.read()) == (200, await plain.read())
+    assert (await gateway.post("/dicom-web/studies", headers=tricks)).status == 405
+
+
+async def test_answers_vary_by_caller_where_callers_are_told_apart(
+    aiohttp_client: AiohttpClient, sample_folder: Path
+) -> None:
+    auth = {"mode": "required", "api_keys": {"a": {"key": "k"}}}
+    closed = await aiohttp_client(build_app(settings(sample_folder, auth=auth)))
+    for path in ("/dicom-web/studies", "/fhir/r4/ImagingStudy", "/", "/nothing"):
+        for headers in ({}, {"X-API-Key": "k"}):
+            answer = await closed.get(path, headers=headers)
+            assert "Authorization, X-API-Key" in answer.headers.getall("Vary"), path
+            assert "public" not in answer.headers["Cache-Control"]
 
 
 async def test_metrics_name_routes_and_not_what_was_asked(gateway: Client) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pydicom
+import structlog
 
 from gateway.adapters.folder_index import FolderIndex
 from gateway.adapters.folder_snapshot import Snapshot
@@ -89,3 +90,17 @@ class _Counting(FolderIndex):
         if self._scans == 3:
             self.third.set()
         return super().scan(is_stopped)
+
+
+def test_names_of_skipped_files_are_not_logged(tmp_path: Path) -> None:
+    whole = (FILES / "CT_small.dcm").read_bytes()
+    for name in ("DOE^JANE 1", "DOE^JANE 2"):
+        (tmp_path / f"{name}.dcm").write_bytes(whole[:300])
+    (tmp_path / "a.dcm").write_bytes(whole)
+    (tmp_path / "b DOE.dcm").write_bytes(whole)
+    watch = FolderWatch(FolderIndex(tmp_path), 0, "watched")
+    with structlog.testing.capture_logs() as logged:
+        watch.start().result(LONG)
+    watch.close()
+    assert sum(line["count"] for line in logged if line["event"] == "files skipped") == 3
+    assert "DOE" not in repr(logged)
