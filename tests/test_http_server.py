@@ -244,7 +244,7 @@ async def test_request_lines_for_others_are_refused(gateway: Client, request_lin
 
 
 @asynccontextmanager
-async def serving(folder: Path, **limits: float) -> AsyncIterator[URL]:
+async def serving(folder: Path, **limits: Any) -> AsyncIterator[URL]:
     """A gateway whose server has limits like the real one's, only quicker."""
     runner = web.AppRunner(build_app(settings(folder)), handler_cancellation=True, **limits)
     await runner.setup()
