@@ -28,6 +28,7 @@ from gateway.adapters.audit_spool import Spool
 from gateway.adapters.auth import Authenticator
 from gateway.adapters.budgets import Budget, Budgets
 from gateway.adapters.cache import Lives, MemoryCache
+from gateway.adapters.cache_names import Names
 from gateway.adapters.cache_redis import RedisCache
 from gateway.adapters.credentials import Credentials
 from gateway.adapters.fhir_server import FhirHoldings
@@ -65,6 +66,7 @@ from gateway.routes import (
     dicomweb,
     fhir,
     fhir_patients,
+    hooks,
     launch,
     resolve,
     status,
@@ -100,7 +102,7 @@ def build_app(settings: Settings) -> web.Application:
     app[DRAINING] = asyncio.Event()
     app.cleanup_ctx.append(_opened)
     app.on_response_prepare.append(common_headers)
-    surfaces = (dicomweb, wado_uri, fhir, fhir_patients, launch, resolve, status, console)
+    surfaces = (dicomweb, wado_uri, fhir, fhir_patients, launch, resolve, hooks, status, console)
     for surface in surfaces:
         app.add_routes(surface.routes())
     return app
@@ -218,11 +220,12 @@ def _cache(settings: Settings, telemetry: Telemetry) -> Cache:
         ),
         max_bytes=section.memory_mb * _MIB,
         telemetry=telemetry,
+        names=Names(section.secret),
     )
     if section.redis_url is None:
         return memory
     client = connect(section.redis_url.get_secret_value(), DEFAULT_LIMITS)
-    return RedisCache(memory, client, telemetry=telemetry)
+    return RedisCache(memory, client, telemetry=telemetry, secret=section.secret)
 
 
 def run(settings: Settings, started: Callable[[], None] = lambda: None) -> None:

@@ -18,6 +18,7 @@ import msgspec
 
 from gateway import kept_metadata
 from gateway.adapters.cache import Fresh, Loader, reads_noted
+from gateway.adapters.cache_names import Group, Key, What
 from gateway.adapters.derived import Derived
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound
@@ -73,14 +74,14 @@ class Hidden:
 class Cache(Memory, Protocol):
     """What is remembered. One load at a time for a key, whoever waits for it."""
 
-    async def load(self, key: str, loader: Loader) -> bytes:
+    async def load(self, key: Key, loader: Loader) -> bytes:
         """The value of `key`, from memory or from `loader`."""
 
     def is_current(self, key: str, value: bytes) -> bool:
         """Whether a load of `key` would give this very value, and ask nobody."""
 
-    async def forget(self, key: str) -> None:
-        """Drops what is remembered of `key`."""
+    async def forget(self, what: What) -> bool:
+        """Drops a value or a group of them; False: some processes hear of it later."""
 
     async def close(self) -> None:
         """Lets go of what it holds."""
@@ -110,12 +111,12 @@ class Archives:
     ) -> None:
         """`settings` is a digest of those that decide on how resources read."""
         self._settings = settings
-        self._noticing = Noticing(cache, self._key, clock)
+        self._noticing = Noticing(cache, self.key, clock)
         self._fan_out = FanOut(archives)
         self.delivery = Delivery(self._fan_out)
         self.own_pictures = OwnPictures(self._fan_out)
         self._known = Known()
-        self._notes = RejectionNotes(self._fan_out, self._noticing, self._of_notes)
+        self._notes = RejectionNotes(self._fan_out, self._noticing, self.key, self._of_notes)
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
         self._located: Derived[Target, Loaded] = Derived(cache, max_size=_MOST_LOCATED)
         self.cache = cache
@@ -130,7 +131,7 @@ class Archives:
             for row in rows:
                 uid = dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or ""
                 if self._known.is_contradicted(archive.id, uid, row, query.level):
-                    await self.cache.forget(self._key("study", archive.id, uid))
+                    await self.cache.forget(self.key("study", uid, (archive.id,)))
         return found
 
     async def record(self, study_uid: str, level: Level) -> Loaded:
@@ -240,7 +241,7 @@ class Archives:
             series_uid=series.uid,
             include=attributes.INSTANCE_FIELDS | ({dj.IMAGE_TYPE} if is_small else set()),
         )
-        key = self._key("series-instances", study.uid, series.uid, number, *series.archives)
+        key = self.key("series-instances", study.uid, series.archives, series.uid, number)
 
         async def load(previous: bytes | None) -> Fresh:
             if previous and number is not None:
@@ -267,6 +268,10 @@ class Archives:
         found = await self.delivery.metadata(fetch, self._metadata)
         return [o for o in found if fetch.only is None or dj.instance_uid(o) in fetch.only]
 
+    async def forget(self, study_uid: str) -> None:
+        """Drops all that is remembered of a study, in every process, but when it was noticed."""
+        await self.cache.forget(Group(study_uid=study_uid))
+
     async def health(self, timeout_seconds: float) -> tuple[Health, ...]:
         """Whether each archive answers a small search now."""
         return await self._fan_out.health(timeout_seconds)
@@ -291,10 +296,12 @@ class Archives:
             answers, _ = await self._fan_out.ask(ask)
             for archive, study in answers:
                 if any(s.uid == target.series_uid for s in (study and study.series) or ()):
-                    await self.cache.forget(self._key("study", archive.id, target.study_uid))
+                    await self.cache.forget(self.key("study", target.study_uid, (archive.id,)))
             return Fresh(value=b"", is_absent=True)
 
-        await self.cache.load(self._key("looked", target.study_uid, target.series_uid), load)
+        everyone = self._fan_out.ids
+        key = self.key("looked", target.study_uid, everyone, target.series_uid)
+        await self.cache.load(key, load)
         return await self.record(target.study_uid, Level.SERIES)
 
     async def _metadata(self, archive: Archive, target: Target) -> list[bytes]:
@@ -316,7 +323,7 @@ class Archives:
         mark = self._known.mark(archive.id, target.study_uid)
         if mark is None or target.level is not Level.SERIES:
             return await ask()
-        key = self._key("metadata", archive.id, target.study_uid, target.series_uid, mark)
+        key = self.key("metadata", target.study_uid, (archive.id,), target.series_uid, mark)
         return await kept_metadata.remembered(self.cache, key, ask, is_whole)
 
     async def _part(self, archive: Archive, study_uid: str, level: Level) -> Study | str | None:
@@ -337,7 +344,7 @@ class Archives:
             mark = secrets.token_hex(_MARK_BYTES)
             return Fresh(value=_encoded((mark, replace(study, last_updated=since))))
 
-        key = self._key("study", archive.id, study_uid)
+        key = self.key("study", study_uid, (archive.id,))
         mark, found = await self._remembered(key, load, _known)
         study = found if isinstance(found, Study) else None
         self._known.note(archive.id, study_uid, study, mark)
@@ -372,7 +379,7 @@ class Archives:
             since = await self._noticing.instances(archive.id, study, found)
             await asyncio.sleep(0)
             if since != study.last_updated:
-                await self.cache.forget(self._key("study", archive.id, study.uid))
+                await self.cache.forget(self.key("study", study.uid, (archive.id,)))
             listing = _Listing(contents=found, last_updated=since)
             value = _encoded(listing)
             just_loaded[id(value)] = value, listing
@@ -383,7 +390,7 @@ class Archives:
             known = just_loaded.get(id(value))
             return _listing(value) if known is None else known[1]
 
-        key = self._key("instances", archive.id, study.uid, study.last_updated)
+        key = self.key("instances", study.uid, (archive.id,), study.last_updated)
         return await self._remembered(key, load, decoded)
 
     async def _with_instance(self, loaded: Loaded, series: Series, target: Target) -> Loaded:
@@ -413,13 +420,13 @@ class Archives:
             found = records.instances((await self._fan_out.search(archive, query, 1)).items)
             return Fresh(value=_encoded(found), is_absent=not found)
 
-        key = self._key(
-            "instance", archive.id, target.study_uid, target.series_uid, target.instance_uid
+        key = self.key(
+            "instance", target.study_uid, (archive.id,), target.series_uid, target.instance_uid
         )
         found = await self._remembered(key, load, _instances)
         return next((i for i in found.get(target.series_uid or "", ())), None)
 
-    async def _remembered(self, key: str, load: Loader, decode: Callable[[bytes], _T]) -> _T:
+    async def _remembered(self, key: Key, load: Loader, decode: Callable[[bytes], _T]) -> _T:
         """The cached value of `key`; one that cannot be read is forgotten and loaded anew."""
         try:
             return decode(await self.cache.load(key, load))
@@ -427,11 +434,13 @@ class Archives:
             await self.cache.forget(key)
             return decode(await self.cache.load(key, load))
 
-    async def _of_notes(self, words: tuple[object, ...], load: Loader) -> Read:
-        return await self._remembered(self._key(*words), load, as_read)
+    def key(self, kind: str, study_uid: str, archives: Sequence[str], *more: object) -> Key:
+        """The name of something remembered of a study out of some archives."""
+        words = (_SHAPE, self._settings, kind, ",".join(archives), study_uid, *more)
+        return Key(" ".join(map(str, words)), study_uid=study_uid, archives=tuple(archives))
 
-    def _key(self, *words: object) -> str:
-        return " ".join([_SHAPE, self._settings, *(str(w) for w in words)])
+    async def _of_notes(self, key: Key, load: Loader) -> Read:
+        return await self._remembered(key, load, as_read)
 
 
 def _series(loaded: Loaded, target: Target) -> Series | None:

@@ -290,6 +290,10 @@ class Catalog:
             found.append((series, chosen))
         return next((f for f in found if f[1] is not None), found[0])
 
+    async def forget(self, study_uid: str) -> None:
+        """Drops all that is remembered of a study, since somebody says that it changed."""
+        await self._archives.forget(study_uid)
+
     async def health(self, timeout_seconds: float) -> tuple[Health, ...]:
         """Whether each archive answers a small search now."""
         return await self._archives.health(timeout_seconds)

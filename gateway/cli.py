@@ -1,4 +1,4 @@
-"""The command line: `gateway serve`, `demo`, `check-config`, `resolve`, `policy explain`."""
+"""The command line: `gateway serve`, `demo`, `check-config`, `resolve`, `policy`, `cache`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -21,11 +21,22 @@ from rich.console import Console
 from rich.text import Text
 from ruamel.yaml import YAML
 
-from gateway import __version__
+from gateway import __version__, cli_cache
 from gateway import app as gateway_app
 from gateway import demo as demonstration
 from gateway.adapters import auth, config_file, config_reference
 from gateway.adapters.telemetry import configure_log
+from gateway.cli_ground import (
+    CODES,
+    FAILED,
+    MISTAKEN,
+    ConfigOption,
+    JsonOption,
+    fail,
+    print_line,
+    print_mistakes,
+    settings_in,
+)
 from gateway.config import Settings
 from gateway.errors import ConfigurationError, GatewayError, Mistake
 from gateway.http_server import CATALOG
@@ -34,9 +45,6 @@ from gateway.rules import dicom_json as dj
 from gateway.rules import policy, resolution, tokens
 from gateway.rules.policy import Verdict
 
-FAILED = 1
-MISTAKEN = 2
-CODES = "Exit codes: 0 all went well; 1 it could not be done; 2 wrong usage or configuration."
 _STARTS = {"serve": "gateway serve --config gateway.yaml", "demo": "gateway demo"}
 
 cli = typer.Typer(
@@ -49,11 +57,8 @@ cli = typer.Typer(
 )
 policies = typer.Typer(help="What exists for whom.", no_args_is_help=True, rich_markup_mode=None)
 cli.add_typer(policies, name="policy")
-ConfigOption = Annotated[
-    Path, typer.Option("--config", envvar="GATEWAY_CONFIG", help="The configuration file.")
-]
+cli.add_typer(cli_cache.cache, name="cache")
 PortOption = Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port to bind.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 class Format(enum.StrEnum):
@@ -93,7 +98,7 @@ def serve(
 ) -> None:
     """Serve the archives of a configuration until told to stop."""
     flags = {"HOST": host, "PORT": port, "WORKERS": workers}
-    settings = _settings(config, {k: str(v) for k, v in flags.items() if v is not None})
+    settings = settings_in(config, {k: str(v) for k, v in flags.items() if v is not None})
     _run(settings, lambda: _tell_what_is_served(settings))
 
 
@@ -115,7 +120,7 @@ def demo(
             built.touch()
         (folder / "gateway.yaml").write_text(_as_yaml(settings))
     except OSError as error:
-        _fail(f"cannot make the sample files in {folder}: {os.strerror(error.errno or 0)}", FAILED)
+        fail(f"cannot make the sample files in {folder}: {os.strerror(error.errno or 0)}", FAILED)
 
     def tell() -> None:
         _print_urls("The demonstration is ready; Ctrl-C ends it.", demonstration.urls(settings))
@@ -137,9 +142,9 @@ def check_config(
     if output is Format.JSON:
         typer.echo(_mistakes_as_json(file, found))
     else:
-        _print_mistakes(Console(), file, found)
+        print_mistakes(Console(), file, found)
         warnings = len(found) - errors
-        _print_line(Console(), f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}")
+        print_line(Console(), f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}")
     raise typer.Exit(MISTAKEN if errors else 0)
 
 
@@ -163,8 +168,8 @@ def resolve(
 ) -> None:
     """Tell which endpoint serves a study, its series or an instance, at which URL, and why."""
     if instance is not None and series is None:
-        _fail("--instance needs --series", MISTAKEN)
-    settings = _settings(config, {})
+        fail("--instance needs --series", MISTAKEN)
+    settings = settings_in(config, {})
     configure_log(sys.stderr)
     try:
         target = Target(
@@ -174,7 +179,7 @@ def resolve(
         )
         answer = asyncio.run(_resolved(settings, target, connection_type or ()))
     except GatewayError as error:
-        _fail(str(error), MISTAKEN if error.status == 400 else FAILED)
+        fail(str(error), MISTAKEN if error.status == 400 else FAILED)
     if as_json:
         typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2))
     else:
@@ -189,14 +194,14 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Tell which series and instances of a study exist for a consumer, and by which rule."""
-    settings = _settings(config, {})
+    settings = settings_in(config, {})
     configure_log(sys.stderr)
     try:
         who = tokens.listed(consumer, settings)
         uid = dj.uid(study, "STUDY")
         verdicts = asyncio.run(_explained(settings, who, uid))
     except GatewayError as error:
-        _fail(str(error), MISTAKEN if error.status == 400 else FAILED)
+        fail(str(error), MISTAKEN if error.status == 400 else FAILED)
     if as_json:
         told = {"consumer": consumer, "study": uid, "verdicts": [asdict(v) for v in verdicts]}
         typer.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2))
@@ -238,25 +243,12 @@ async def _resolved(settings: Settings, target: Target, types: Sequence[str]) ->
     return resolution.answer(target.study_uid, found, resolution.silence(loaded.silent))
 
 
-def _settings(file: Path, flags: Mapping[str, str]) -> Settings:
-    """The settings in `file`, with `flags` over its server section; else the end, with code 2."""
-    environ = os.environ | {f"GATEWAY__SERVER__{name}": value for name, value in flags.items()}
-    console = Console(stderr=True)
-    try:
-        settings, warnings = config_file.load(file, environ)
-    except ConfigurationError as error:
-        _print_mistakes(console, file, error.mistakes)
-        raise typer.Exit(MISTAKEN) from error
-    _print_mistakes(console, file, warnings)
-    return settings
-
-
 def _run(settings: Settings, started: Callable[[], None]) -> None:
     host, port = settings.server.host, settings.server.port
     try:
         gateway_app.run(settings, started)
     except OSError as error:
-        _fail(
+        fail(
             f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}. "
             "End what uses the port, or choose another with --port.",
             FAILED,
@@ -283,21 +275,10 @@ def _counted(number: int, word: str) -> str:
 
 def _print_urls(title: str, shown: Sequence[tuple[str, str]]) -> None:
     console = Console(stderr=True)
-    _print_line(console, title)
+    print_line(console, title)
     width = max(len(name) for name, _ in shown)
     for name, url in shown:
-        _print_line(console, f"  {name:{width}}  {url}")
-
-
-def _print_mistakes(console: Console, file: Path, found: Sequence[Mistake]) -> None:
-    for mistake in found:
-        place = f"{file}" + (f":{mistake.line}:{mistake.column}" if mistake.line else "")
-        kind, style = ("warning", "yellow") if mistake.is_warning else ("error", "red")
-        line = Text.assemble(
-            f"{place}  ", (kind, style), "  ", (mistake.path, "bold"), f"  {mistake.message}"
-        )
-        console.print(line, soft_wrap=True)
-        _print_line(console, f"    {mistake.remedy}")
+        print_line(console, f"  {name:{width}}  {url}")
 
 
 def _mistakes_as_json(file: Path, found: Sequence[Mistake]) -> bytes:
@@ -333,10 +314,10 @@ def _print_targets(answer: Mapping[str, object]) -> None:
         widths = [max(len(row[at]) for row in rows) for at in range(3)]
         for row in rows:
             cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=False))
-            _print_line(console, f"  {'  '.join((*cells, row[3]))}")
+            print_line(console, f"  {'  '.join((*cells, row[3]))}")
     warnings = answer["warnings"]
     for warning in warnings if isinstance(warnings, list) else ():
-        _print_line(Console(stderr=True), f"warning: {warning}")
+        print_line(Console(stderr=True), f"warning: {warning}")
 
 
 def _target_row(target: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -345,12 +326,3 @@ def _target_row(target: Mapping[str, Any]) -> tuple[str, str, str, str]:
     decided = f"by {target['decided_by']}" if target["decided_by"] else "-"
     url = target["url"] or "; ".join([*target["warnings"], target["why"]][:1])
     return target["connection_type"], endpoint, decided, url
-
-
-def _print_line(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    _print_line(Console(stderr=True), f"error: {message}")
-    raise typer.Exit(code)

@@ -405,6 +405,8 @@ class Cache(Section):
 
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """Shared cache: redis, rediss, redis+sentinel or redis+cluster; null: in process only."""
+    seal_key: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """Seals what is in Redis by AES-GCM, and its names; 16 characters or more, for all replicas."""
     memory_mb: Annotated[int, Field(ge=1, le=1048576)] = 256
     """Size of the in-process cache, in MiB."""
     fresh_seconds: Annotated[float, Field(ge=0)] = 60
@@ -413,6 +415,11 @@ class Cache(Section):
     """Older than fresh and younger than this: served while one request revalidates it."""
     absent_seconds: Annotated[float, Field(ge=0)] = 15
     """How long "the archive does not have it" is believed."""
+
+    @property
+    def secret(self) -> bytes:
+        """`seal_key` as it is used; b"" without."""
+        return b"" if self.seal_key is None else self.seal_key.get_secret_value().encode()
 
 
 class Issuer(Section):

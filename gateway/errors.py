@@ -178,15 +178,16 @@ class RangeNotSatisfiable(GatewayError):
 
 
 class ArchiveError(GatewayError):
-    """One archive failed; `archive` is its id in the configuration."""
+    """One archive failed: `archive` is its id, `answered` the HTTP status that it gave, if any."""
 
     status = 502
     code = "exception"
     title = "Archive failed"
 
-    def __init__(self, message: str, *, archive: str) -> None:
+    def __init__(self, message: str, *, archive: str, answered: int | None = None) -> None:
         super().__init__(f"archive {archive}: {message}")
         self.archive = archive
+        self.answered = answered
 
 
 class ArchiveUnreachable(ArchiveError):
@@ -197,13 +198,9 @@ class ArchiveUnreachable(ArchiveError):
 
 
 class ArchiveBadAnswer(ArchiveError):
-    """The archive answered something that is not what was asked for; `answered` is its status."""
+    """The archive answered something that is not what was asked for."""
 
     title = "Archive gave a bad answer"
-
-    def __init__(self, message: str, *, archive: str, answered: int | None = None) -> None:
-        super().__init__(message, archive=archive)
-        self.answered = answered
 
 
 class ArchiveRefused(ArchiveError):

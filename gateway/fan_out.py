@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import structlog
 
 from gateway.errors import (
     ArchiveBadAnswer,
+    ArchiveBusy,
     ArchiveError,
+    ArchiveRefused,
     ArchiveTimeout,
+    ArchiveUnreachable,
     GatewayError,
     NoAnswerInTime,
     NotAcceptable,
@@ -22,12 +26,10 @@ from gateway.errors import (
     Unavailable,
 )
 from gateway.model import ByteRange, Contents, Found, Level, Origin, Part, Rung, Study, Target
+from gateway.rules.breaker import Breaker, Ticket
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
-LATE_IN_A_ROW = 3
-PAUSE_SECONDS = 5
-"""An archive that let its time pass this often in a row is asked once in this many seconds."""
 AILING_SECONDS = 30
 """How long an archive that failed is the last one to be asked for what others hold too."""
 
@@ -100,29 +102,30 @@ class _Heard:
     is_failure: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Late:
-    """How often in a row an archive let its time pass, and until when nobody waits for it."""
-
-    count: int = 0
-    until: float = 0.0
-
-
 class FanOut:
     """The archives in the order of the configuration, and how they fared of late."""
 
     def __init__(
-        self, archives: Sequence[Archive], clock: Callable[[], float] = time.monotonic
+        self,
+        archives: Sequence[Archive],
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._by_id: Mapping[str, Archive] = {a.id: a for a in archives}
         self._clock = clock
         self._heard: dict[str, _Heard] = {}
-        self._late: dict[str, _Late] = {}
+        self._jitter = jitter
+        self._breakers = dict.fromkeys(self._by_id, Breaker())
 
     @property
     def is_one(self) -> bool:
         """Whether there is one archive only: then nothing is spread over several."""
         return len(self._by_id) == 1
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The archives in the order of the configuration."""
+        return tuple(self._by_id)
 
     def named(self, ids: Sequence[str]) -> list[Archive]:
         """The archives of these ids in the order of preference: those that failed of late last."""
@@ -141,33 +144,46 @@ class FanOut:
     def heard(self, archive: Archive) -> Iterator[None]:
         """Around a question to the archive itself: notes whether it answered or failed.
 
-        ArchiveTimeout at once where the archive let its time pass several times in a row just now.
+        ArchiveBusy at once where the archive failed again and again just now (`rules.breaker`).
         """
-        self._check(archive)
+        ticket = self._admitted(archive)
         try:
             yield
         except (ArchiveError, NotFound, NotAcceptable) as error:
             self._note(archive, is_failure=isinstance(error, ArchiveError))
-            self._count_late(archive, is_late=isinstance(error, ArchiveTimeout))
+            self._ended(archive, ticket, _has_answered(error))
+            raise
+        except BaseException:
+            self._ended(archive, ticket, None)  # nobody waited for the end
             raise
         self._note(archive, is_failure=False)
-        self._count_late(archive, is_late=False)
+        self._ended(archive, ticket, True)
 
-    def _check(self, archive: Archive) -> None:
-        """One question in a while tells whether it is back; the others do not wait."""
-        late = self._late.get(archive.id)
-        if late is None or late.count < LATE_IN_A_ROW:
-            return
-        if self._clock() < late.until:
-            raise ArchiveTimeout("it let its time pass a moment ago", archive=archive.id)
-        self._late[archive.id] = replace(late, until=self._clock() + PAUSE_SECONDS)
+    def _admitted(self, archive: Archive) -> Ticket:
+        """The leave to ask an archive; ArchiveBusy where it is left alone."""
+        now = self._clock()
+        self._breakers[archive.id], ticket = self._breakers[archive.id].admitted(now)
+        if ticket is not None:
+            return ticket
+        busy = ArchiveBusy("it is left alone for a while, since it failed", archive=archive.id)
+        busy.retry_after_seconds = self._breakers[archive.id].retry_after_seconds(now)
+        raise busy
 
-    def _count_late(self, archive: Archive, *, is_late: bool) -> None:
-        late = self._late.pop(archive.id, _Late())
-        if is_late:
-            self._late[archive.id] = _Late(
-                count=late.count + 1, until=self._clock() + PAUSE_SECONDS
-            )
+    def _ended(self, archive: Archive, ticket: Ticket, has_answered: bool | None) -> None:  # noqa: FBT001
+        """A question came to its end. `has_answered`: None where that cannot be told."""
+        before, now = self._breakers[archive.id], self._clock()
+        if has_answered is None:
+            after = before.released(ticket)
+        elif has_answered:
+            after = before.answered(ticket, now)
+        else:
+            after = before.failed(ticket, now, self._jitter())
+        self._breakers[archive.id] = after
+        if after.is_open and after.period != before.period:
+            seconds = after.retry_after_seconds(now)
+            _log.warning("archive left alone", archive=archive.id, seconds=seconds)
+        elif before.is_open and not after.is_open:
+            _log.info("archive answers again", archive=archive.id)
 
     async def ask(
         self, question: Callable[[Archive], Awaitable[_T]], among: Sequence[Archive] | None = None
@@ -200,7 +216,7 @@ class FanOut:
             started = time.monotonic()
             try:
                 async with asyncio.timeout(timeout_seconds):
-                    found = await archive.search(Query(level=Level.STUDY), 1)
+                    found = await self.search(archive, Query(level=Level.STUDY), 1)
             except ArchiveError as error:
                 return Health(archive=archive.id, seconds=timeout_seconds, problem=str(error))
             except TimeoutError:
@@ -254,18 +270,39 @@ class FanOut:
 
     def _is_ailing(self, archive: Archive) -> bool:
         heard = self._heard.get(archive.id)
-        return heard is not None and heard.is_failure and self._clock() - heard.at < AILING_SECONDS
+        has_failed = heard is not None and heard.is_failure
+        is_late = heard is not None and self._clock() - heard.at < AILING_SECONDS
+        return self._breakers[archive.id].is_open or (has_failed and is_late)
 
 
 def unavailable(failures: Sequence[ArchiveError]) -> Unavailable:
-    """What is said when only archives that failed could know: NoAnswerInTime if all were late."""
-    return silence(ids(failures), are_late=are_late(failures))
+    """What is said when only archives that failed could know: NoAnswerInTime if all were late.
+
+    With the time after which the first of them may be asked again, where one is known.
+    """
+    error = silence(ids(failures), are_late=are_late(failures))
+    pauses = [f.retry_after_seconds for f in failures if f.retry_after_seconds is not None]
+    error.retry_after_seconds = min(pauses, default=error.retry_after_seconds)
+    return error
 
 
 def silence(silent: tuple[str, ...], *, are_late: bool) -> Unavailable:
     """The same for archives by their ids; `are_late`: all of them let their time pass."""
     kind = NoAnswerInTime if are_late else Unavailable
     return kind(f"no answer from archive {', '.join(silent)}", archives=silent)
+
+
+def _has_answered(error: GatewayError) -> bool | None:
+    """Whether an archive that gave this error is alive; None where the error is of our own making.
+
+    4xx is an answer, and so is what cannot be understood; 501 tells of what it cannot do.
+    """
+    if isinstance(error, ArchiveTimeout | ArchiveUnreachable):
+        return False
+    answered = error.answered if isinstance(error, ArchiveError) else None
+    if answered is None and isinstance(error, ArchiveBusy | ArchiveRefused):
+        return None
+    return answered is None or answered < 500 or answered == 501
 
 
 def are_late(failures: Sequence[ArchiveError]) -> bool:

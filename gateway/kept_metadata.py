@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.adapters.cache import Fresh, Loader
+from gateway.adapters.cache_names import Key, What
 
 MOST_BYTES = 1 << 20
 """What is larger than this when it is compressed is not remembered."""
@@ -27,14 +28,14 @@ IsWhole = Callable[[Sequence[bytes]], Awaitable[bool]]
 class Memory(Protocol):
     """What loads, remembers and forgets."""
 
-    async def load(self, key: str, loader: Loader) -> bytes:
+    async def load(self, key: Key, loader: Loader) -> bytes:
         """The value of `key`, from memory or from `loader`."""
 
-    async def forget(self, key: str) -> None:
-        """Drops what is remembered of `key`."""
+    async def forget(self, what: What) -> bool:
+        """Drops what is remembered of a key."""
 
 
-async def remembered(cache: Memory, key: str, ask: Ask, is_whole: IsWhole) -> list[bytes]:
+async def remembered(cache: Memory, key: Key, ask: Ask, is_whole: IsWhole) -> list[bytes]:
     """The objects that `ask` gives, from the cache where they are known; raises what it raises.
 
     Of those who ask at once, one asks the archive. What is not whole, or too large, is not

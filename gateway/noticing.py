@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.adapters.cache_names import Key
 from gateway.model import Contents, Study
 from gateway.rules import last_updated
 from gateway.rules.last_updated import Noticed
@@ -27,10 +28,10 @@ class Memory(Protocol):
     def lag_seconds(self) -> float:
         """How long after a load others may still be served what was there before it."""
 
-    async def recall(self, key: str) -> tuple[bytes, ...]:
+    async def recall(self, key: Key) -> tuple[bytes, ...]:
         """What was remembered under `key`, by each place that remembers."""
 
-    async def remember(self, key: str, value: bytes) -> None:
+    async def remember(self, key: Key, value: bytes) -> None:
         """Keeps a small `value` under `key`."""
 
 
@@ -47,7 +48,7 @@ class Noticing:
     """
 
     def __init__(
-        self, memory: Memory, key: Callable[..., str], clock: Callable[[], datetime] = utc_now
+        self, memory: Memory, key: Callable[..., Key], clock: Callable[[], datetime] = utc_now
     ) -> None:
         """`key` makes keys of words; it stands for all that decides on how records read."""
         self._memory = memory
@@ -56,7 +57,7 @@ class Noticing:
 
     async def study(self, archive: str, study_uid: str, read: Study | None) -> str | None:
         """Since when what was just read has been so; None: the archive never had the study."""
-        key = self._key("noticed", archive, study_uid)
+        key = self._key("noticed", study_uid, (archive,))
         noticed = last_updated.study_read(await self._before(key), read, self._now())
         if noticed is None:
             return None
@@ -65,21 +66,23 @@ class Noticing:
 
     async def instances(self, archive: str, study: Study, read: Contents) -> str | None:
         """The same of the instance level of `study`, which says itself since when it has been."""
-        key = self._key("noticed", archive, study.uid)
+        key = self._key("noticed", study.uid, (archive,))
         noticed = last_updated.instances_read(await self._before(key), study, read, self._now())
         if noticed is None:
             return study.last_updated
         await self._memory.remember(key, _encoded(noticed))
         return noticed.last_updated
 
-    async def content(self, where: tuple[object, ...], read: object) -> str:
+    async def content(
+        self, archive: str, study_uid: str, words: tuple[str, ...], read: object
+    ) -> str:
         """Since when anything else that resources are made of has been as it was just read."""
-        key = self._key("noticed", *where)
+        key = self._key("noticed", study_uid, (archive,), *words)
         noticed = last_updated.content_read(await self._before(key), read, self._now())
         await self._memory.remember(key, _encoded(noticed))
         return noticed.last_updated
 
-    async def _before(self, key: str) -> Noticed | None:
+    async def _before(self, key: Key) -> Noticed | None:
         return last_updated.newest(
             one for value in await self._memory.recall(key) if (one := _readable(value))
         )

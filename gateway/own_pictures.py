@@ -67,21 +67,26 @@ class OwnPictures:
 
     async def _asked(self, archive: Archive, rung: Rung, wanted: Wanted) -> bytes | None:
         """The archive's picture; None: it has none to give, which is remembered."""
-        target = wanted.fetch.target
         try:
             with self._fan_out.heard(archive):
-                async with asyncio.timeout(RUNG_SECONDS):
-                    return await archive.picture(
-                        target, rung, wanted.width, wanted.height, wanted.media_type
-                    )
+                return await self._picture(archive, rung, wanted)
         except (NotFound, NotAcceptable):
             self._note(archive.id, rung, wanted, CANNOT_SECONDS)
         except TimeoutError:
             self._note(archive.id, rung, wanted, SLOW_SECONDS)
+        return None
+
+    async def _picture(self, archive: Archive, rung: Rung, wanted: Wanted) -> bytes | None:
+        """The same; an archive that fails at drawing is not held for one that fails at all."""
+        try:
+            async with asyncio.timeout(RUNG_SECONDS):
+                return await archive.picture(
+                    wanted.fetch.target, rung, wanted.width, wanted.height, wanted.media_type
+                )
         except ArchiveBadAnswer as error:
             is_failure = (error.answered or 0) >= 500 and error.answered != 501
             self._note(archive.id, rung, wanted, SLOW_SECONDS if is_failure else CANNOT_SECONDS)
-        return None
+            return None
 
     def _note(self, archive: str, rung: Rung, wanted: Wanted, seconds: float) -> None:
         if len(self._cannot) >= _MOST_KNOWN:

@@ -83,9 +83,12 @@ class Pictures:
             media_type=media_type,
         )
         named = shown.target
-        key = (
-            f"thumbnail {named.study_uid} {named.series_uid} {named.instance_uid} "
-            f"{named.frames} {width}x{height} {media_type} {shown.fetch and shown.fetch.archives}"
+        key = self._archives.key(
+            "thumbnail",
+            named.study_uid,
+            shown.fetch.archives if shown.fetch else shown.series.archives,
+            *(named.series_uid, named.instance_uid, named.frames),
+            *(f"{width}x{height}", media_type),
         )
 
         async def load(previous: bytes | None) -> Fresh:

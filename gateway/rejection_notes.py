@@ -11,6 +11,7 @@ import msgspec
 import orjson
 
 from gateway.adapters.cache import Fresh, Loader
+from gateway.adapters.cache_names import Key
 from gateway.errors import ArchiveError, NotFound
 from gateway.fan_out import Archive, FanOut
 from gateway.model import Series, Study, Target
@@ -21,8 +22,8 @@ from gateway.rules.key_objects import KeyObject
 _MOST_SERIES = 50
 _encoded = msgspec.msgpack.Encoder().encode
 
-Load = Callable[[tuple[object, ...], Loader], Awaitable["Read"]]
-"""What is remembered under a key made of words, or comes from a loader."""
+Load = Callable[[Key, Loader], Awaitable["Read"]]
+"""What is remembered under a key, or comes from a loader."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +55,12 @@ as_read = msgspec.msgpack.Decoder(Read).decode
 class RejectionNotes:
     """The key object selections of studies. Studies without a series of them cost nothing."""
 
-    def __init__(self, fan_out: FanOut, noticing: Noticing, load: Load) -> None:
+    def __init__(
+        self, fan_out: FanOut, noticing: Noticing, key: Callable[..., Key], load: Load
+    ) -> None:
         self._fan_out = fan_out
         self._noticing = noticing
+        self._key = key
         self._load = load
 
     async def rejected(self, study: Study) -> Rejected:
@@ -89,7 +93,7 @@ class RejectionNotes:
 
     async def _read(self, archive: Archive, study: Study, series: Series) -> Read:
         """The selections of one series in one archive."""
-        where = ("key-objects", archive.id, study.uid, series.uid)
+        words = ("key-objects", series.uid)
 
         async def load(previous: bytes | None) -> Fresh:
             if previous and series.number_of_instances is not None:
@@ -100,11 +104,13 @@ class RejectionNotes:
             with contextlib.suppress(*unread), self._fan_out.heard(archive):
                 datasets = [orjson.loads(o) for o in await archive.metadata(target)]
                 found = key_objects.key_objects(study.uid, datasets)
-            since = await self._noticing.content(where, found)
+            since = await self._noticing.content(archive.id, study.uid, words, found)
             read = Read(found=found, last_updated=since)
             return Fresh(value=_encoded(read), is_absent=found is None)
 
-        return await self._load((*where, series.number_of_instances), load)
+        kind, *rest = words
+        key = self._key(kind, study.uid, (archive.id,), *rest, series.number_of_instances)
+        return await self._load(key, load)
 
 
 def _known(read: Sequence[Read]) -> tuple[KeyObject, ...]:

@@ -50,7 +50,7 @@ class Assembled:
     @property
     def fan_out(self) -> FanOut:
         """A fan-out of its own over the same archives."""
-        return FanOut(self.sources, self.clock)
+        return FanOut(self.sources, self.clock, lambda: 0.0)
 
     @property
     def asked(self) -> int:

@@ -21,7 +21,7 @@ from gateway.disclosures import Disclosures
 from gateway.errors import ArchiveTimeout
 from gateway.http_server import CONSUMER
 from gateway.model import Consumer, Identifier, Patient, Study
-from tests.adapters.caches import Clock, Source, age, memory, shared
+from tests.adapters.caches import Clock, Source, age, key, memory, shared
 
 Client = TestClient[Any, Any]
 MAX_BYTES = 100_000
@@ -42,7 +42,7 @@ class Surface:
     async def handler(self, request: web.Request) -> web.StreamResponse:
         self.runs += 1
         try:
-            body = await self.cache.load("a", self.source)
+            body = await self.cache.load(key("a"), self.source)
         except ArchiveTimeout:
             body = b"without"
         body += request.headers.get("Accept", "").encode() + request[CONSUMER].id.encode()
@@ -130,7 +130,7 @@ async def test_what_an_answer_discloses_is_noted_each_time(aiohttp_client: Aioht
         runs += 1
         disclosures.shown(shown)
         disclosures.denied(hidden)
-        return web.Response(body=await cache.load("a", Source()))
+        return web.Response(body=await cache.load(key("a"), Source()))
 
     app = web.Application(middlewares=[as_consumer, noting])
     app[ANSWERS] = Answers(cache, max_bytes=MAX_BYTES, telemetry=Telemetry())
@@ -148,7 +148,7 @@ async def test_a_value_that_was_forgotten_is_not_answered_from(
 ) -> None:
     await text(client)
     surface.source.value = b"two"
-    await surface.cache.forget("a")
+    await surface.cache.forget(key("a"))
     assert await text(client) == "twonobody"
 
 
@@ -218,11 +218,11 @@ async def test_a_value_that_changes_while_an_answer_is_made_is_not_kept_with_it(
     values = [b"one", b"two"]
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        body = await cache.load("a", Source(values[0]))
+        body = await cache.load(key("a"), Source(values[0]))
         if len(values) == 2:
             del values[0]
-            await cache.forget("a")
-            await cache.load("a", Source(values[0]))
+            await cache.forget(key("a"))
+            await cache.load(key("a"), Source(values[0]))
         return web.Response(body=body)
 
     app = web.Application(middlewares=[as_consumer])

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
+import time
 
 import pytest
 
-from gateway.errors import ArchiveTimeout, ArchiveUnreachable, NoAnswerInTime, Unavailable
-from gateway.fan_out import (
-    AILING_SECONDS,
-    LATE_IN_A_ROW,
-    PAUSE_SECONDS,
-    Archive,
-    FanOut,
-    unavailable,
+from gateway.errors import (
+    ArchiveBusy,
+    ArchiveTimeout,
+    ArchiveUnreachable,
+    NoAnswerInTime,
+    NotFound,
+    Unavailable,
 )
-from gateway.model import Level
+from gateway.fan_out import AILING_SECONDS, Archive, FanOut, unavailable
+from gateway.model import Level, Target
+from gateway.rules.breaker import FAILURES_IN_A_ROW, FIRST_PAUSE_SECONDS
 from gateway.rules.qido import Query
-from tests.assembled import over
+from tests.assembled import ANYONE, Assembled, over
 from tests.doubles import Held
 from tests.fault_archive import Answer
 
@@ -119,15 +123,87 @@ def test_lateness_of_all_is_told_from_other_silence() -> None:
     assert unavailable([late]).retry_after_seconds
 
 
-async def test_archive_that_is_late_again_and_again_is_not_waited_for_by_everyone() -> None:
-    async with over([ONE], timeout_seconds=0.1) as assembled:
+async def fail_until_left_alone(assembled: Assembled, fan_out: FanOut) -> None:
+    for _ in range(FAILURES_IN_A_ROW):
+        await ids_of(fan_out)
+    assert len(assembled.doubles[0].server.requests) == FAILURES_IN_A_ROW
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(stall=True), Answer(status=500), Answer(status=503), Answer(status=504)],
+    ids=["silent", "500", "503", "504"],
+)
+async def test_archive_that_fails_again_and_again_is_left_alone(answer: Answer) -> None:
+    async with over([ONE], [ONE], timeout_seconds=0.1) as assembled:
         double, fan_out, clock = assembled.doubles[0], assembled.fan_out, assembled.clock
-        double.server.on("*", Answer(stall=True))
-        for _ in range(5):
-            await ids_of(fan_out)
-        seen = len(double.server.requests)
-        assert seen == LATE_IN_A_ROW
-        clock.now += PAUSE_SECONDS + 1
+        double.server.on("*", answer)
+        await fail_until_left_alone(assembled, fan_out)
+        started = time.monotonic()
+        _, [failure] = await fan_out.ask(lambda a: fan_out.search(a, ALL, 1))
+        assert time.monotonic() - started < 1
+        assert isinstance(failure, ArchiveBusy)
+        assert failure.retry_after_seconds == FIRST_PAUSE_SECONDS
+        assert unavailable([failure]).retry_after_seconds == FIRST_PAUSE_SECONDS
+        assert [a.id for a in fan_out.named(["north", "south"])] == ["south", "north"]
+        assert len(double.server.requests) == FAILURES_IN_A_ROW
+        clock.now += FIRST_PAUSE_SECONDS
+        await asyncio.gather(*(ids_of(fan_out) for _ in range(10)))
+        assert len(double.server.requests) == FAILURES_IN_A_ROW + 1
+        double.server.on("*", double.answer)
+        clock.now += 2 * FIRST_PAUSE_SECONDS
         for _ in range(3):
-            await ids_of(fan_out)
-        assert len(double.server.requests) == seen + 1
+            assert await ids_of(fan_out) == (["north", "south"], [])
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 410, 429, 501])
+async def test_refusals_never_count(status: int) -> None:
+    async with over([ONE]) as assembled:
+        fan_out = assembled.fan_out
+        assembled.doubles[0].server.on("*", Answer(status=status))
+        for number in range(30):
+            with contextlib.suppress(NotFound):
+                await ids_of(fan_out)
+            assert len(assembled.doubles[0].server.requests) == number + 1
+
+
+async def test_callers_who_leave_never_count_and_let_the_next_one_ask() -> None:
+    async with over([ONE], timeout_seconds=5) as assembled:
+        double, fan_out = assembled.doubles[0], assembled.fan_out
+        double.server.on("*", Answer(status=500))
+        await fail_until_left_alone(assembled, fan_out)
+        double.server.on("*", Answer(stall=True))
+        assembled.clock.now += FIRST_PAUSE_SECONDS
+        for number in range(FAILURES_IN_A_ROW + 1):
+            asking = asyncio.ensure_future(ids_of(fan_out))
+            await double.server.wait_for(FAILURES_IN_A_ROW + number + 1)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        double.server.on("*", double.answer)
+        assert await ids_of(fan_out) == (["north"], [])
+
+
+async def test_archive_that_cannot_draw_is_not_left_alone() -> None:
+    held = [dataclasses.replace(ONE, instance=f"1.2.3.1.{n}") for n in range(8)]
+    async with over(held) as assembled:
+        double = assembled.doubles[0]
+        for path in ("*/thumbnail", "*/rendered"):
+            double.server.on(path, Answer(status=500))
+        for one in held:
+            target = Target(study_uid=one.study, series_uid=one.series, instance_uid=one.instance)
+            await assembled.pictures.thumbnail(ANYONE, target, 64, 64, "image/png")
+        assert (await assembled.archives.health(5))[0].problem is None
+
+
+async def test_what_is_remembered_is_served_at_once_while_its_archive_hangs() -> None:
+    async with over([ONE], timeout_seconds=0.1, stale_seconds=1e6) as assembled:
+        double = assembled.doubles[0]
+        await assembled.archives.record("1.2.3", Level.INSTANCE)
+        double.server.on("*", Answer(stall=True))
+        for _ in range(50):
+            assembled.clock.now += 100
+            started = time.monotonic()
+            loaded = await assembled.archives.record("1.2.3", Level.INSTANCE)
+            assert time.monotonic() - started < 0.1
+            assert loaded.silent == ()
+            await asyncio.sleep(0.02)

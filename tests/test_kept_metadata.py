@@ -10,6 +10,7 @@ import pytest
 
 from gateway import kept_metadata
 from gateway.adapters.cache import Lives, MemoryCache
+from gateway.adapters.cache_names import Key
 from gateway.adapters.telemetry import Telemetry
 from gateway.errors import ArchiveBadAnswer, NotFound
 from gateway.model import Level, Target
@@ -126,6 +127,9 @@ async def test_failures_are_not_remembered() -> None:
         assert asked(assembled) == 2
 
 
+KEY = Key("k", study_uid="1.2.3")
+
+
 def cache() -> MemoryCache:
     lives = Lives(fresh_seconds=60, stale_seconds=60, absent_seconds=60)
     return MemoryCache(lives=lives, max_bytes=1 << 30, telemetry=Telemetry())
@@ -151,7 +155,7 @@ async def whole(found: Sequence[bytes]) -> bool:
 async def test_what_is_remembered_comes_back_as_it_was(size: int) -> None:
     memory, source = cache(), Source(b"{}", b"x" * size, os.urandom(size))
     for _ in range(3):
-        assert await kept_metadata.remembered(memory, "k", source, whole) == source.objects
+        assert await kept_metadata.remembered(memory, KEY, source, whole) == source.objects
     assert source.asked == 1
     await memory.close()
 
@@ -159,7 +163,7 @@ async def test_what_is_remembered_comes_back_as_it_was(size: int) -> None:
 async def test_what_is_too_large_is_asked_for_each_time() -> None:
     memory, source = cache(), Source(os.urandom(kept_metadata.MOST_BYTES + 1))
     for _ in range(3):
-        assert await kept_metadata.remembered(memory, "k", source, whole) == source.objects
+        assert await kept_metadata.remembered(memory, KEY, source, whole) == source.objects
     assert source.asked == 3
     assert memory.bytes_held < 1000
     await memory.close()
@@ -167,12 +171,12 @@ async def test_what_is_too_large_is_asked_for_each_time() -> None:
 
 async def test_garbage_is_forgotten() -> None:
     memory, source = cache(), Source(b"{}")
-    await kept_metadata.remembered(memory, "k", source, whole)
-    kept = memory.peek("k")
+    await kept_metadata.remembered(memory, KEY, source, whole)
+    kept = memory.peek(KEY)
     assert kept is not None
     for garbage in (b"garbage", kept.value[:-3], b"\x00"):
-        memory.put("k", type(kept)(value=garbage))
-        assert await kept_metadata.remembered(memory, "k", source, whole) == [b"{}"]
-        assert memory.peek("k") is None
-        await kept_metadata.remembered(memory, "k", source, whole)
+        memory.put(KEY, type(kept)(value=garbage), memory.drops.now)
+        assert await kept_metadata.remembered(memory, KEY, source, whole) == [b"{}"]
+        assert memory.peek(KEY) is None
+        await kept_metadata.remembered(memory, KEY, source, whole)
     await memory.close()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from gateway.adapters.cache_names import Key
 from gateway.model import Contents, Instance
 from gateway.noticing import Noticing
 from tests.study_records import SERIES_LEVEL, SIDED
@@ -18,12 +19,12 @@ class Places:
 
     def __init__(self, lag_seconds: float = 0) -> None:
         self.lag_seconds = lag_seconds
-        self.places: Sequence[dict[str, bytes]] = ({}, {})
+        self.places: Sequence[dict[Key, bytes]] = ({}, {})
 
-    async def recall(self, key: str) -> tuple[bytes, ...]:
+    async def recall(self, key: Key) -> tuple[bytes, ...]:
         return tuple(place[key] for place in self.places if key in place)
 
-    async def remember(self, key: str, value: bytes) -> None:
+    async def remember(self, key: Key, value: bytes) -> None:
         for place in self.places:
             place[key] = value
 
@@ -39,8 +40,8 @@ class Seconds:
         return self.now
 
 
-def words(*some: object) -> str:
-    return " ".join(map(str, some))
+def words(*some: object) -> Key:
+    return Key(" ".join(map(str, some)), study_uid=str(some[1]))
 
 
 def over(places: Places) -> Noticing:
@@ -106,8 +107,8 @@ async def test_instances_of_an_older_study_level_tell_its_time() -> None:
 
 async def test_other_content_has_a_time_of_its_own() -> None:
     noticing = over(Places())
-    where = ("key-objects", "north", "1", "1.9")
-    assert await noticing.content(where, ("note",)) == at(1)
-    assert await noticing.content(where, ("note",)) == at(1)
-    assert await noticing.content(where, None) == at(3)
-    assert await noticing.content(("key-objects", "south", "1", "1.9"), None) == at(4)
+    words = ("key-objects", "1.9")
+    assert await noticing.content("north", "1", words, ("note",)) == at(1)
+    assert await noticing.content("north", "1", words, ("note",)) == at(1)
+    assert await noticing.content("north", "1", words, None) == at(3)
+    assert await noticing.content("south", "1", words, None) == at(4)

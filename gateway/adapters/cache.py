@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from gateway.adapters.cache_names import Group, Key, Names, What
+from gateway.adapters.drops import Drops
 from gateway.adapters.flights import Flights
 from gateway.adapters.telemetry import Telemetry
 from gateway.errors import ArchiveError, GatewayError, Unavailable
@@ -113,12 +115,23 @@ class Lives:
 class _Entry:
     """What was loaded, and the reading of the clock at its age of 0.
 
-    `is_doubted`: serve it only if nothing newer can be loaded.
+    `stamp`: how many drops there had been when it was asked for, of which those that bear one of
+    its `marks` count. `is_doubted`: serve it only if nothing newer can be loaded.
     """
 
     fresh: Fresh
     loaded_at: float
+    stamp: int
+    marks: tuple[str, ...]
     is_doubted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """How much a cache in a process holds."""
+
+    entries: int
+    bytes: int
 
 
 class _Lasting:
@@ -158,10 +171,13 @@ class MemoryCache:
         lives: Lives,
         max_bytes: int,
         telemetry: Telemetry,
+        names: Names | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` reads seconds that never go back."""
         self.lives = lives
+        self.names = names or Names()
+        self.drops = Drops()
         self._max_bytes = max_bytes
         self._telemetry = telemetry
         self._clock = clock
@@ -175,7 +191,12 @@ class MemoryCache:
         """The size of all entries with their overhead."""
         return self._bytes + self._lasting.bytes_held
 
-    async def load(self, key: str, loader: Loader) -> bytes:
+    @property
+    def held(self) -> Held:
+        """How much is kept, what waits to make room included."""
+        return Held(entries=len(self._entries), bytes=self.bytes_held)
+
+    async def load(self, key: Key, loader: Loader) -> bytes:
         """The value of `key`, from the cache or from `loader`, which runs once for all who wait.
 
         Raises what `loader` raises, unless it is an archive's failure and a stale value is known.
@@ -193,71 +214,88 @@ class MemoryCache:
 
     def is_current(self, key: str, value: bytes) -> bool:
         """Whether a load of `key` would give this very value, and ask nobody."""
-        entry = self._entries.get(key)
+        entry = self._entry(key)
         if entry is None or entry.fresh.value is not value or not self._is_fresh(entry):
             return False
         self._entries.move_to_end(key)
         return True
 
-    async def _read(self, key: str, loader: Loader) -> bytes:
-        entry = self._entries.get(key)
+    def has_fresh(self, key: str) -> bool:
+        """Whether `key` would be served as it is."""
+        entry = self._entry(key)
+        return entry is not None and self._is_fresh(entry)
+
+    async def _read(self, key: Key, loader: Loader) -> bytes:
+        entry = self._entry(key)
         if entry is not None and self._is_fresh(entry):
             self._entries.move_to_end(key)
             self._telemetry.cache_read(LAYER, "hit")
             return entry.fresh.value
         kept = self.peek(key)
         if kept is None or entry is None or entry.is_doubted:
-            outcome = "join" if self._flights.is_under_way(key) else "miss"
+            flight = self._flight(key)
+            outcome = "join" if self._flights.is_under_way(flight) else "miss"
             self._telemetry.cache_read(LAYER, outcome)
-            return await self._flights.join(key, lambda: self._first_load(key, loader))
+            return await self._flights.join(flight, lambda: self._first_load(key, loader))
         self._entries.move_to_end(key)
         self._telemetry.cache_read(LAYER, "stale")
-        self._flights.launch(key, lambda: self._revalidation(key, loader, kept.value))
+        self._flights.launch(self._flight(key), lambda: self._revalidation(key, loader, kept.value))
         return kept.value
 
     def _is_fresh(self, entry: _Entry) -> bool:
         age_seconds = max(0.0, self._clock() - entry.loaded_at)
         return not entry.is_doubted and self.lives.is_fresh(entry.fresh, age_seconds)
 
-    def peek(self, key: str) -> Fresh | None:
+    def peek(self, key: Key) -> Fresh | None:
         """What is kept for `key` and may still be served, with its age; nothing is loaded."""
-        entry = self._entries.get(key)
+        entry = self._entry(key)
         if entry is None:
             return None
         age_seconds = max(0.0, self._clock() - entry.loaded_at)
         kept = replace(entry.fresh, age_seconds=age_seconds)
         return kept if self.lives.is_servable(kept) else None
 
-    def put(self, key: str, fresh: Fresh) -> None:
-        """Keep `fresh` for `key`, at the age it has."""
+    def put(self, key: Key, fresh: Fresh, stamp: int) -> None:
+        """Keep `fresh` for `key`, at the age it has, unless it was dropped since it was asked for.
+
+        `stamp` is what `drops.now` was before.
+        """
+        marks = self.names.marks(key)
+        if self.drops.last(marks) > stamp:
+            return
         self._remove(key)
         size = _size(key, fresh.value)
         if size * LARGEST_SHARE > self._max_bytes:
             return
-        self._entries[key] = _Entry(fresh, self._clock() - fresh.age_seconds)
+        self._entries[key] = _Entry(fresh, self._clock() - fresh.age_seconds, stamp, marks)
         self._bytes += size
         self._make_room()
 
-    def doubt(self, key: str) -> None:
+    def doubt(self, key: Key) -> None:
         """Serve the value of `key` from now on only if nothing newer can be loaded."""
         if entry := self._entries.get(key):
             self._entries[key] = replace(entry, is_doubted=True)
 
-    async def forget(self, key: str) -> None:
-        """Drop the value of `key`, and do not keep what loads under way will bring for it."""
-        self.drop(key)
+    async def forget(self, what: What) -> bool:
+        """Drop a value or a group of them, and do not keep what loads under way will bring."""
+        self.drop(what)
+        return True
 
-    def drop(self, key: str) -> None:
-        """`forget`, at once."""
-        self._remove(key)
-        self._flights.forget(key)
+    def drop(self, what: What) -> None:
+        """`forget`, at once: the values of a group make room when it is needed."""
+        self.drops.note(self.names.mark(what))
+        if isinstance(what, Key):
+            self._remove(what)
+        elif what == Group():
+            self._entries.clear()
+            self._bytes = 0
 
-    async def recall(self, key: str) -> tuple[bytes, ...]:
+    async def recall(self, key: Key) -> tuple[bytes, ...]:
         """What was remembered under `key`; () when it was not, or is lost."""
         value = self._lasting.value(key)
         return () if value is None else (value,)
 
-    async def remember(self, key: str, value: bytes) -> None:
+    async def remember(self, key: Key, value: bytes) -> None:
         """Keep a small `value` under `key` whatever its age; `forget` does not reach it."""
         self._lasting.put(key, value)
         self._make_room()
@@ -266,7 +304,7 @@ class MemoryCache:
         """Cancel the loads under way and wait for their end."""
         await self._flights.close()
 
-    async def _first_load(self, key: str, loader: Loader) -> bytes:
+    async def _first_load(self, key: Key, loader: Loader) -> bytes:
         """A load that somebody waits for; a doubted value serves if the archives fail."""
         try:
             return await self._loaded(key, loader, None)
@@ -277,7 +315,7 @@ class MemoryCache:
             self._telemetry.cache_read(LAYER, "stale")
             return kept.value
 
-    async def _revalidation(self, key: str, loader: Loader, previous: bytes) -> bytes:
+    async def _revalidation(self, key: Key, loader: Loader, previous: bytes) -> bytes:
         """A load that nobody waits for: the stale value stays while the archives fail."""
         try:
             return await self._loaded(key, loader, previous)
@@ -288,11 +326,25 @@ class MemoryCache:
             self.drop(key)
             raise
 
-    async def _loaded(self, key: str, loader: Loader, previous: bytes | None) -> bytes:
+    async def _loaded(self, key: Key, loader: Loader, previous: bytes | None) -> bytes:
+        stamp = self.drops.now
         fresh = await loader(previous)
-        if self._flights.is_mine(key):
-            self.put(key, fresh)
+        self.put(key, fresh, stamp)
         return fresh.value
+
+    def _entry(self, key: str) -> _Entry | None:
+        """The entry of `key`, if nothing that it bears the mark of was dropped since."""
+        entry = self._entries.get(key)
+        if entry is None or entry.stamp == self.drops.now:
+            return entry
+        if self.drops.last(entry.marks) <= entry.stamp:
+            return entry
+        self._remove(key)
+        return None
+
+    def _flight(self, key: Key) -> str:
+        """The name of loads of `key`: another one after each drop, which none began before."""
+        return f"{self.drops.last(self.names.marks(key))} {key}"
 
     def _make_room(self) -> None:
         while self._entries and self.bytes_held > self._max_bytes:

@@ -1,8 +1,9 @@
 """The cache that all processes and replicas share: Redis behind the cache in this process.
 
 Redis can only spare work. While it is away, slow, full or holds garbage the cache in this process
-goes on alone. A value in this process is believed without a look into Redis for `LOOK_SECONDS`:
-so long may another replica serve what was forgotten through this one.
+goes on alone. What another process drops or writes anew, this one hears of; as long as it can rely
+on that, it believes a young value without a look into Redis. While it cannot, it looks again after
+`LOOK_SECONDS`: so long, at the most, may one replica serve what was forgotten through another.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ import dataclasses
 import time
 from collections.abc import Callable
 
+import orjson
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from gateway.adapters.cache import Fresh, Loader, MemoryCache
+from gateway.adapters.cache_names import Key, What
 from gateway.adapters.flights import Flights
-from gateway.adapters.redis_client import DEFAULT_LIMITS, Limits
+from gateway.adapters.redis_client import DEFAULT_LIMITS, Complaints, Limits
+from gateway.adapters.redis_envelope import Envelopes
+from gateway.adapters.redis_notices import Notices
 from gateway.adapters.redis_store import LOCK_SECONDS, Kept, Lock, RedisStore, Seen
 from gateway.adapters.telemetry import Telemetry
 
 LAYER = "redis"
 LOOK_SECONDS = 1.0
-"""How long a value in this process is believed before Redis is asked for a newer one."""
+"""How long a value in this process is believed without notices before Redis is asked for it."""
 MAX_LOOKS = 100_000
 """Keys whose last look into Redis is remembered."""
 WAIT_SECONDS = 2.0
@@ -31,6 +36,14 @@ WAIT_SECONDS = 2.0
 POLL_SECONDS = 0.025
 SPREAD_SECONDS = 0.5
 """How long writing to Redis may take, and how far apart the clocks of processes may be."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Look:
+    """When Redis was asked for a value, and under which unbroken subscription, if any."""
+
+    at: float
+    session: int | None
 
 
 class RedisCache:
@@ -45,50 +58,75 @@ class RedisCache:
         client: Redis | RedisCluster,
         *,
         telemetry: Telemetry,
+        secret: bytes = b"",
         limits: Limits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Both `memory` and `client` are closed with this cache."""
+        """Both `memory` and `client` are closed with this cache; `secret` seals the values.
+
+        The names of `memory` are keyed by the same secret.
+        """
         self._memory = memory
         self._lives = memory.lives
+        complaints = Complaints(telemetry, limits, clock)
+        self._notices = Notices(
+            client,
+            dropped=memory.drops.note,
+            told=self._told,
+            resumed=self._resumed,
+            limits=limits,
+            complaints=complaints,
+        )
         self._store = RedisStore(
             client,
+            names=memory.names,
+            envelopes=Envelopes(secret),
+            publish=self._notices.publish,
             limits=limits,
             longest_seconds=max(self._lives.fresh_seconds, self._lives.stale_seconds),
             clock=clock,
+            complaints=complaints,
         )
         self._telemetry = telemetry
         self._clock = clock
-        self._looked_at: dict[str, float] = {}
+        self._looked: dict[str, _Look] = {}
         self._looks: Flights[None] = Flights()
 
-    async def load(self, key: str, loader: Loader) -> bytes:
+    async def load(self, key: Key, loader: Loader) -> bytes:
         """The value of `key`, from a cache or from `loader`, which runs once for all processes.
 
         Raises what `loader` raises, unless it is an archive's failure and a stale value is known.
         """
-        if self._clock() - self._looked_at.get(key, float("-inf")) >= LOOK_SECONDS:
-            await self._looks.join(key, lambda: self._look(key))
+        self._notices.start()
+        if not self._is_believed(key):
+            flight = f"{self._memory.drops.last(self._memory.names.marks(key))} {key}"
+            await self._looks.join(flight, lambda: self._look(key))
         return await self._memory.load(key, lambda previous: self._load(key, loader, previous))
 
     def is_current(self, key: str, value: bytes) -> bool:
         """Whether a load of `key` would give this very value, and ask nobody."""
-        age_seconds = self._clock() - self._looked_at.get(key, float("-inf"))
-        return age_seconds < LOOK_SECONDS and self._memory.is_current(key, value)
+        look = self._looked.get(key)
+        if look is None or not (self._is_recent(look) or self._is_heard(look)):
+            return False
+        return self._memory.is_current(key, value)
 
-    async def forget(self, key: str) -> None:
-        """Drop the value of `key` everywhere; other processes notice within `LOOK_SECONDS`."""
-        self._memory.drop(key)
-        self._looks.forget(key)
-        self._looked_at.pop(key, None)
-        await self._store.forget(key)
+    async def forget(self, what: What) -> bool:
+        """Drop a value or a group of them everywhere; False: Redis is away and is told later.
 
-    async def recall(self, key: str) -> tuple[bytes, ...]:
+        Other processes hear of it at once, or notice within `LOOK_SECONDS`.
+        """
+        self._notices.start()
+        self._memory.drop(what)
+        if isinstance(what, Key):
+            self._looked.pop(what, None)
+        return await self._store.forget(what)
+
+    async def recall(self, key: Key) -> tuple[bytes, ...]:
         """What was remembered under `key`, here and in Redis; () when both have lost it."""
         shared = await self._store.recall(key)
         return (*await self._memory.recall(key), *(() if shared is None else (shared,)))
 
-    async def remember(self, key: str, value: bytes) -> None:
+    async def remember(self, key: Key, value: bytes) -> None:
         """Keep a small `value` under `key` here and in Redis; `forget` does not reach it."""
         await self._memory.remember(key, value)
         await self._store.remember(key, value)
@@ -97,40 +135,70 @@ class RedisCache:
         """Cancel the loads under way, wait for their end, close the connections."""
         await self._looks.close()
         await self._memory.close()
+        await self._notices.close()
         await self._store.close()
 
-    async def _look(self, key: str) -> None:
-        """Bring what this process holds for `key` up to what Redis holds, where that answers."""
+    def _is_believed(self, key: Key) -> bool:
+        """Whether what is held for `key` needs no look: there was one just now, or it is young."""
+        look = self._looked.get(key)
+        if look is None:
+            return False
+        return self._is_recent(look) or (self._is_heard(look) and self._memory.has_fresh(key))
+
+    def _is_recent(self, look: _Look) -> bool:
+        return self._clock() - look.at < LOOK_SECONDS
+
+    def _is_heard(self, look: _Look) -> bool:
+        """Whether whatever was dropped since that look has been heard of."""
+        return look.session is not None and look.session == self._notices.session
+
+    async def _look(self, key: Key) -> None:
+        """Bring what this process holds for `key` up to what Redis holds, where that answers.
+
+        What was seen is not taken if `key` was dropped since Redis was asked.
+        """
+        stamp, look = self._memory.drops.now, _Look(self._clock(), self._notices.session)
         seen = await self._store.look(key)
-        if not self._looks.is_mine(key):
+        if self._memory.drops.last(self._memory.names.marks(key)) > stamp:
             return
-        if len(self._looked_at) >= MAX_LOOKS:
-            self._looked_at.clear()
-        self._looked_at[key] = self._clock()
+        if len(self._looked) >= MAX_LOOKS:
+            self._looked.clear()
+        self._looked[key] = look
         if seen is None:
             self._telemetry.cache_read(LAYER, "error")
             return
         self._telemetry.cache_read(LAYER, self._outcome(seen))
-        self._follow(key, seen)
+        self._follow(key, seen, stamp)
 
-    def _follow(self, key: str, seen: Seen) -> None:
-        """Take the value that was seen if it is newer; drop or doubt one unknown to Redis."""
+    def _follow(self, key: Key, seen: Seen, stamp: int) -> None:
+        """Take the value that was seen unless it is older; drop or doubt one unknown to Redis."""
         held = self._memory.peek(key)
         is_of_epoch = held is not None and held.epoch == seen.epoch
         if seen.kept is not None:
-            if held is None or not is_of_epoch or seen.kept.age_seconds < held.age_seconds:
-                self._memory.put(key, _fresh(seen.kept, seen.epoch))
+            if held is None or not is_of_epoch or self._is_other(held, seen.kept):
+                self._memory.put(key, _fresh(seen.kept, seen.epoch), stamp)
         elif held is not None and seen.is_forgotten and not is_of_epoch:
             self._memory.drop(key)
-        elif held is not None and not self._lives.is_fresh(held):
+        elif held is not None and not (is_of_epoch and self._lives.is_fresh(held)):
             self._memory.doubt(key)
 
+    def _is_other(self, held: Fresh, kept: Kept) -> bool:
+        """Whether Redis has something newer, or as new by all that can be told, and different.
+
+        What is clearly older there is what could not be overwritten.
+        """
+        if kept.value == held.value:
+            return kept.age_seconds < held.age_seconds
+        return kept.age_seconds < held.age_seconds + SPREAD_SECONDS
+
     def _outcome(self, seen: Seen) -> str:
+        if seen.is_garbage:
+            return "garbage"
         if seen.kept is None:
             return "miss"
         return "hit" if self._lives.is_fresh(_fresh(seen.kept, seen.epoch)) else "stale"
 
-    async def _load(self, key: str, loader: Loader, previous: bytes | None) -> Fresh:
+    async def _load(self, key: Key, loader: Loader, previous: bytes | None) -> Fresh:
         """A load that no other process does at the same time, as long as Redis answers.
 
         A revalidation, which keeps nobody waiting, gives way as long as a lock can live.
@@ -154,7 +222,7 @@ class RedisCache:
         return await self._own_load(key, loader, previous, seen)
 
     async def _locked_load(
-        self, key: str, loader: Loader, previous: bytes | None, before: Seen, lock: Lock
+        self, key: Key, loader: Loader, previous: bytes | None, before: Seen, lock: Lock
     ) -> Fresh:
         """The load, unless another process finished the same one just before the lock was taken."""
         try:
@@ -168,7 +236,7 @@ class RedisCache:
             await self._store.release(lock)
 
     async def _own_load(
-        self, key: str, loader: Loader, previous: bytes | None, seen: Seen | None
+        self, key: Key, loader: Loader, previous: bytes | None, seen: Seen | None
     ) -> Fresh:
         """The load itself; its value is for the epoch that was seen before it began."""
         fresh = await loader(previous)
@@ -177,6 +245,15 @@ class RedisCache:
         kept = Kept(value=fresh.value, is_absent=fresh.is_absent, age_seconds=fresh.age_seconds)
         await self._store.keep(key, kept, seen.epoch, self._lives.longest_seconds(fresh))
         return dataclasses.replace(fresh, epoch=seen.epoch)
+
+    async def _resumed(self) -> None:
+        """Notices are heard (again): what was forgotten while Redis was away is made known."""
+        await self._store.catch_up()
+
+    def _told(self) -> bytes:
+        """How much this process holds, and how often it was asked."""
+        held = self._memory.held
+        return orjson.dumps(dataclasses.asdict(held) | {"reads": self._telemetry.cache_reads()})
 
 
 def _fresh(kept: Kept, epoch: bytes) -> Fresh:

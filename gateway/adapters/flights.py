@@ -36,11 +36,6 @@ class Flights(Generic[T]):
         """Whether somebody who asks for `key` now would share a run."""
         return key in self._flights
 
-    def is_mine(self, key: str) -> bool:
-        """Whether the task that asks is the run under way for `key`: not one that was forgotten."""
-        flight = self._flights.get(key)
-        return flight is not None and flight.task is asyncio.current_task()
-
     async def join(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result of the run under way for `key`, else of a new run of `work`.
 
@@ -68,10 +63,6 @@ class Flights(Generic[T]):
         """
         if key not in self._flights and not self._closed:
             self._start(key, work).is_background = True
-
-    def forget(self, key: str) -> None:
-        """Let the next one who asks for `key` start anew; present waiters keep the present run."""
-        self._flights.pop(key, None)
 
     async def close(self) -> None:
         """Cancel every run and wait until all have ended."""

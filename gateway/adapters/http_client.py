@@ -7,6 +7,7 @@ nothing is inflated without a bound, and what goes wrong comes out as one of our
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import time
 import zlib
@@ -21,6 +22,7 @@ from yarl import URL
 from gateway.adapters import http_sessions
 from gateway.adapters.budgets import asked_an_archive
 from gateway.adapters.credentials import Credentials
+from gateway.adapters.retries import Retries
 from gateway.adapters.telemetry import Telemetry
 from gateway.adapters.turns import Turns
 from gateway.config import Auth
@@ -42,6 +44,9 @@ _SAFE_IN_QUERY = ",*?-._~:/@!$'();"
 _MAX_TOKEN_BYTES = 1 << 16
 _WHOLE_ANSWER_TIMES = 4
 _LONGEST_RETRY_SECONDS = 3600
+_LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
+_RETRY_SECONDS = 0.1
+"""A question is asked once more after a part of this, so that not all do at the same time."""
 _STEP_BYTES = 1 << 17
 """So much is inflated at once; then others get their turn."""
 
@@ -70,6 +75,7 @@ class ArchiveClient:
         self._limits = limits
         self._telemetry = telemetry
         self._credentials = Credentials(archive, auth, self._token_answer)
+        self._retries = Retries()
         self._turns = Turns(
             archive,
             limits.max_concurrency,
@@ -183,9 +189,31 @@ class ArchiveClient:
         with self._as_archive_errors():
             async with self._deadline():
                 response = await self._opened().get(
-                    url, headers={**headers, **own}, allow_redirects=False
+                    url,
+                    headers={**headers, **own},
+                    allow_redirects=False,
+                    middlewares=(self._once_more,),
                 )
         return response, authorization
+
+    async def _once_more(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """The answer; asked for twice where the connection failed and the budget allows it.
+
+        In place of the client's own way, which asks twice whenever a connection fails.
+        """
+        self._retries.asked()
+        try:
+            return await send(request)
+        except _LOST as error:
+            if not self._retries.taken():
+                raise aiohttp.ClientConnectionError("lost") from error
+        await asyncio.sleep(_RETRY_SECONDS * random.random())  # noqa: S311 - no secret
+        try:
+            return await send(request)
+        except _LOST as error:
+            raise aiohttp.ClientConnectionError("lost again") from error
 
     async def _token_answer(
         self, url: str, form: Mapping[str, str], authorization: str
@@ -227,13 +255,15 @@ class ArchiveClient:
         if status == 406:
             raise NotAcceptable(f"archive {self._archive} cannot give what Accept asks for")
         if status in {401, 403}:
-            raise ArchiveRefused(f"it refuses the gateway ({status})", archive=self._archive)
+            raise ArchiveRefused(
+                f"it refuses the gateway ({status})", archive=self._archive, answered=status
+            )
         if status in {429, 503}:
-            busy = ArchiveBusy(f"it answered {status}", archive=self._archive)
+            busy = ArchiveBusy(f"it answered {status}", archive=self._archive, answered=status)
             busy.retry_after_seconds = _retry_after(response) or busy.retry_after_seconds
             raise busy
         if status == 504:
-            raise ArchiveTimeout("it answered 504", archive=self._archive)
+            raise ArchiveTimeout("it answered 504", archive=self._archive, answered=status)
         raise ArchiveBadAnswer(f"it answered {status}", archive=self._archive, answered=status)
 
     def _bad(self, message: str) -> ArchiveBadAnswer:

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import structlog
+from redis import exceptions as raised
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
+from gateway.adapters.telemetry import Telemetry
+
+LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+REFUSALS = (raised.AuthenticationError, raised.NoPermissionError)
+CAUSES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    (REFUSALS, "refused"),
+    ((raised.BusyLoadingError,), "loading"),
+    ((raised.OutOfMemoryError,), "full"),
+    ((raised.ReadOnlyError,), "read-only"),
+    ((raised.TimeoutError, TimeoutError), "late"),
+    ((raised.ConnectionError, OSError), "unreachable"),
+)
+"""What is counted, by the error; anything else counts as `other`."""
 DEFAULT_PORTS = {"redis+sentinel": 26379, "redis+cluster": 6379}
 
 
@@ -34,6 +51,25 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+class Complaints:
+    """What is wrong with Redis: counted each time, logged at most once in a while."""
+
+    def __init__(self, telemetry: Telemetry, limits: Limits, clock: Callable[[], float]) -> None:
+        self._telemetry = telemetry
+        self._pause_seconds = limits.log_pause_seconds
+        self._clock = clock
+        self._said_at = float("-inf")
+
+    def say(self, error: Exception) -> None:
+        """Redis failed with `error`."""
+        self._telemetry.cache_trouble(_cause(error))
+        if self._clock() - self._said_at < self._pause_seconds:
+            return
+        self._said_at = self._clock()
+        level = logging.ERROR if isinstance(error, REFUSALS) else logging.WARNING
+        LOG.log(level, "the shared cache is away", cause=type(error).__name__)
 
 
 def connect(url: str, limits: Limits) -> Redis | RedisCluster:
@@ -63,6 +99,10 @@ async def disconnect(client: Redis | RedisCluster) -> None:
     if isinstance(pool, SentinelConnectionPool):
         for sentinel in pool.sentinel_manager.sentinels:
             await sentinel.aclose()
+
+
+def _cause(error: Exception) -> str:
+    return next((cause for kinds, cause in CAUSES if isinstance(error, kinds)), "other")
 
 
 def _sentinel(url: str, limits: Limits) -> Redis:

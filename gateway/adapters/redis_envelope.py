@@ -1,19 +1,24 @@
-"""How a value is written in Redis: under a name that tells nothing, noticing any damage."""
+"""How a value is written in Redis: bound to its name, noticing any damage, sealed where wished."""
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 import struct
 import zlib
 from dataclasses import dataclass
 
-LAYOUT = 1
-"""Version of key names and envelopes; another version never sees this one's keys."""
-_HEAD = struct.Struct(">2sBBQ8s")
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from gateway.adapters.cache_names import LAYOUT
+
+_HEAD = struct.Struct(">BQ8s")
 _CHECK = struct.Struct(">I")
-PREFIX_BYTES = _HEAD.size + _CHECK.size
-"""Magic, layout, is absent, life in ms, epoch; CRC-32 of these, the key's name and the value."""
-MAGIC = b"GW"
+_NONCE_BYTES = 12
+_OPEN = b"GW" + bytes([LAYOUT])
+_SEALED = b"GS" + bytes([LAYOUT])
+EPOCH_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,27 +31,58 @@ class Envelope:
     epoch: bytes
 
 
-def key_name(key: str) -> str:
-    """Name of the value's key in Redis, with the hash slot that all keys of an entry share."""
-    return f"gw:{LAYOUT}:{{{hashlib.sha256(key.encode()).hexdigest()}}}"
+class Envelopes:
+    """Writes values and reads them again, with a secret where there is one.
+
+    Without: a CRC-32 over name and content. With: AES-GCM with the name as associated data, so
+    that nobody without the secret can read a value, change it or put it under another name; what
+    was written without the secret is foreign then. Nonces are random: one secret is good for about
+    four thousand million values (NIST SP 800-38D §8.3).
+    """
+
+    def __init__(self, secret: bytes = b"") -> None:
+        self._seal = (
+            AESGCM(hashlib.blake2b(secret, person=b"gateway seal", digest_size=32).digest())
+            if secret
+            else None
+        )
+
+    def sealed(self, name: str, envelope: Envelope) -> bytes:
+        """`envelope` as it is written under `name`."""
+        head = _HEAD.pack(envelope.is_absent, envelope.life_ms, envelope.epoch)
+        content = head + envelope.value
+        if self._seal is None:
+            return b"".join((_OPEN, _CHECK.pack(_check(name, content)), content))
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return b"".join((_SEALED, nonce, self._seal.encrypt(nonce, content, name.encode())))
+
+    def opened(self, name: str, raw: bytes) -> Envelope | None:
+        """What was sealed under `name`; None for anything else: foreign, cut off or swapped."""
+        content = self._checked(name, raw) if self._seal is None else self._decrypted(name, raw)
+        if content is None or len(content) < _HEAD.size:
+            return None
+        is_absent, life_ms, epoch = _HEAD.unpack_from(content)
+        return Envelope(
+            value=content[_HEAD.size :], is_absent=bool(is_absent), life_ms=life_ms, epoch=epoch
+        )
+
+    def _checked(self, name: str, raw: bytes) -> bytes | None:
+        start = len(_OPEN) + _CHECK.size
+        content = raw[start:]
+        if len(raw) < start or not raw.startswith(_OPEN):
+            return None
+        is_whole = _CHECK.unpack_from(raw, len(_OPEN))[0] == _check(name, content)
+        return content if is_whole else None
+
+    def _decrypted(self, name: str, raw: bytes) -> bytes | None:
+        start = len(_SEALED) + _NONCE_BYTES
+        if self._seal is None or len(raw) < start or not raw.startswith(_SEALED):
+            return None
+        try:
+            return self._seal.decrypt(raw[len(_SEALED) : start], raw[start:], name.encode())
+        except InvalidTag:
+            return None
 
 
-def sealed(name: str, envelope: Envelope) -> bytes:
-    """`envelope` as it is written under `name`."""
-    head = _HEAD.pack(MAGIC, LAYOUT, envelope.is_absent, envelope.life_ms, envelope.epoch)
-    return b"".join((head, _CHECK.pack(_check(name, head, envelope.value)), envelope.value))
-
-
-def opened(name: str, raw: bytes) -> Envelope | None:
-    """What was sealed under `name`; None for anything else: foreign, cut off or swapped."""
-    head, check, value = raw[: _HEAD.size], raw[_HEAD.size : PREFIX_BYTES], raw[PREFIX_BYTES:]
-    if len(raw) < PREFIX_BYTES or _CHECK.unpack(check)[0] != _check(name, head, value):
-        return None
-    magic, layout, is_absent, life_ms, epoch = _HEAD.unpack(head)
-    if (magic, layout) != (MAGIC, LAYOUT):
-        return None
-    return Envelope(value=value, is_absent=bool(is_absent), life_ms=life_ms, epoch=epoch)
-
-
-def _check(name: str, head: bytes, value: bytes) -> int:
-    return zlib.crc32(value, zlib.crc32(head, zlib.crc32(name.encode())))
+def _check(name: str, content: bytes) -> int:
+    return zlib.crc32(content, zlib.crc32(name.encode()))

@@ -1,12 +1,14 @@
 """Redis as a place for cache entries that may be lost: no answer within moments is no entry.
 
-Every entry has three keys in one hash slot: its value, its epoch and, while somebody loads it, a
-lock. The epoch is a random mark that forgetting replaces; a value carries the epoch in which its
-load began and is worth nothing in another one. So what was loaded before something was forgotten
-is never read after it, whichever process writes it however late, and without a transaction.
+A value bears marks: its own, its study's, its archives' and that of everything. They are random,
+and forgetting replaces one. Together they are the epoch of the value, which carries the epoch in
+which its load began and is worth nothing in another one. So what was loaded before something was
+forgotten is never read after it, whichever process writes it however late, and without a
+transaction; and forgetting all values of a study or an archive is one write. A mark that was lost
+is made anew before anything is stored under it: what bore the lost one is void.
 
-Only PTTL, MGET, SET and DEL are used. The age of a value is told by its remaining time to live:
-no two clocks are ever compared. Names of keys are hashes: no UID is readable in them.
+Only PTTL, MGET, SET, PEXPIRE, DEL and PUBLISH are used. The age of a value is told by its remaining
+time to live: no two clocks are ever compared.
 """
 
 from __future__ import annotations
@@ -14,33 +16,35 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import structlog
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import (
-    AuthenticationError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
     RedisError,
 )
 
-from gateway.adapters.redis_client import Limits, disconnect
-from gateway.adapters.redis_envelope import Envelope, key_name, opened, sealed
+from gateway.adapters.cache_names import Key, Names, What
+from gateway.adapters.redis_client import Complaints, Limits, disconnect
+from gateway.adapters.redis_envelope import EPOCH_BYTES, Envelope, Envelopes
+from gateway.adapters.redis_notices import Publish
 
 T = TypeVar("T")
-LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 MISSING = -2
 """What PTTL says of a key that does not exist."""
-NO_EPOCH = bytes(8)
+NO_EPOCH = bytes(EPOCH_BYTES)
+FORGOTTEN = b"f"
+"""How a mark begins that forgetting has made."""
+MADE = b"m"
+"""How a mark begins that was made because there was none."""
 LOCK_SECONDS = 30.0
 """After this long a load counts as abandoned and another process may start it."""
 LOCK_MARGIN_SECONDS = 5.0
@@ -50,7 +54,7 @@ LASTING_SECONDS = 400 * 86400.0
 UNSENT_AT_ONCE = 32
 """How many of them one look tells Redis of, besides its own."""
 MAX_UNSENT = 100_000
-"""Keys forgotten while Redis is away that are remembered until it is back."""
+"""What was forgotten while Redis is away is remembered until it is back, so much of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +68,16 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One look at an entry: its present epoch, and its value if that is of this epoch."""
+    """One look at an entry: its present epoch, and its value if that is of this epoch.
+
+    `is_forgotten`: whether it was forgotten at some time that still matters; `is_garbage`: what
+    there was is not a value.
+    """
 
     epoch: bytes
+    is_forgotten: bool = False
+    is_garbage: bool = False
     kept: Kept | None = None
-
-    @property
-    def is_forgotten(self) -> bool:
-        """Whether the entry was forgotten at some time that still matters."""
-        return self.epoch != NO_EPOCH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,30 @@ class Lock:
     taken_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """The marks of a value as Redis has them; None: it has not, or they are no marks."""
+
+    values: tuple[bytes | None, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all are there but the value's own, which only forgetting makes."""
+        return None not in self.values[1:]
+
+    @property
+    def is_forgotten(self) -> bool:
+        return any(value is not None and value.startswith(FORGOTTEN) for value in self.values)
+
+    @property
+    def epoch(self) -> bytes:
+        """The epoch that they stand for, whatever they are made of."""
+        digest = hashlib.blake2b(digest_size=EPOCH_BYTES)
+        for value in self.values:
+            digest.update(hashlib.blake2b(value or b"").digest())
+        return digest.digest()
+
+
 class RedisStore:
     """The entries in Redis. Every method gives None, False or nothing at all while it is away."""
 
@@ -90,76 +119,85 @@ class RedisStore:
         self,
         client: Redis | RedisCluster,
         *,
+        names: Names,
+        envelopes: Envelopes,
+        publish: Publish,
         limits: Limits,
         longest_seconds: float,
         clock: Callable[[], float],
+        complaints: Complaints,
     ) -> None:
         """`longest_seconds`: as long as any value is of use; `clock` never goes back."""
         self._client = client
+        self._names = names
+        self._envelopes = envelopes
+        self._publish = publish
         self._limits = limits
         self._mark_life_ms = round((longest_seconds + LOCK_SECONDS) * 1000)
         self._clock = clock
-        self._turns = asyncio.Semaphore(limits.max_connections)
+        self._complaints = complaints
+        self._turns = asyncio.Semaphore(limits.max_connections - 1)  # one is for notices
         self._failures = 0
         self._away_until = float("-inf")
         self._full_until = float("-inf")
-        self._said_at = float("-inf")
-        self._unsent: dict[str, None] = {}
+        self._unsent: dict[str, str | None] = {}
 
     @property
     def takes_writes(self) -> bool:
         """Whether it makes sense to write now: Redis is neither left alone nor full."""
         return self._clock() >= max(self._away_until, self._full_until)
 
-    async def look(self, key: str) -> Seen | None:
+    async def look(self, key: Key) -> Seen | None:
         """What there is for `key`; None while Redis is away. Garbage is deleted and not there."""
-        if not await self._sent_forgotten(key):
+        if not await self._sent_forgotten(self._names.marks(key)):
             return None
-        name = key_name(key)
-        answer = await self._asked(lambda: self._read(name))
+        name = self._names.value(key)
+        answer = await self._asked(lambda: self._read(key))
         if answer is None:
             return None
-        remaining_ms, raw, mark = answer
-        epoch = _epoch_of(mark)
-        envelope = None if raw is None else opened(name, raw)
+        remaining_ms, raw, found = answer
+        marks = found if found.is_whole else await self._made(key)
+        if marks is None:
+            return None
+        plain = Seen(epoch=marks.epoch, is_forgotten=marks.is_forgotten)
+        envelope = None if raw is None else self._envelopes.opened(name, raw)
         if remaining_ms != MISSING and (envelope is None or remaining_ms < 0):
             await self._asked(lambda: self._client.delete(name))
-            return Seen(epoch=epoch)
-        if envelope is None or envelope.epoch != epoch:
-            return Seen(epoch=epoch)
+            return Seen(epoch=plain.epoch, is_forgotten=plain.is_forgotten, is_garbage=True)
+        if envelope is None or envelope.epoch != plain.epoch:
+            return plain
         age_seconds = max(0, envelope.life_ms - remaining_ms) / 1000
         return Seen(
-            epoch=epoch,
+            epoch=plain.epoch,
+            is_forgotten=plain.is_forgotten,
             kept=Kept(value=envelope.value, is_absent=envelope.is_absent, age_seconds=age_seconds),
         )
 
-    async def keep(self, key: str, kept: Kept, epoch: bytes, life_seconds: float) -> None:
+    async def keep(self, key: Key, kept: Kept, epoch: bytes, life_seconds: float) -> None:
         """Write a value that was loaded in `epoch`; it is of use until `life_seconds` old.
 
-        A look at the epoch first spares a newer value; its mark alone makes the older one void.
+        A look at the epoch first spares a newer value; its marks alone make the older one void.
+        The other processes are told: what they hold may be older.
         """
         remaining_ms = round((life_seconds - kept.age_seconds) * 1000)
-        if remaining_ms <= 0 or key in self._unsent or not self.takes_writes:
+        is_unsent = not self._unsent.keys().isdisjoint(self._names.marks(key))
+        if remaining_ms <= 0 or is_unsent or not self.takes_writes:
             return
-        name = key_name(key)
-        if await self._asked(partial(self._epoch, name)) != epoch:
+        marks = await self._asked(lambda: self._marks(key))
+        if marks is None or not marks.is_whole or marks.epoch != epoch:
             return
-        raw = sealed(
-            name,
-            Envelope(
-                value=kept.value,
-                is_absent=kept.is_absent,
-                life_ms=round(life_seconds * 1000),
-                epoch=epoch,
-            ),
+        life_ms = round(life_seconds * 1000)
+        envelope = Envelope(
+            value=kept.value, is_absent=kept.is_absent, life_ms=life_ms, epoch=epoch
         )
-        await self._asked(lambda: self._client.set(name, raw, px=remaining_ms))
+        await self._asked(lambda: self._write(key, envelope, remaining_ms))
 
-    async def lock(self, key: str, epoch: bytes) -> Lock | None:
+    async def lock(self, key: Key, epoch: bytes) -> Lock | None:
         """The right to load `key` in `epoch`; None: another has it, or no write is taken."""
         if not self.takes_writes:
             return None
-        lock = Lock(name=f"{key_name(key)}:lock:{epoch.hex()}", taken_at=self._clock())
+        name = f"{self._names.value(key)}:lock:{epoch.hex()}"
+        lock = Lock(name=name, taken_at=self._clock())
         life_ms = round(LOCK_SECONDS * 1000)
         taken = await self._asked(lambda: self._client.set(lock.name, b"1", nx=True, px=life_ms))
         return lock if taken else None
@@ -169,70 +207,126 @@ class RedisStore:
         if self._clock() - lock.taken_at < LOCK_SECONDS - LOCK_MARGIN_SECONDS:
             await self._asked(lambda: self._client.delete(lock.name))
 
-    async def forget(self, key: str) -> None:
-        """Begin a new epoch of `key`.
+    async def forget(self, what: What) -> bool:
+        """Begin a new epoch of a value or a group, and tell all processes; whether that was done.
 
-        While Redis is away the key is remembered, and forgotten there before its next use.
+        While Redis is away it is remembered, and done before the next use of any such value.
         """
-        self._unsent[key] = None
+        mark = self._names.mark(what)
+        self._unsent[mark] = self._names.value(what) if isinstance(what, Key) else None
         if len(self._unsent) > MAX_UNSENT:
             del self._unsent[next(iter(self._unsent))]
-        await self._sent_forgotten(key)
+        return await self._sent_forgotten((mark,))
 
-    async def recall(self, key: str) -> bytes | None:
+    async def catch_up(self) -> None:
+        """Tell Redis of all that was forgotten while it was away."""
+        while self._unsent:
+            left = len(self._unsent)
+            await self._sent_forgotten(())
+            if len(self._unsent) >= left:
+                return
+
+    async def recall(self, key: Key) -> bytes | None:
         """What is remembered under `key`; None: nothing, garbage, or Redis is away."""
-        name = _lasting_name(key)
-        raw = await self._asked(lambda: self._get(name))
-        envelope = opened(name, raw) if raw else None
+        name = self._names.lasting(key)
+        found = await self._asked(lambda: self._mget([name]))
+        raw = None if found is None else found[0]
+        envelope = None if raw is None else self._envelopes.opened(name, raw)
         return None if envelope is None else envelope.value
 
-    async def remember(self, key: str, value: bytes) -> None:
+    async def remember(self, key: Key, value: bytes) -> None:
         """Write what outlives every load. It has no epoch: nobody forgets it."""
         if not self.takes_writes:
             return
-        name, life_ms = _lasting_name(key), round(LASTING_SECONDS * 1000)
-        raw = sealed(name, Envelope(value=value, is_absent=False, life_ms=life_ms, epoch=NO_EPOCH))
+        name, life_ms = self._names.lasting(key), round(LASTING_SECONDS * 1000)
+        envelope = Envelope(value=value, is_absent=False, life_ms=life_ms, epoch=NO_EPOCH)
+        raw = self._envelopes.sealed(name, envelope)
         await self._asked(lambda: self._client.set(name, raw, px=life_ms))
 
     async def close(self) -> None:
         """Close all connections."""
         await disconnect(self._client)
 
-    async def _sent_forgotten(self, key: str) -> bool:
-        """Whether Redis knows that `key` was forgotten, if it was. Tells it of some others too."""
+    async def _sent_forgotten(self, marks: tuple[str, ...]) -> bool:
+        """Whether Redis knows that `marks` were replaced, if they were. Tells it of others too."""
         if not self._unsent:
             return True
-        others = itertools.islice((other for other in self._unsent if other != key), UNSENT_AT_ONCE)
-        for unsent in (key, *others) if key in self._unsent else tuple(others):
-            if not await self._asked(partial(self._begin_epoch, key_name(unsent))):
+        mine = [mark for mark in marks if mark in self._unsent]
+        others = (mark for mark in self._unsent if mark not in mine)
+        for mark in (*mine, *itertools.islice(others, UNSENT_AT_ONCE)):
+            value = self._unsent.get(mark)
+            if not await self._asked(partial(self._begin_epoch, mark, value)):
                 break
-            self._unsent.pop(unsent, None)
-        return key not in self._unsent
+            self._unsent.pop(mark, None)
+        return self._unsent.keys().isdisjoint(marks)
 
-    async def _begin_epoch(self, name: str) -> bool:
-        """Forget what is under `name`; deleted first, since a full Redis still deletes."""
-        await self._client.delete(name)
-        await self._client.set(f"{name}:epoch", secrets.token_bytes(8), px=self._mark_life_ms)
+    async def _begin_epoch(self, mark: str, value: str | None) -> bool:
+        """Replace a mark; what bears it alone is deleted first, since a full Redis still deletes.
+
+        The notice comes last: who reads after it sees the new mark.
+        """
+        if value is not None:
+            await self._client.delete(value)
+        await self._client.set(mark, FORGOTTEN + secrets.token_bytes(8), px=self._mark_life_ms)
+        await self._publish(mark)
         return True
 
-    async def _epoch(self, name: str) -> bytes:
-        return _epoch_of(await self._get(f"{name}:epoch"))
+    async def _made(self, key: Key) -> _Marks | None:
+        """The marks of `key`, those made that were missing; None: that cannot be done now."""
+        if not self.takes_writes:
+            return None
+        return await self._asked(lambda: self._make(key))
 
-    async def _get(self, name: str) -> bytes | None:
-        """A value by MGET, to which a key of another type is absent."""
-        values: list[bytes | None] = await self._client.execute_command("MGET", name)
-        return values[0]
+    async def _make(self, key: Key) -> _Marks:
+        """The marks of `key` once none is missing; two who make them agree on those of the first.
 
-    async def _read(self, name: str) -> tuple[int, bytes | None, bytes | None]:
-        """Remaining milliseconds, value and epoch mark.
+        In the second round what still seems to be missing is of another type, and is replaced.
+        """
+        marks = _Marks((None,))
+        for is_first in (True, False):
+            pipeline = self._client.pipeline(transaction=False)
+            for mark in self._names.marks(key)[1:]:
+                made = MADE + secrets.token_bytes(8)
+                pipeline.set(mark, made, nx=is_first, px=self._mark_life_ms)
+            await pipeline.execute()
+            marks = await self._marks(key)
+            if marks.is_whole:
+                break
+        return marks
+
+    async def _write(self, key: Key, envelope: Envelope, remaining_ms: int) -> bool:
+        """Write a value, let its marks live longer than it, and tell the others."""
+        name = self._names.value(key)
+        own, *groups = self._names.marks(key)
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.set(name, self._envelopes.sealed(name, envelope), px=remaining_ms)
+        for mark in groups:
+            pipeline.pexpire(mark, self._mark_life_ms)
+        await pipeline.execute()
+        await self._publish(own)
+        return True
+
+    async def _mget(self, names: list[str]) -> list[bytes | None]:
+        """Values by MGET, to which a key of another type is absent."""
+        values: list[bytes | None] = await self._client.execute_command("MGET", *names)
+        return values
+
+    async def _marks(self, key: Key) -> _Marks:
+        return (await self._read(key))[2]
+
+    async def _read(self, key: Key) -> tuple[int, bytes | None, _Marks]:
+        """Remaining milliseconds, value and marks.
 
         In this order: a value written in between then looks older than it is, never younger.
         """
+        name = self._names.value(key)
+        own, study, *others = self._names.marks(key)
         pipeline = self._client.pipeline(transaction=False)
         pipeline.execute_command("PTTL", name)
-        pipeline.execute_command("MGET", name, f"{name}:epoch")
-        remaining_ms, (raw, mark) = await pipeline.execute()
-        return remaining_ms, raw, mark
+        pipeline.execute_command("MGET", name, own, study)
+        pipeline.execute_command("MGET", *others)
+        remaining_ms, (raw, *mine), rest = await pipeline.execute()
+        return remaining_ms, raw, _Marks((*mine, *rest))
 
     async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T | None:
         """What Redis answers; None while it is away. The only place where it is called."""
@@ -246,7 +340,7 @@ class RedisStore:
                     answer = await ask()
             except (OutOfMemoryError, ReadOnlyError) as error:
                 self._full_until = self._clock() + self._limits.full_pause_seconds
-                self._say(error)
+                self._complaints.say(error)
                 return None
             except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
                 self._failed(error)
@@ -259,24 +353,7 @@ class RedisStore:
         self._failures += 1
         if self._failures >= self._limits.max_failures:
             self._pause()
-        self._say(error)
+        self._complaints.say(error)
 
     def _pause(self) -> None:
         self._away_until = self._clock() + self._limits.pause_seconds
-
-    def _say(self, error: Exception) -> None:
-        """Log `error`, at most once a minute."""
-        if self._clock() - self._said_at < self._limits.log_pause_seconds:
-            return
-        self._said_at = self._clock()
-        level = logging.ERROR if isinstance(error, AuthenticationError) else logging.WARNING
-        LOG.log(level, "the shared cache is away", cause=type(error).__name__)
-
-
-def _lasting_name(key: str) -> str:
-    return f"{key_name(key)}:lasting"
-
-
-def _epoch_of(mark: bytes | None) -> bytes:
-    """The epoch that a mark in Redis stands for, whatever the mark is made of."""
-    return NO_EPOCH if mark is None else hashlib.blake2b(mark, digest_size=8).digest()

@@ -59,6 +59,9 @@ class Telemetry:
         self._cache_read = self._counter(
             "gateway_cache_reads", "Looks into the cache by layer and outcome.", "layer", "outcome"
         )
+        self._cache_trouble = self._counter(
+            "gateway_cache_troubles", "Failures of the shared cache by cause.", "cause"
+        )
         self._cache_bytes = Gauge(
             "gateway_cache_memory_bytes", "Size of the in-process cache.", registry=self.registry
         )
@@ -107,8 +110,24 @@ class Telemetry:
         self._archive_duration(archive).observe(seconds)
 
     def cache_read(self, layer: str, outcome: str) -> None:
-        """A look into a cache. `layer`: memory, redis; `outcome`: hit, stale, miss, join, error."""
+        """A look into a cache.
+
+        `layer`: memory, redis; `outcome`: hit, stale, miss, join, garbage, error.
+        """
         self._cache_read(layer, outcome).inc()
+
+    def cache_reads(self) -> dict[str, int]:
+        """How many looks there were so far, by `layer outcome`."""
+        return {
+            f"{sample.labels['layer']} {sample.labels['outcome']}": int(sample.value)
+            for metric in self.registry.collect()
+            for sample in metric.samples
+            if sample.name == "gateway_cache_reads_total"
+        }
+
+    def cache_trouble(self, cause: str) -> None:
+        """The shared cache failed: late, unreachable, refused, loading, full, read-only, other."""
+        self._cache_trouble(cause).inc()
 
     def cache_size(self, bytes_held: int) -> None:
         """How many bytes the in-process cache holds now."""

@@ -44,7 +44,7 @@ _NEEDS: tuple[tuple[str, Need], ...] = (
     (r"/health/(live|ready)", _PUBLIC),
     (rf"{_FHIR}/(metadata|\.well-known/smart-configuration)", _PUBLIC),
     (r"/dicom-web/?", _PUBLIC),
-    (r"/metrics|/archives", _OPERATOR),
+    (r"/metrics|/archives|/hooks/studies/\{study\}", _OPERATOR),
     (r"/resolve", Need(admission=Admission.KNOWN)),
     (r"/dicom-web(/studies/\{study\}(/series/\{series\})?)?/(studies|series|instances)", _SEARCH),
     (

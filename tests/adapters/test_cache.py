@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.errors import ArchiveTimeout, NotFound, Unavailable
-from tests.adapters.caches import KEY, AnyCache, Clock, Source, age, memory, settled, shared
+from tests.adapters.caches import KEY, AnyCache, Clock, Source, age, key, memory, settled, shared
 
 
 @dataclass
@@ -45,10 +45,10 @@ async def test_young_value_is_served_as_it_is(bench: Bench) -> None:
 
 
 async def test_each_key_has_its_own_value(bench: Bench) -> None:
-    await bench.cache.load("a", Source(b"A"))
-    await bench.cache.load("b", Source(b"B"))
-    assert await bench.cache.load("a", Source()) == b"A"
-    assert await bench.cache.load("b", Source()) == b"B"
+    await bench.cache.load(key("a"), Source(b"A"))
+    await bench.cache.load(key("b"), Source(b"B"))
+    assert await bench.cache.load(key("a"), Source()) == b"A"
+    assert await bench.cache.load(key("b"), Source()) == b"B"
 
 
 async def test_two_hundred_concurrent_loads_share_one_run(bench: Bench) -> None:
@@ -208,7 +208,7 @@ async def test_what_is_remembered_outlives_every_record_and_what_is_forgotten(
     assert await bench.cache.recall(KEY) == ()
     await bench.cache.remember(KEY, b"first")
     await bench.cache.remember(KEY, b"last")
-    await bench.cache.remember("another", b"other")
+    await bench.cache.remember(key("another"), b"other")
     await bench.cache.load(KEY, Source())
     await bench.cache.forget(KEY)
     await bench.pass_by(300 * 86400)
@@ -218,10 +218,10 @@ async def test_what_is_remembered_outlives_every_record_and_what_is_forgotten(
 async def test_what_is_remembered_is_bounded_and_goes_least_recently_used_first() -> None:
     cache = memory(Clock(), max_bytes=16_000)
     for number in range(4):
-        await cache.remember(str(number), bytes(120))
-        assert await cache.recall("0")
+        await cache.remember(key(number), bytes(120))
+        assert await cache.recall(key("0"))
     assert cache.bytes_held <= 2000
-    assert [bool(await cache.recall(str(number))) for number in range(4)] == [
+    assert [bool(await cache.recall(key(number))) for number in range(4)] == [
         True,
         False,
         True,
@@ -232,32 +232,32 @@ async def test_what_is_remembered_is_bounded_and_goes_least_recently_used_first(
 async def test_records_make_room_for_what_is_remembered() -> None:
     cache = memory(Clock(), max_bytes=100_000)
     for number in range(8):
-        await cache.load(str(number), Source(bytes(12_000)))
+        await cache.load(key(number), Source(bytes(12_000)))
     await cache.remember(KEY, bytes(1000))
     assert cache.bytes_held <= 100_000
-    assert cache.peek("0") is None
+    assert cache.peek(key("0")) is None
     assert await cache.recall(KEY) == (bytes(1000),)
 
 
 async def test_memory_is_bounded_in_bytes_and_drops_what_was_used_least_recently() -> None:
     cache = memory(Clock(), max_bytes=100_000)
     for number in range(8):
-        await cache.load(str(number), Source(bytes(12_000)))
-    assert await cache.load("0", Source(b"again")) == bytes(12_000)
-    await cache.load("8", Source(bytes(12_000)))
+        await cache.load(key(number), Source(bytes(12_000)))
+    assert await cache.load(key("0"), Source(b"again")) == bytes(12_000)
+    await cache.load(key("8"), Source(bytes(12_000)))
     assert cache.bytes_held <= 100_000
-    assert await cache.load("0", Source(b"again")) == bytes(12_000)
-    assert await cache.load("1", Source(b"again")) == b"again"
+    assert await cache.load(key("0"), Source(b"again")) == bytes(12_000)
+    assert await cache.load(key("1"), Source(b"again")) == b"again"
 
 
 async def test_value_larger_than_a_quarter_of_the_memory_is_served_but_not_kept() -> None:
     cache = memory(Clock(), max_bytes=100_000)
-    await cache.load("small", Source(b"small"))
+    await cache.load(key("small"), Source(b"small"))
     source = Source(bytes(30_000))
-    assert await cache.load("large", source) == bytes(30_000)
-    assert await cache.load("large", source) == bytes(30_000)
+    assert await cache.load(key("large"), source) == bytes(30_000)
+    assert await cache.load(key("large"), source) == bytes(30_000)
     assert source.runs == 2
-    assert cache.peek("small") is not None
+    assert cache.peek(key("small")) is not None
 
 
 async def test_memory_is_given_back_by_what_is_forgotten() -> None:

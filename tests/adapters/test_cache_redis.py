@@ -13,17 +13,20 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
+from gateway.adapters.cache_names import Names
 from gateway.adapters.cache_redis import LOOK_SECONDS, RedisCache
 from gateway.adapters.redis_client import Limits
-from gateway.adapters.redis_envelope import Envelope, key_name, sealed
+from gateway.adapters.redis_envelope import Envelope, Envelopes
 from gateway.adapters.redis_store import LOCK_SECONDS, NO_EPOCH
 from gateway.adapters.telemetry import Telemetry
 from gateway.errors import ArchiveTimeout
-from tests.adapters.caches import KEY, PATIENT, Clock, Source, age, settled, shared
+from tests.adapters.caches import KEY, PATIENT, Clock, Source, age, heard, key, settled, shared
 from tests.servers import RedisServer, free_port
 
 BRIEF = Limits(connect_seconds=0.1, operation_seconds=0.05, pause_seconds=2)
-NAME = key_name(KEY)
+NAMES = Names()
+NAME = NAMES.value(KEY)
+MARKS = NAMES.marks(KEY)
 
 
 @pytest.fixture
@@ -129,7 +132,9 @@ async def test_load_of_one_process_that_another_forgot_meanwhile_is_not_kept(
 async def test_waiter_goes_on_its_own_when_the_holder_of_the_lock_died(
     pair: tuple[RedisCache, RedisCache], client: redis.asyncio.Redis
 ) -> None:
-    await client.set(f"{NAME}:lock:{NO_EPOCH.hex()}", b"1", px=round(LOCK_SECONDS * 1000))
+    seen = await pair[0]._store.look(KEY)
+    assert seen is not None
+    await client.set(f"{NAME}:lock:{seen.epoch.hex()}", b"1", px=round(LOCK_SECONDS * 1000))
     started = time.monotonic()
     assert await pair[0].load(KEY, Source(b"one")) == b"one"
     assert 1.5 < time.monotonic() - started < 10
@@ -159,7 +164,7 @@ async def test_key_names_tell_nothing_of_what_they_are_for(
     await pair[0].load(KEY, Source())
     names = [name.decode() async for name in client.scan_iter("*")]
     assert names
-    assert all(name.startswith("gw:1:{") and "1.2.3" not in name for name in names)
+    assert all(name.startswith("gw:2:{") and "1.2.3" not in name for name in names)
     assert all([await client.pttl(name) > 0 for name in names])
 
 
@@ -183,15 +188,16 @@ async def test_garbage_in_redis_is_a_miss_and_replaced(
 
 
 def _envelope(name: str = NAME, value: bytes = b"planted") -> bytes:
-    return sealed(name, Envelope(value=value, is_absent=False, life_ms=60_000, epoch=NO_EPOCH))
+    envelope = Envelope(value=value, is_absent=False, life_ms=60_000, epoch=NO_EPOCH)
+    return Envelopes().sealed(name, envelope)
 
 
 TAMPERED = {
     "cut off": _envelope()[:-1],
     "longer": _envelope() + b"!",
     "bit flipped": _envelope()[:-1] + b"D",
-    "of another key": _envelope(name=key_name("study/north/9.9.9")),
-    "of another layout": b"GW\x02" + _envelope()[3:],
+    "of another key": _envelope(name=NAMES.value(key("other"))),
+    "of another layout": b"GW\x01" + _envelope()[3:],
 }
 
 
@@ -213,7 +219,7 @@ async def test_value_that_would_never_expire_is_a_miss(
 async def test_wrong_redis_types_are_misses_and_replaced(
     pair: tuple[RedisCache, RedisCache], client: redis.asyncio.Redis
 ) -> None:
-    for name in (NAME, f"{NAME}:epoch"):
+    for name in (NAME, *MARKS):
         await client.hset(name, "a", "b")
     assert await pair[0].load(KEY, Source(b"one")) == b"one"
     assert await pair[1].load(KEY, Source(b"two")) == b"one"
@@ -226,10 +232,10 @@ async def test_redis_that_is_not_there_costs_nothing_but_sharing(clock: Clock) -
     source = Source()
     started = time.monotonic()
     for number in range(200):
-        assert await cache.load(str(number), source) == b"one"
-        assert await cache.load(str(number), source) == b"one"
-    await cache.forget("0")
-    await cache.load("0", source)
+        assert await cache.load(key(number), source) == b"one"
+        assert await cache.load(key(number), source) == b"one"
+    await cache.forget(key("0"))
+    await cache.load(key("0"), source)
     assert source.runs == 201
     assert time.monotonic() - started < 1
     await cache.close()
@@ -248,7 +254,7 @@ async def test_redis_that_never_answers_is_left_alone_after_a_moment(clock: Cloc
     cache = shared(clock, f"redis://127.0.0.1:{port}/0", limits=BRIEF)
     started = time.monotonic()
     for number in range(200):
-        assert await cache.load(str(number), Source()) == b"one"
+        assert await cache.load(key(number), Source()) == b"one"
     assert time.monotonic() - started < 2
     assert 1 <= len(connections) <= 4
     await cache.close()
@@ -259,10 +265,10 @@ async def test_frozen_redis_makes_a_hundred_callers_wait_only_once(
     redis_server: RedisServer, clock: Clock
 ) -> None:
     cache = shared(clock, redis_server.url, limits=BRIEF)
-    await cache.load("warm", Source())
+    await cache.load(key("warm"), Source())
     redis_server.freeze()
     started = time.monotonic()
-    values = await asyncio.gather(*(cache.load(str(n), Source()) for n in range(100)))
+    values = await asyncio.gather(*(cache.load(key(n), Source()) for n in range(100)))
     assert set(values) == {b"one"}
     assert time.monotonic() - started < 2
     redis_server.thaw()
@@ -282,7 +288,7 @@ async def test_killed_redis_fails_no_load_and_is_used_again_when_it_is_back(
         async def load_until(stop: asyncio.Event) -> None:
             while not stop.is_set():
                 number = next(numbers)
-                assert await cache.load(f"study-{number}", Source(b"%d" % number))
+                assert await cache.load(key(f"study-{number}"), Source(b"%d" % number))
 
         async with asyncio.TaskGroup() as group:
             loads = [group.create_task(load_until(stop)) for _ in range(5)]
@@ -291,9 +297,9 @@ async def test_killed_redis_fails_no_load_and_is_used_again_when_it_is_back(
             stop.set()
         assert all(load.exception() is None for load in loads)
         clock.seconds += PATIENT.pause_seconds
-        key = f"study-{next(numbers)}"
-        await cache.load(key, Source(b"shared"))
-        assert await other.load(key, Source(b"own")) == b"shared"
+        last = key(f"study-{next(numbers)}")
+        await cache.load(last, Source(b"shared"))
+        assert await other.load(last, Source(b"own")) == b"shared"
     for each in (cache, other):
         await each.close()
 
@@ -309,7 +315,7 @@ async def test_what_was_forgotten_while_redis_was_away_stays_forgotten(
     redis_server.thaw()
     assert await away.load(KEY, Source(b"new")) == b"new"
     clock.seconds += 10
-    assert await away.load("another", Source()) == b"one"
+    assert await away.load(key("another"), Source()) == b"one"
     assert await pair[1].load(KEY, Source(b"newer")) in {b"new", b"newer"}
     await away.close()
 
@@ -327,13 +333,31 @@ async def test_stale_value_that_redis_lost_is_rebuilt_rather_than_revalidated(
     assert source.given == [None]
 
 
-async def test_young_value_that_redis_lost_is_served(
+async def test_value_is_believed_without_a_look_while_notices_are_heard(
     redis_server: RedisServer, pair: tuple[RedisCache, RedisCache], clock: Clock
 ) -> None:
+    await heard(pair[0])
     await pair[0].load(KEY, Source(b"one"))
     clock.seconds += 30
     redis_server.clear()
     assert await pair[0].load(KEY, Source(b"two")) == b"one"
+
+
+async def test_value_that_redis_lost_as_it_ended_serves_only_if_nothing_newer_can_be_had(
+    redis_server: RedisServer, pair: tuple[RedisCache, RedisCache], clock: Clock
+) -> None:
+    """Nobody knows what was forgotten meanwhile."""
+    await heard(pair[0])
+    await pair[0].load(KEY, Source(b"one"))
+    session = pair[0]._notices.session
+    await asyncio.to_thread(redis_server.restart)
+    while pair[0]._notices.session in {None, session}:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.01)
+    clock.seconds += PATIENT.pause_seconds
+    silent = Source(error=ArchiveTimeout("no answer", archive="north"))
+    assert await pair[0].load(KEY, silent) == b"one"
+    assert silent.runs == 1
+    assert await pair[0].load(KEY, Source(b"two")) == b"two"
 
 
 async def test_full_redis_still_serves_and_takes_writes_again_later(
@@ -345,13 +369,13 @@ async def test_full_redis_still_serves_and_takes_writes_again_later(
         assert await pair[1].load(KEY, Source(b"two")) == b"one"
         started = time.monotonic()
         for number in range(20):
-            assert await pair[0].load(str(number), Source()) == b"one"
+            assert await pair[0].load(key(number), Source()) == b"one"
         assert time.monotonic() - started < 1
     finally:
         await client.config_set("maxmemory", 0)
     clock.seconds += PATIENT.full_pause_seconds
-    await pair[0].load("later", Source(b"shared"))
-    assert await pair[1].load("later", Source(b"own")) == b"shared"
+    await pair[0].load(key("later"), Source(b"shared"))
+    assert await pair[1].load(key("later"), Source(b"own")) == b"shared"
 
 
 async def test_wrong_password_is_never_an_error(
@@ -362,7 +386,7 @@ async def test_wrong_password_is_never_an_error(
     try:
         cache = shared(clock, url, limits=BRIEF)
         for number in range(20):
-            assert await cache.load(str(number), Source()) == b"one"
+            assert await cache.load(key(number), Source()) == b"one"
         await cache.close()
     finally:
         await client.config_set("requirepass", "")
@@ -376,7 +400,7 @@ async def test_read_only_replica_is_read_and_not_written(
     try:
         started = time.monotonic()
         for number in range(20):
-            assert await pair[1].load(str(number), Source()) == b"one"
+            assert await pair[1].load(key(number), Source()) == b"one"
         assert time.monotonic() - started < 1
         assert await pair[1].load(KEY, Source(b"two")) == b"one"
     finally:
@@ -429,11 +453,11 @@ async def test_cancelled_callers_never_get_another_ones_value(
 ) -> None:
     cache = shared(clock, redis_server.url)
     for number in range(50):
-        await cache.load(f"study-{number}", Source(b"%d" % number))
+        await cache.load(key(f"study-{number}"), Source(b"%d" % number))
     for round_number in range(20):
         clock.seconds += LOOK_SECONDS
         loads = [
-            asyncio.ensure_future(cache.load(f"study-{number}", Source(b"lost")))
+            asyncio.ensure_future(cache.load(key(f"study-{number}"), Source(b"lost")))
             for number in range(50)
         ]
         for _ in range(round_number % 7):

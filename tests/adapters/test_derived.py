@@ -7,7 +7,7 @@ import pytest
 from gateway.adapters.cache import MemoryCache, reads_noted
 from gateway.adapters.derived import Derived
 from gateway.errors import ArchiveTimeout
-from tests.adapters.caches import Clock, Source, memory
+from tests.adapters.caches import Clock, Source, key, memory
 
 
 class Bench:
@@ -25,7 +25,7 @@ class Bench:
         if found is None:
             self.made += 1
             with reads_noted() as reads:
-                found = b"".join([await self.cache.load(k, Source(k.encode())) for k in keys])
+                found = b"".join([await self.cache.load(key(k), Source(k.encode())) for k in keys])
             self.derived.keep(" ".join(keys), found, size, reads)
         return found
 
@@ -36,11 +36,11 @@ async def test_it_is_made_once_while_all_is_current() -> None:
     assert bench.made == 1
 
 
-@pytest.mark.parametrize("key", ["a", "b"])
-async def test_it_is_made_anew_once_any_value_is_forgotten(key: str) -> None:
+@pytest.mark.parametrize("word", ["a", "b"])
+async def test_it_is_made_anew_once_any_value_is_forgotten(word: str) -> None:
     bench = Bench()
     await bench.thing("a", "b")
-    await bench.cache.forget(key)
+    await bench.cache.forget(key(word))
     await bench.thing("a", "b")
     assert bench.made == 2
 
@@ -52,7 +52,7 @@ async def test_it_is_made_anew_once_any_value_is_too_old_or_in_doubt() -> None:
     await bench.thing("a")
     assert bench.made == 2
     await bench.thing("b")
-    bench.cache.doubt("b")
+    bench.cache.doubt(key("b"))
     await bench.thing("b")
     assert bench.made == 4
 
@@ -64,10 +64,10 @@ async def test_what_is_used_by_something_else_counts_as_read_for_that() -> None:
     for _ in range(2):  # made within, and found within
         with reads_noted() as reads:
             await bench.thing("a")
-        assert list(reads.values) == ["a"]
+        assert list(reads.values) == [key("a")]
         outer.keep("x", b"x", 1, reads)
         assert outer.found("x") == b"x"
-        await bench.cache.forget("a")
+        await bench.cache.forget(key("a"))
         assert outer.found("x") is None
 
 
@@ -75,7 +75,7 @@ async def test_what_failed_within_is_no_whole_reading_outside() -> None:
     cache = memory(Clock())
     failing = Source(error=ArchiveTimeout("late", archive="north"))
     with reads_noted() as outer, reads_noted() as reads, pytest.raises(ArchiveTimeout):
-        await cache.load("a", failing)
+        await cache.load(key("a"), failing)
     assert not reads.is_whole
     assert not outer.is_whole
 
@@ -89,8 +89,8 @@ async def test_what_was_made_of_nothing_is_not_kept() -> None:
 
 async def test_the_least_recently_used_makes_room() -> None:
     bench = Bench()
-    for key in "abcdefghij":
-        await bench.thing(key, size=10)
+    for letter in "abcdefghij":
+        await bench.thing(letter, size=10)
     assert bench.derived.size == 100
     await bench.thing("a", size=10)
     await bench.thing("k", size=10)

@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.adapters.http_client import ArchiveClient, Limits
+from gateway.adapters.retries import AT_FIRST, COST
 from gateway.adapters.telemetry import Telemetry
 from gateway.config import Auth, BasicAuth, BearerAuth, NoAuth
 from gateway.errors import (
@@ -464,3 +465,45 @@ async def test_a_handshake_that_fails_is_an_archive_error(
             "studies",
         )
     assert fault_archive.requests == []
+
+
+async def test_archive_that_breaks_connections_is_asked_at_most_a_fifth_oftener(
+    client: Client,
+) -> None:
+    asked, archive = 0, client()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += bool(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for number in range(1, 51):
+        with pytest.raises(ArchiveUnreachable):
+            await body_of(archive, base)
+        assert asked <= 1.2 * number + AT_FIRST
+    assert asked == 60 + AT_FIRST
+    server.close()
+
+
+async def test_question_that_a_broken_connection_lost_is_asked_once_more(
+    client: Client, fault_archive: FaultArchive
+) -> None:
+    archive, answer = client(), Answer(status=204, headers={"Connection": "close"})
+    fault_archive.on("/studies", *[answer] * COST, Answer(raw=b""), answer)
+    for _ in range(COST + 1):
+        assert await body_of(archive, fault_archive.url, "studies") == b""
+    assert len(fault_archive.requests) == COST + 2
+
+
+@pytest.mark.parametrize("answer", [Answer(status=500), Answer(status=503), Answer(stall=True)])
+async def test_what_the_archive_failed_at_itself_is_not_asked_again(
+    client: Client, fault_archive: FaultArchive, answer: Answer
+) -> None:
+    archive = client(timeout_seconds=0.1)
+    fault_archive.on("/studies", answer)
+    for number in range(1, COST + 3):
+        with pytest.raises(ArchiveError):
+            await body_of(archive, fault_archive.url, "studies")
+        assert len(fault_archive.requests) == number

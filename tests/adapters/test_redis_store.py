@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import time
 
-from gateway.adapters.redis_client import Limits, connect
+import pytest
+import redis
+
+from gateway.adapters.cache_names import Group, Key, Names
+from gateway.adapters.redis_client import Complaints, Limits, connect
+from gateway.adapters.redis_envelope import Envelopes
 from gateway.adapters.redis_store import (
     LOCK_MARGIN_SECONDS,
     LOCK_SECONDS,
@@ -13,12 +18,34 @@ from gateway.adapters.redis_store import (
     Kept,
     RedisStore,
 )
-from tests.adapters.caches import PATIENT, Clock
+from gateway.adapters.telemetry import Telemetry
+from tests.adapters.caches import PATIENT, Clock, key
 from tests.servers import RedisServer, free_port
+
+NAMES = Names()
+
+
+async def unheard(mark: str) -> None:
+    """A notice that nobody waits for."""
 
 
 def store(url: str, clock: Clock, limits: Limits = PATIENT) -> RedisStore:
-    return RedisStore(connect(url, limits), limits=limits, longest_seconds=3600, clock=clock)
+    return RedisStore(
+        connect(url, limits),
+        names=NAMES,
+        envelopes=Envelopes(),
+        publish=unheard,
+        limits=limits,
+        longest_seconds=3600,
+        clock=clock,
+        complaints=Complaints(Telemetry(), limits, clock),
+    )
+
+
+async def epoch(entries: RedisStore, key: Key) -> bytes:
+    seen = await entries.look(key)
+    assert seen is not None
+    return seen.epoch
 
 
 async def test_redis_is_left_alone_after_failures_and_asked_again_later(
@@ -29,31 +56,31 @@ async def test_redis_is_left_alone_after_failures_and_asked_again_later(
     entries = store(redis_server.url, clock, limits)
     redis_server.freeze()
     for _ in range(limits.max_failures):
-        assert await entries.look("a") is None
+        assert await entries.look(key("a")) is None
     assert not entries.takes_writes
     started = time.monotonic()
     for _ in range(1000):
-        assert await entries.look("a") is None
+        assert await entries.look(key("a")) is None
     assert time.monotonic() - started < 1
     redis_server.thaw()
-    assert await entries.look("a") is None
+    assert await entries.look(key("a")) is None
     clock.seconds += limits.pause_seconds
-    assert await entries.look("a") is not None
+    assert await entries.look(key("a")) is not None
     await entries.close()
 
 
 async def test_lock_is_held_by_one_and_released_only_in_time(redis_server: RedisServer) -> None:
     clock = Clock()
     mine, theirs = store(redis_server.url, clock), store(redis_server.url, clock)
-    lock = await mine.lock("a", NO_EPOCH)
+    lock = await mine.lock(key("a"), NO_EPOCH)
     assert lock is not None
-    assert await theirs.lock("a", NO_EPOCH) is None
+    assert await theirs.lock(key("a"), NO_EPOCH) is None
     await mine.release(lock)
-    again = await theirs.lock("a", NO_EPOCH)
+    again = await theirs.lock(key("a"), NO_EPOCH)
     assert again is not None
     clock.seconds += LOCK_SECONDS - LOCK_MARGIN_SECONDS
     await theirs.release(again)
-    assert await mine.lock("a", NO_EPOCH) is None
+    assert await mine.lock(key("a"), NO_EPOCH) is None
     for each in (mine, theirs):
         await each.close()
 
@@ -63,19 +90,19 @@ async def test_what_was_forgotten_while_redis_was_away_is_told_bit_by_bit(
 ) -> None:
     clock = Clock()
     kept = Kept(value=b"old", is_absent=False, age_seconds=0)
-    many = [f"study-{number}" for number in range(3 * UNSENT_AT_ONCE)]
+    many = [key(number) for number in range(3 * UNSENT_AT_ONCE)]
     entries, others = store(redis_server.url, clock), store(redis_server.url, clock)
-    for key in many:
-        await others.keep(key, kept, NO_EPOCH, 60)
+    for one in many:
+        await others.keep(one, kept, await epoch(others, one), 60)
     away = store(f"redis://127.0.0.1:{free_port()}/0", clock)
-    for key in many:
-        await away.forget(key)
+    for one in many:
+        await away.forget(one)
     assert await away.look(many[0]) is None
     away._client = entries._client
     clock.seconds += PATIENT.pause_seconds
     for _ in range(4):
-        await away.look("another")
-    assert [seen for key in many if (seen := await others.look(key)) and seen.kept] == []
+        await away.look(key("another"))
+    assert [seen for one in many if (seen := await others.look(one)) and seen.kept] == []
     for each in (entries, others):
         await each.close()
 
@@ -83,12 +110,49 @@ async def test_what_was_forgotten_while_redis_was_away_is_told_bit_by_bit(
 async def test_age_is_told_by_the_time_that_is_left(redis_server: RedisServer) -> None:
     clock = Clock()
     entries = store(redis_server.url, clock)
-    await entries.keep(
-        "a", Kept(value=b"one", is_absent=True, age_seconds=20), NO_EPOCH, life_seconds=60
-    )
-    seen = await entries.look("a")
+    kept = Kept(value=b"one", is_absent=True, age_seconds=20)
+    await entries.keep(key("a"), kept, await epoch(entries, key("a")), life_seconds=60)
+    seen = await entries.look(key("a"))
     assert seen is not None
     assert seen.kept is not None
     assert seen.kept.is_absent
     assert 20 <= seen.kept.age_seconds < 30
+    await entries.close()
+
+
+KEPT = Kept(value=b"one", is_absent=False, age_seconds=0)
+
+
+@pytest.mark.parametrize(
+    "group",
+    [Group(study_uid="1.2.a"), Group(archive="north"), Group()],
+    ids=["study", "archive", "everything"],
+)
+async def test_group_is_forgotten_by_one_write(redis_server: RedisServer, group: Group) -> None:
+    entries, other = store(redis_server.url, Clock()), key("b", archives=("south",))
+    for one in (key("a"), other):
+        await entries.keep(one, KEPT, await epoch(entries, one), 60)
+    assert await entries.forget(group)
+    first, second = await entries.look(key("a")), await entries.look(other)
+    assert first is not None
+    assert first.kept is None
+    assert first.is_forgotten
+    assert second is not None
+    assert (second.kept is None) == (group == Group())
+    await entries.close()
+
+
+@pytest.mark.parametrize("lost", range(1, 4), ids=["study", "everything", "archive"])
+async def test_what_bore_a_mark_that_redis_lost_is_void(
+    redis_server: RedisServer, lost: int
+) -> None:
+    """Else it would come back when the mark of its forgetting is evicted before it."""
+    entries = store(redis_server.url, Clock())
+    await entries.keep(key("a"), KEPT, await epoch(entries, key("a")), 60)
+    await entries.forget(Group(study_uid="1.2.a"))
+    with redis.Redis.from_url(redis_server.url) as client:
+        assert client.delete(NAMES.marks(key("a"))[lost]) == 1
+    seen = await entries.look(key("a"))
+    assert seen is not None
+    assert seen.kept is None
     await entries.close()

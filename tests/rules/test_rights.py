@@ -72,7 +72,7 @@ def test_scopes_open_routes(route: str, scope: str, *, is_open: bool) -> None:
         rights.check(rights.needed(route), consumer)
 
 
-@pytest.mark.parametrize("route", ["/metrics", "/archives"])
+@pytest.mark.parametrize("route", ["/metrics", "/archives", "/hooks/studies/{study}"])
 def test_operators_are_those_from_whom_nothing_is_hidden(route: str) -> None:
     rights.check(rights.needed(route), ANYONE)
     for other in (PARTLY, Consumer(id="x", patients=()), Consumer(id="x", scopes=())):

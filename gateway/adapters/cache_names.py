@@ -1,0 +1,87 @@
+"""What cached values are called, and by which marks they are dropped: hashes that tell no UID.
+
+A value is dropped by itself, with its study, with each of its archives, and with everything. Each
+of these has a mark, in Redis a key; a value is worth nothing once one of its marks has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+LAYOUT = 2
+"""Version of names, envelopes and notices; another version never sees this one's."""
+PREFIX = f"gw:{LAYOUT}:"
+CHANNEL = f"{PREFIX}notices"
+_MARKS = f"{PREFIX}{{marks}}:"
+"""Marks that belong to no study share a hash slot."""
+_DIGEST_BYTES = 16
+
+
+class Key(str):
+    """The name of a cached value, which knows what the value is of.
+
+    `archives`: those out of which it was made.
+    """
+
+    __slots__ = ("archives", "study_uid")
+    study_uid: str
+    archives: tuple[str, ...]
+
+    def __new__(cls, name: str, *, study_uid: str, archives: tuple[str, ...] = ()) -> Key:
+        """`name` alone tells two keys apart; it names study and archives too."""
+        key = super().__new__(cls, name)
+        key.study_uid = study_uid
+        key.archives = archives
+        return key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """All values of a study, or out of an archive; neither: all there are."""
+
+    study_uid: str | None = None
+    archive: str | None = None
+
+
+What = Key | Group
+
+
+class Names:
+    """Names in Redis, keyed by a secret where there is one: nobody else can tell what they are."""
+
+    def __init__(self, secret: bytes = b"") -> None:
+        self._secret = hashlib.blake2b(secret, person=b"gateway names").digest() if secret else b""
+
+    def value(self, key: Key) -> str:
+        """The name of the value of `key`; with its study's other names in one hash slot."""
+        return f"{self._slot(key.study_uid)}{self._digest(key)}"
+
+    def lasting(self, key: Key) -> str:
+        """The name of what is remembered under `key`, which nothing drops."""
+        return f"{self.value(key)}:lasting"
+
+    def mark(self, what: What) -> str:
+        """The mark of one value or of a group."""
+        if isinstance(what, Key):
+            return f"{self.value(what)}:mark"
+        if what.study_uid is not None:
+            return f"{self._slot(what.study_uid)}mark"
+        return _MARKS + ("all" if what.archive is None else self._digest(what.archive))
+
+    def marks(self, key: Key) -> tuple[str, ...]:
+        """All marks of a value: its own, its study's, that of everything, and its archives'."""
+        groups = (
+            Group(study_uid=key.study_uid),
+            Group(),
+            *(Group(archive=archive) for archive in key.archives),
+        )
+        return (self.mark(key), *(self.mark(group) for group in groups))
+
+    def _slot(self, study_uid: str) -> str:
+        return f"{PREFIX}{{{self._digest(study_uid)}}}:"
+
+    def _digest(self, word: str) -> str:
+        return hashlib.blake2b(
+            word.encode(), key=self._secret, digest_size=_DIGEST_BYTES
+        ).hexdigest()

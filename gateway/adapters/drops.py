@@ -1,0 +1,32 @@
+"""What was dropped of late: whatever was read before that is worth nothing any more."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+MAX_KNOWN = 100_000
+"""Marks whose last drop is remembered; before the oldest of them, all counts as dropped."""
+
+
+class Drops:
+    """The order of drops and reads in this process, by marks as `Names` makes them."""
+
+    def __init__(self, max_known: int = MAX_KNOWN) -> None:
+        self._max_known = max_known
+        self._last: OrderedDict[str, int] = OrderedDict()
+        self._floor = 0
+        self.now = 0
+        """The number of the last drop: the stamp of whatever is read from now on."""
+
+    def note(self, mark: str) -> None:
+        """What has this mark was dropped."""
+        self.now += 1
+        self._last.pop(mark, None)
+        self._last[mark] = self.now
+        if len(self._last) > self._max_known:
+            _, self._floor = self._last.popitem(last=False)
+
+    def last(self, marks: Iterable[str]) -> int:
+        """The stamp from which on a read of what has these marks is good."""
+        return max(self._floor, *(self._last.get(mark, 0) for mark in marks))

@@ -1,0 +1,154 @@
+"""What one process drops, all others hear of: a channel in Redis, and whether it can be relied on.
+
+The subscription counts as unbroken only while Redis answers on it. Redis answers in order, so that
+everything published before a question is heard before its answer; a connection that hangs is no
+longer believed after `LIVE_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisClusterException, RedisError
+
+from gateway.adapters.cache_names import CHANNEL
+from gateway.adapters.redis_client import Complaints, Limits
+
+LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+PING_SECONDS = 0.25
+LIVE_SECONDS = 1.0
+"""How old the last answer on the subscription may be at the most."""
+FIRST_PAUSE_SECONDS = 0.1
+"""How long after a break the subscription is tried again; doubled up to `Limits.pause_seconds`."""
+DROPPED = b"dropped"
+ASKED = b"asked"
+Publish = Callable[[str], Awaitable[None]]
+
+
+def dropped(sender: bytes, mark: str) -> bytes:
+    """The notice that `mark` was replaced, which the process that is `sender` need not hear."""
+    return b" ".join((DROPPED, sender, mark.encode()))
+
+
+class Notices:
+    """The notices of one process. Whoever makes it closes it."""
+
+    def __init__(
+        self,
+        client: Redis | RedisCluster,
+        *,
+        dropped: Callable[[str], None],
+        told: Callable[[], bytes],
+        resumed: Callable[[], Awaitable[None]],
+        limits: Limits,
+        complaints: Complaints,
+    ) -> None:
+        """`dropped` hears the marks that others replace, `resumed` that the subscription stands.
+
+        `told` is what this process answers when all are asked how they are.
+        """
+        self._client = client
+        self._dropped = dropped
+        self._told = told
+        self._resumed = resumed
+        self._limits = limits
+        self._complaints = complaints
+        self._me = secrets.token_hex(8).encode()
+        self._task: asyncio.Task[None] | None = None
+        self._number = 0
+        self._answered_at = float("-inf")
+
+    @property
+    def session(self) -> int | None:
+        """The number of the unbroken subscription; None: notices may be missing."""
+        is_live = time.monotonic() - self._answered_at < LIVE_SECONDS
+        return self._number if is_live else None
+
+    def start(self) -> None:
+        """Listen from now on, if it does not already."""
+        if self._task is None:
+            # Not a TaskGroup: it goes on beyond the request that started it, until `close`.
+            self._task = asyncio.get_running_loop().create_task(self._listen(), name="notices")
+
+    async def publish(self, mark: str) -> None:
+        """Tell all other processes that `mark` was replaced."""
+        await self._client.publish(CHANNEL, dropped(self._me, mark))
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        pause_seconds = FIRST_PAUSE_SECONDS
+        while True:
+            before = self._number
+            try:
+                await self._hear_until_it_breaks()
+            except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+                self._complaints.say(error)
+            self._broken()
+            if self._number > before + 1:
+                pause_seconds = FIRST_PAUSE_SECONDS
+            await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            pause_seconds = min(2 * pause_seconds, self._limits.pause_seconds)
+
+    def _broken(self) -> None:
+        self._number += 1
+        self._answered_at = float("-inf")
+
+    async def _hear_until_it_breaks(self) -> None:
+        async with self._subscribed() as subscription:
+            asked_at = heard_at = time.monotonic()
+            is_answered = False
+            await subscription.ping()
+            while True:
+                message = await subscription.get_message(timeout=PING_SECONDS)
+                now = time.monotonic()
+                heard_at = heard_at if message is None else now
+                if message is not None and message["type"] == "pong":
+                    self._answered_at, is_answered = asked_at, True
+                elif message is not None:
+                    await self._hear(message)
+                if is_answered and now - asked_at >= PING_SECONDS:
+                    asked_at, is_answered = now, False
+                    await subscription.ping()
+                elif now - heard_at >= LIVE_SECONDS:
+                    raise TimeoutError("the subscription is not answered")
+
+    @asynccontextmanager
+    async def _subscribed(self) -> AsyncIterator[PubSub]:
+        subscription = self._client.pubsub()
+        try:
+            async with asyncio.timeout(self._limits.total_seconds):
+                await subscription.subscribe(CHANNEL)
+            yield subscription
+        finally:
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                await subscription.aclose()  # type: ignore[no-untyped-call]  # redis-py's
+
+    async def _hear(self, message: dict[str, Any]) -> None:
+        if message["type"] == "subscribe":
+            self._broken()  # what was published while there was no subscription is not known
+            await self._resumed()
+            return
+        word, _, rest = bytes(message["data"]).partition(b" ")
+        if word == DROPPED:
+            sender, _, mark = rest.partition(b" ")
+            if sender != self._me:
+                self._dropped(mark.decode("ascii", "replace"))
+        elif word == ASKED:
+            async with asyncio.timeout(self._limits.total_seconds):
+                await self._client.publish(rest, self._told())

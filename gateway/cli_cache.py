@@ -1,0 +1,124 @@
+"""`gateway cache`: what the shared cache holds, and how it is emptied."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import orjson
+import typer
+from rich.console import Console
+
+from gateway.adapters.cache_admin import CacheAdmin, Stats
+from gateway.adapters.cache_names import Group
+from gateway.adapters.telemetry import configure_log
+from gateway.cli_ground import (
+    CODES,
+    FAILED,
+    MISTAKEN,
+    ConfigOption,
+    JsonOption,
+    fail,
+    print_line,
+    settings_in,
+)
+from gateway.config import Settings
+from gateway.errors import BadRequest, GatewayError
+from gateway.rules import dicom_json as dj
+
+_T = TypeVar("_T")
+_NOT_SHARED = (
+    "cache.redis_url is not set: what a gateway remembers is in its own process; "
+    "POST /hooks/studies/{study} makes it forget a study, a restart all"
+)
+cache = typer.Typer(
+    help="What is remembered of the archives.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@cache.command(epilog=f"Example: gateway cache stats --json. {CODES}")
+def stats(config: ConfigOption = Path("gateway.yaml"), as_json: JsonOption = False) -> None:
+    """Tell how much the shared cache and the processes that use it hold."""
+    settings = settings_in(config, {})
+    found = _done(settings, lambda admin: admin.stats())
+    if as_json:
+        typer.echo(orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2))
+        return
+    console = Console()
+    for line in _as_text(found):
+        print_line(console, line)
+
+
+@cache.command(epilog=f"Example: gateway cache purge --archive north. {CODES}")
+def purge(
+    study: Annotated[str | None, typer.Argument(help="StudyInstanceUID.")] = None,
+    archive: Annotated[str | None, typer.Option(help="Id of an archive.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All there is.")] = False,
+    config: ConfigOption = Path("gateway.yaml"),
+    as_json: JsonOption = False,
+) -> None:
+    """Forget a study, what came from an archive, or all; at once, in every process.
+
+    What was forgotten is not read any more, and leaves Redis as it expires.
+    """
+    if [study is not None, archive is not None, everything].count(True) != 1:
+        fail("name either a study, or --archive, or --all", MISTAKEN)
+    settings = settings_in(config, {})
+    if archive is not None and archive not in settings.archives:
+        fail(f"no archive {archive} in {config}", MISTAKEN)
+    try:
+        group = Group(study_uid=study and dj.uid(study, "STUDY"), archive=archive)
+    except BadRequest as error:
+        fail(str(error), MISTAKEN)
+    heard = _done(settings, lambda admin: admin.purge(group))
+    if as_json:
+        typer.echo(orjson.dumps({**asdict(group), "all": everything, "processes": heard}))
+        return
+    print_line(Console(), f"Forgotten. {heard} running processes heard of it.")
+
+
+def _done(settings: Settings, ask: Callable[[CacheAdmin], Awaitable[_T]]) -> _T:
+    """What `ask` gives; else the end of the command."""
+    section = settings.cache
+    if section.redis_url is None:
+        fail(_NOT_SHARED, FAILED)
+    configure_log(sys.stderr)
+
+    async def run(url: str) -> _T:
+        admin = CacheAdmin(
+            url,
+            secret=section.secret,
+            longest_seconds=max(section.fresh_seconds, section.stale_seconds),
+        )
+        try:
+            return await ask(admin)
+        finally:
+            await admin.close()
+
+    try:
+        return asyncio.run(run(section.redis_url.get_secret_value()))
+    except GatewayError as error:
+        fail(str(error), FAILED)
+
+
+def _as_text(found: Stats) -> list[str]:
+    about = "about " if found.is_estimated else ""
+    used = "unknown" if found.redis_used_bytes is None else _size(found.redis_used_bytes)
+    most = "" if found.redis_max_bytes is None else f" of {_size(found.redis_max_bytes)}"
+    lines = [
+        f"In Redis: {found.values} values, {found.remembered} remembered times, "
+        f"{found.marks} marks, {found.locks} loads under way; {about}{_size(found.bytes)}",
+        f"Redis uses {used}{most}; {found.redis_evicted_keys or 0} keys evicted since its start",
+    ]
+    for number, one in enumerate(found.processes, 1):
+        reads = ", ".join(f"{name} {count}" for name, count in sorted(one.reads.items()))
+        lines.append(f"Process {number}: {one.entries} entries, {_size(one.bytes)}; {reads}")
+    return lines if found.processes else [*lines, "No running process uses it."]
+
+
+def _size(number: int) -> str:
+    return f"{number / (1 << 20):.1f} MiB"

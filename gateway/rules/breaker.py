@@ -1,0 +1,112 @@
+"""Whether an archive that failed again and again is asked: not for a while, then by one question.
+
+Closed, everything is asked. It opens after five failures in a row, or when half of at least twenty
+questions within ten seconds failed. Open, nothing is asked for five seconds, then one question;
+an answer closes it, a failure opens it for twice as long, up to a minute.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+FAILURES_IN_A_ROW = 5
+WINDOW_SECONDS = 10
+LEAST_IN_WINDOW = 20
+FIRST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 60.0
+JITTER = 0.25
+"""By how much of itself a pause is shortened at the most, so that replicas do not ask in step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """The leave to ask one question, in one period between an opening and a closing."""
+
+    period: int
+    is_probe: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Second:
+    """How many questions came to their end in a second of the clock, and how many failed."""
+
+    number: int
+    ended: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """What is known of one archive. `now` is always a clock's seconds that never go back.
+
+    `openings`: how often it opened since it was last closed; 0: it is closed.
+    """
+
+    period: int = 0
+    in_a_row: int = 0
+    seconds: tuple[_Second, ...] = ()
+    openings: int = 0
+    until: float = 0.0
+    is_probed: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the archive is left alone, but for one question in a while."""
+        return self.openings > 0
+
+    def admitted(self, now: float) -> tuple[Breaker, Ticket | None]:
+        """The leave to ask now; None: it is not given. A ticket is given back, whatever happens."""
+        if not self.is_open:
+            return self, Ticket(period=self.period, is_probe=False)
+        if self.is_probed or now < self.until:
+            return self, None
+        return replace(self, is_probed=True), Ticket(period=self.period, is_probe=True)
+
+    def retry_after_seconds(self, now: float) -> int:
+        """After how many whole seconds it is worth asking again."""
+        return max(1, math.ceil(self.until - now))
+
+    def answered(self, ticket: Ticket, now: float) -> Breaker:
+        """The archive answered, be it that there is nothing, or that the question is no good."""
+        if ticket.period != self.period:
+            return self
+        if ticket.is_probe:
+            return Breaker(period=self.period + 1)
+        return replace(self, in_a_row=0, seconds=self._counted(now, failed=0))
+
+    def failed(self, ticket: Ticket, now: float, jitter: float) -> Breaker:
+        """The archive did not answer, or told of a failure of its own. `jitter`: from 0 to 1."""
+        if ticket.period != self.period:
+            return self
+        seconds = self._counted(now, failed=1)
+        more = replace(self, in_a_row=self.in_a_row + 1, seconds=seconds)
+        return more._opened(now, jitter) if ticket.is_probe or more._is_too_much else more
+
+    def released(self, ticket: Ticket) -> Breaker:
+        """It is not known how the archive fares: the question was not asked, or nobody waited."""
+        is_mine = ticket.is_probe and ticket.period == self.period
+        return replace(self, is_probed=False) if is_mine else self
+
+    @property
+    def _is_too_much(self) -> bool:
+        ended = sum(second.ended for second in self.seconds)
+        failed = sum(second.failed for second in self.seconds)
+        is_half = ended >= LEAST_IN_WINDOW and 2 * failed >= ended
+        return is_half or self.in_a_row >= FAILURES_IN_A_ROW
+
+    def _opened(self, now: float, jitter: float) -> Breaker:
+        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self.openings, 10))
+        return Breaker(
+            period=self.period + 1,
+            openings=self.openings + 1,
+            until=now + pause * (1 - JITTER * jitter),
+        )
+
+    def _counted(self, now: float, failed: int) -> tuple[_Second, ...]:
+        """The seconds of the window with one question more, in whole seconds of the clock."""
+        number = math.floor(now)
+        kept = tuple(s for s in self.seconds if number - WINDOW_SECONDS < s.number)
+        last = kept[-1] if kept and kept[-1].number == number else _Second(number=number)
+        rest = kept[:-1] if last in kept else kept
+        return (*rest, replace(last, ended=last.ended + 1, failed=last.failed + failed))

@@ -1,0 +1,89 @@
+"""What the keeper of the shared cache sees and does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.adapters.cache_admin import CacheAdmin
+from gateway.adapters.cache_names import Group
+from gateway.errors import Unavailable
+from tests.adapters.caches import Clock, Source, dropped, heard, key, shared
+from tests.servers import RedisServer, free_port
+
+SECRET = b"sixteen characters"
+
+
+def admin_of(url: str) -> CacheAdmin:
+    return CacheAdmin(url, secret=SECRET, longest_seconds=3600)
+
+
+@pytest.fixture
+async def admin(redis_server: RedisServer) -> AsyncIterator[CacheAdmin]:
+    found = admin_of(redis_server.url)
+    yield found
+    await found.close()
+
+
+async def test_empty_cache_that_nobody_uses_is_told(admin: CacheAdmin) -> None:
+    found = await admin.stats()
+    assert (found.values, found.marks, found.bytes, found.processes) == (0, 0, 0, ())
+    assert found.redis_used_bytes
+
+
+async def test_values_and_processes_are_counted(
+    admin: CacheAdmin, redis_server: RedisServer
+) -> None:
+    caches = [shared(Clock(), redis_server.url, secret=SECRET) for _ in range(2)]
+    await heard(*caches)
+    for number in range(10):
+        await caches[0].load(key(number), Source(bytes(1000)))
+    await caches[0].load(key(0), Source())
+    await caches[1].remember(key("a"), b"time")
+    found = await admin.stats()
+    assert (found.values, found.remembered, found.locks) == (10, 1, 0)
+    assert found.marks == 10 + 2  # one for each study, for the archive, and for everything
+    assert found.bytes > 10_000
+    assert sorted(one.entries for one in found.processes) == [0, 10]
+    assert {one.reads.get("memory hit") for one in found.processes} <= {1, None}
+    for cache in caches:
+        await cache.close()
+
+
+@pytest.mark.parametrize(
+    "group", [Group(study_uid="1.2.a"), Group(archive="north"), Group()], ids=str
+)
+async def test_purge_reaches_every_process_and_is_counted(
+    admin: CacheAdmin, redis_server: RedisServer, group: Group
+) -> None:
+    caches = [shared(Clock(), redis_server.url, secret=SECRET) for _ in range(2)]
+    await heard(*caches)
+    for cache in caches:
+        assert await cache.load(key("a"), Source(b"old")) == b"old"
+    before = [cache._memory.drops.now for cache in caches]
+    assert await admin.purge(group) == 2
+    for cache, drops in zip(caches, before, strict=True):
+        await dropped(cache, drops)
+        assert await cache.load(key("a"), Source(b"new")) == b"new"
+        await cache.close()
+
+
+async def test_redis_that_is_not_there_is_told() -> None:
+    absent = admin_of(f"redis://127.0.0.1:{free_port()}/0")
+    with pytest.raises(Unavailable):
+        await absent.stats()
+    with pytest.raises(Unavailable):
+        await absent.purge(Group())
+    await absent.close()
+
+
+async def test_redis_that_takes_no_writes_is_told(
+    admin: CacheAdmin, redis_server: RedisServer
+) -> None:
+    await admin._client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Unavailable):
+            await admin.purge(Group())
+    finally:
+        await admin._client.config_set("maxmemory", 0)

@@ -1,0 +1,129 @@
+"""Archives that tell of changes, and who else may."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, make_mocked_request
+from pytest_aiohttp import AiohttpClient
+
+from gateway import demo
+from gateway.app import build_app
+from gateway.config import Settings
+from gateway.errors import Forbidden
+from gateway.http_server import SETTINGS
+from gateway.routes.hooks import MAX_BODY_BYTES, study_changed
+from tests.doubles import Double, Held
+from tests.fault_archive import FaultArchive
+from tests.gateways import archive
+
+A = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
+B = Held(study="1.2.3", series="1.2.3.2", instance="1.2.3.2.1")
+HOOK = "/hooks/studies/1.2.3"
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+async def holding(
+    fault_archive: FaultArchive, aiohttp_client: AiohttpClient
+) -> tuple[Double, Client]:
+    settings = Settings.model_validate({"archives": {"north": archive(fault_archive.url)}})
+    return Double(fault_archive, [A]), await aiohttp_client(build_app(settings))
+
+
+async def series_in(client: Client) -> int:
+    answer = await client.get("/fhir/r5/ImagingStudy/1.2.3")
+    return len((await answer.json())["series"])
+
+
+@pytest.mark.parametrize("body", [b"", b'{"ID": "x"}', bytes(MAX_BODY_BYTES)])
+async def test_study_is_read_anew_once_an_archive_told_of_it(
+    holding: tuple[Double, Client], body: bytes
+) -> None:
+    double, client = holding
+    assert await series_in(client) == 1
+    double.held.append(B)
+    assert await series_in(client) == 1
+    answer = await client.post(HOOK, data=body)
+    assert (answer.status, await answer.read()) == (204, b"")
+    assert await series_in(client) == 2
+
+
+async def test_thumbnail_and_metadata_are_read_anew_too(holding: tuple[Double, Client]) -> None:
+    double, client = holding
+    for path in ("thumbnail", "series/1.2.3.1/metadata"):
+        asked = []
+        for post in (False, False, True):
+            if post:
+                assert (await client.post(HOOK)).status == 204
+            before = len(double.server.requests)
+            assert (await client.get(f"/dicom-web/studies/1.2.3/{path}")).status == 200
+            asked.append(len(double.server.requests) - before)
+        assert asked[1] < asked[2], path
+
+
+async def test_absence_is_forgotten_too(holding: tuple[Double, Client]) -> None:
+    double, client = holding
+    double.held.clear()
+    assert (await client.get("/dicom-web/studies/1.2.3/metadata")).status == 404
+    double.held.append(A)
+    assert (await client.get("/dicom-web/studies/1.2.3/metadata")).status == 404
+    assert (await client.post(HOOK)).status == 204
+    assert (await client.get("/dicom-web/studies/1.2.3/metadata")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "status"),
+    [
+        ("/hooks/studies/1.2.99", {}, 204),
+        ("/hooks/studies/1.2.x", {}, 400),
+        (HOOK, {"data": bytes(MAX_BODY_BYTES + 1)}, 413),
+        (HOOK, {"headers": {"Origin": "https://evil.example"}}, 403),
+        (HOOK, {"headers": {"X-Forwarded-For": "192.0.2.1"}}, 403),
+    ],
+    ids=["unknown study", "no UID", "large body", "web page", "proxy"],
+)
+async def test_statuses(
+    holding: tuple[Double, Client], path: str, more: dict[str, Any], status: int
+) -> None:
+    assert (await holding[1].post(path, **more)).status == status
+
+
+async def test_only_posts_are_taken(holding: tuple[Double, Client]) -> None:
+    assert (await holding[1].get(HOOK)).status == 405
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::1", None])
+async def test_other_machines_may_not_tell_where_nobody_is_asked_who_they_are(
+    address: str | None, sample_folder: Path
+) -> None:
+    app = web.Application()
+    app[SETTINGS] = demo.settings(sample_folder, 8080)
+    request = make_mocked_request("POST", HOOK, app=app, match_info={"study": "1.2.3"})
+    with pytest.raises(Forbidden):
+        await study_changed(request.clone(remote=address or ""))
+
+
+@pytest.mark.parametrize(
+    ("key", "status"), [("for-operators", 204), ("for-others", 403), ("", 401)]
+)
+async def test_only_operators_may_tell_where_callers_are_known(
+    key: str, status: int, aiohttp_client: AiohttpClient, sample_folder: Path
+) -> None:
+    keys = {
+        "pacs": {"key": "for-operators", "policy": "all"},
+        "hie": {"key": "for-others", "policy": "some"},
+    }
+    settings = Settings.model_validate(
+        {
+            "archives": {"samples": {"type": "folder", "path": str(sample_folder)}},
+            "auth": {"mode": "required", "api_keys": keys},
+            "policies": {"all": {}, "some": {"hide": [{"modality": ["SR"]}]}},
+        }
+    )
+    client = await aiohttp_client(build_app(settings))
+    answer = await client.post(HOOK, headers={"X-API-Key": key} if key else {})
+    assert answer.status == status

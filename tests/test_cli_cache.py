@@ -1,0 +1,106 @@
+"""`gateway cache` against running gateways."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.doubles import Double, Held
+from tests.fault_archive import FaultArchive
+from tests.gateways import Gateway, archive
+from tests.servers import RedisServer, free_port
+from tests.test_cli import run
+
+A = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
+B = Held(study="1.2.3", series="1.2.3.2", instance="1.2.3.2.1")
+
+
+@pytest.fixture
+async def pair(
+    fault_archive: FaultArchive, redis_server: RedisServer, tmp_path: Path
+) -> AsyncIterator[tuple[Double, list[Gateway]]]:
+    """Two gateways over one archive and one Redis."""
+    cache = {"redis_url": redis_server.url, "fresh_seconds": 3600, "seal_key": "x" * 16}
+    archives = {"north": archive(fault_archive.url), "south": archive(fault_archive.url)}
+    double = Double(fault_archive, [A])
+    with ExitStack() as stack:
+        gateways = [Gateway(tmp_path / name, archives, cache=cache) for name in ("one", "two")]
+        for each in gateways:
+            await asyncio.to_thread(stack.enter_context, each)
+        yield double, gateways
+
+
+async def series_in(gateway: Gateway) -> int:
+    async with aiohttp.ClientSession() as session:
+        answer = await session.get(f"{gateway.url}/fhir/r5/ImagingStudy/1.2.3")
+        return len((await answer.json())["series"])
+
+
+@pytest.mark.parametrize("words", [["1.2.3"], ["--archive", "north"], ["--all"]], ids=" ".join)
+async def test_purge_is_seen_by_every_gateway_within_a_second(
+    pair: tuple[Double, list[Gateway]], words: list[str]
+) -> None:
+    double, gateways = pair
+    assert [await series_in(each) for each in gateways] == [1, 1]
+    double.held.append(B)
+    assert [await series_in(each) for each in gateways] == [1, 1]
+    command = ["cache", "purge", *words, "--config", "gateway.yaml", "--json"]
+    answer = await asyncio.to_thread(lambda: run(*command, folder=gateways[0].folder))
+    ended_at = time.monotonic()
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["processes"] == 2
+    while [await series_in(each) for each in gateways] != [2, 2]:
+        assert time.monotonic() - ended_at < 1
+
+
+async def test_stats_tell_of_every_gateway(pair: tuple[Double, list[Gateway]]) -> None:
+    _, gateways = pair
+    assert [await series_in(each) for each in gateways] == [1, 1]
+    command = ["cache", "stats", "--config", "gateway.yaml"]
+    folder = gateways[0].folder
+    answer = await asyncio.to_thread(lambda: run(*command, "--json", folder=folder))
+    found = json.loads(answer.stdout)
+    assert found["values"] >= 2
+    assert len(found["processes"]) == 2
+    assert all(one["entries"] > 0 for one in found["processes"])
+    text = await asyncio.to_thread(lambda: run(*command, folder=folder))
+    assert "Process 2: " in text.stdout
+    assert "memory miss" in text.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["purge"], 2, "name either a study"),
+        (["purge", "1.2.3", "--all"], 2, "name either a study"),
+        (["purge", "no-uid"], 2, "STUDY"),
+        (["purge", "--archive", "nowhere"], 2, "no archive nowhere"),
+        (["purge", "--all"], 1, "does not answer"),
+        (["stats"], 1, "does not answer"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_is_wrong_is_told(words: list[str], code: int, told: str, tmp_path: Path) -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    settings = {"archives": {"a": archive("http://127.0.0.1:1")}, "cache": {"redis_url": url}}
+    (tmp_path / "gateway.yaml").write_text(json.dumps(settings))
+    answer = run("cache", *words, folder=tmp_path)
+    assert answer.returncode == code
+    assert told in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("words", [["purge", "--all"], ["stats"]])
+def test_cache_that_is_not_shared_cannot_be_reached(words: list[str], tmp_path: Path) -> None:
+    settings = {"archives": {"a": archive("http://127.0.0.1:1")}}
+    (tmp_path / "gateway.yaml").write_text(json.dumps(settings))
+    answer = run("cache", *words, folder=tmp_path)
+    assert answer.returncode == 1
+    assert "cache.redis_url is not set" in answer.stderr
