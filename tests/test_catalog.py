@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import ArchiveError, NotAcceptable, NotFound, Unavailable
-from gateway.model import Level, Part, Target
+from gateway.model import Consumer, Level, Part, Policy, Rule, Target
 from gateway.rules.media import Form
 from gateway.rules.qido import Query
 from tests.assembled import ANYONE, Assembled, over
@@ -211,3 +211,43 @@ async def test_an_instance_is_located_without_the_list_of_its_study() -> None:
         assert instances == [B.instance]
         asked = {r.route for d in assembled.doubles for r in d.server.requests}
         assert "/studies/1.2.3/instances" not in asked
+
+
+SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.11"
+
+
+def hiding(
+    *, denies: bool = False, modalities: tuple[str, ...] = (), sop_classes: tuple[str, ...] = ()
+) -> Consumer:
+    """Somebody from whom a rule hides something."""
+    rules = (Rule(name="hide[0]", modalities=modalities, sop_classes=sop_classes),)
+    return Consumer(id="hie", policy=Policy(name="p", hide=rules, denies_partial=denies))
+
+
+async def told(assembled: Assembled, consumer: Consumer, wanted: Target) -> tuple[int, set[bytes]]:
+    """How many metadata objects and which files somebody gets."""
+    async with assembled.catalog.metadata(consumer, wanted) as metadata:
+        objects = sum([len(b) async for b in metadata.batches])
+    async with assembled.catalog.retrieve(consumer, wanted, MULTIPART) as found:
+        return objects, {b"".join([c async for c in p.chunks]) async for p in found.parts}
+
+
+async def test_what_arrived_since_a_study_was_looked_at_is_hidden_all_the_same() -> None:
+    late = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.9", sop_class=SR_CLASS)
+    for consumer in (hiding(modalities=("SR",)), hiding(sop_classes=(SR_CLASS,))):
+        async with over([A, B]) as assembled:
+            assert await told(assembled, consumer, STUDY) == (2, {A.file, B.file})
+            new = [D] if consumer.policy and consumer.policy.hide[0].modalities else [late]
+            assembled.doubles[0].held += new
+            assert await told(assembled, consumer, STUDY) == (2, {A.file, B.file})
+
+
+async def test_who_is_denied_a_part_is_denied_it_while_an_archive_is_silent() -> None:
+    async with over([A, B], [D]) as assembled:
+        assembled.doubles[1].server.on("*", Answer(status=500))
+        strict = hiding(modalities=("SR",), denies=True)
+        for wanted in (STUDY, Target(study_uid="1.2.3", series_uid="1.2.3.1")):
+            with pytest.raises(Unavailable):
+                await told(assembled, strict, wanted)
+        assert await told(assembled, strict, target(A)) == (1, {A.file})
+        assert await told(assembled, hiding(modalities=("SR",)), STUDY) == (2, {A.file, B.file})

@@ -268,7 +268,7 @@ def test_two_hundred_archives_are_read_within_a_second(tmp_path: Path) -> None:
     assert len(settings("archives:\n" + "".join(lines), tmp_path).archives) == 200
 
 
-SHIPPED = ("gateway", "one-pacs", "two-archives-redis", "folder", "partial-archives")
+SHIPPED = ("gateway", "one-pacs", "two-archives-redis", "folder", "partial-archives", "hie")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -276,6 +276,7 @@ def test_shipped_configuration_is_accepted(name: str, tmp_path: Path) -> None:
     (tmp_path / "dicom").mkdir()
     path = Path(__file__).parents[2] / "config" / f"{name}.yaml"
     environ = {"NORTH_PASSWORD": "a", "SOUTH_TOKEN": "b", "REDIS_PASSWORD": "c"}
+    environ["MONITORING_KEY"] = "d"
     found, warned = read(path.read_bytes(), tmp_path, environ)
     assert found.archives
     assert name == "gateway" or warned == ()

@@ -153,3 +153,19 @@ def test_total_alone_is_wanted_by_count_or_summary() -> None:
     assert Wanted(count=0).only_total
     assert Wanted(summary="count").only_total
     assert not Wanted(count=1).only_total
+
+
+def test_what_is_not_for_the_caller_is_not_included() -> None:
+    studies = fhir_results.without(fhir_results.IMAGING_STUDIES, ["Patient"])
+    patients = fhir_results.without(fhir_results.PATIENTS, ["ImagingStudy", "Endpoint"])
+
+    found = fhir_results.understood(Wanted(), "_include", "*", studies, strict=True)
+    assert found is not None
+    assert found.includes == {"ImagingStudy:endpoint"}
+    named = fhir_results.understood(
+        Wanted(), "_revinclude", "ImagingStudy:patient", patients, strict=True
+    )
+    assert named is not None
+    assert not named.reverse_includes
+    everything = fhir_results.without(fhir_results.IMAGING_STUDIES, [])
+    assert everything == fhir_results.IMAGING_STUDIES

@@ -286,3 +286,17 @@ def test_what_is_no_image_has_no_frames_unless_it_says_so(sop_class: str) -> Non
 )
 def test_what_may_have_frames_is_asked_for_them(sop_class: str | None) -> None:
     assert retrieval.has_frames(Instance(uid="1", sop_class_uid=sop_class))
+
+
+def test_of_series_only_what_is_known_is_taken() -> None:
+    one = Target(study_uid="1.2", series_uid="1.2.1")
+    instance = Target(study_uid="1.2", series_uid="1.2.1", instance_uid="1.2.1.1")
+    series = Series(uid="1.2.1", archives=("a",), instances=(Instance(uid="1.2.1.1"),))
+    study = Study(uid="1.2", archives=("a",), series=(series,))
+    fetches = (Fetch(target=one, archives=("a",)), Fetch(target=instance, archives=("a",)))
+
+    known = retrieval.only_known(study, fetches)
+
+    assert [f.only for f in known] == [frozenset({"1.2.1.1"}), None]
+    in_series = retrieval.plan(study, Target(study_uid="1.2"), in_series=True)
+    assert [f.target for f in in_series] == [one]
