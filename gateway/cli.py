@@ -1,4 +1,4 @@
-"""The command line: `gateway serve`, `demo`, `check-config`, `resolve`, `policy`, `cache`."""
+"""The command line: `gateway serve`, `demo`, `check-config`, `resolve`, and what helps keepers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 from ruamel.yaml import YAML
 
-from gateway import __version__, cli_cache
+from gateway import __version__, cli_cache, cli_warm
 from gateway import app as gateway_app
 from gateway import demo as demonstration
 from gateway.adapters import auth, config_file, config_reference
@@ -58,6 +58,7 @@ cli = typer.Typer(
 policies = typer.Typer(help="What exists for whom.", no_args_is_help=True, rich_markup_mode=None)
 cli.add_typer(policies, name="policy")
 cli.add_typer(cli_cache.cache, name="cache")
+cli_warm.add_to(cli)
 PortOption = Annotated[int | None, typer.Option(min=0, max=65535, help="TCP port to bind.")]
 
 

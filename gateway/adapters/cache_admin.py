@@ -76,6 +76,11 @@ class CacheAdmin:
             complaints=Complaints(Telemetry(), LIMITS, time.monotonic),
         )
 
+    async def check(self) -> None:
+        """Whether it answers at all."""
+        with _as_unavailable():
+            await self._client.ping()
+
     async def purge(self, group: Group) -> int:
         """Forget a group of values, at once in every process; how many processes heard of it."""
         if not await self._store.forget(group):

@@ -1,0 +1,103 @@
+"""Records loaded before anybody asks for them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway import warming
+from gateway.errors import BadRequest, Unavailable
+from gateway.model import Level
+from gateway.rules import qido
+from gateway.rules.qido import Query
+from gateway.warming import PAGE_ROWS, Pace, State, Tally, warm
+from tests.assembled import Assembled, over
+from tests.doubles import Held
+from tests.fault_archive import Answer
+
+ALL = Query(level=Level.STUDY)
+NOTHING_KEPT = State(None, "")
+
+
+def held(number: int) -> Held:
+    uid = f"1.2.{number}"
+    return Held(study=uid, series=f"{uid}.1", instance=f"{uid}.1.1")
+
+
+async def warmed(
+    assembled: Assembled, query: Query = ALL, state: State = NOTHING_KEPT, rate: float = 0
+) -> Tally:
+    pace = Pace(per_second=rate)
+    return await warm(assembled.catalog, query, pace, state, lambda tally: None)
+
+
+async def test_what_was_warmed_is_not_asked_for_again() -> None:
+    async with over(
+        [held(n) for n in range(10)], [held(n) for n in range(5, 12)], absent_seconds=60
+    ) as assembled:
+        tally = await warmed(assembled)
+        assert (tally.found, tally.loaded, tally.instances) == (12, 12, 12)
+        asked = assembled.asked
+        for number in range(12):
+            await assembled.archives.record(f"1.2.{number}", Level.INSTANCE)
+        assert assembled.asked == asked
+
+
+async def test_all_pages_are_found() -> None:
+    async with over([held(n) for n in range(2 * PAGE_ROWS + 7)]) as assembled:
+        assert (await warmed(assembled)).loaded == 2 * PAGE_ROWS + 7
+
+
+async def test_limit_and_keys_are_those_of_the_query() -> None:
+    async with over([held(n) for n in range(10)]) as assembled:
+        for text, count in ((("limit", "3"), 3), (("StudyInstanceUID", "1.2.4"), 1)):
+            query = qido.parse(Level.STUDY, [text])
+            assert (await warmed(assembled, query)).found == count
+
+
+async def test_later_run_goes_on_where_the_first_was_ended(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    async with over([held(n) for n in range(10)]) as assembled:
+        double = assembled.doubles[0]
+        double.held = [held(n) for n in range(6)]
+        assert (await warmed(assembled, state=State(path, "q"))).loaded == 6
+        assert "1.2.3" not in path.read_text()
+        double.held = [held(n) for n in range(10)]
+        tally = await warmed(assembled, state=State(path, "q"))
+        assert (tally.skipped, tally.loaded) == (6, 4)
+    with pytest.raises(ValueError, match="another search"):
+        State(path, "other")
+    State(path, "q").remove()
+    assert not path.exists()
+
+
+async def test_study_of_a_silent_archive_is_tried_again_and_not_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warming, "LONGEST_PAUSE_SECONDS", 0.01)
+    state = State(tmp_path / "state", "q")
+    async with over([held(1)], [held(1)]) as assembled:
+        assembled.doubles[1].server.on("*/series", Answer(status=500))
+        tally = await warmed(assembled, state=state)
+        assert (tally.loaded, tally.failed, tally.silent) == (0, 1, {"south"})
+        assembled.doubles[1].server.on("*/series", assembled.doubles[1].answer)
+        tally = await warmed(assembled, state=State(tmp_path / "state", "q"))
+        assert (tally.loaded, tally.failed) == (1, 0)
+
+
+async def test_search_that_fails_is_told() -> None:
+    async with over([held(1)]) as assembled:
+        assembled.doubles[0].server.on("*", Answer(status=500))
+        with pytest.raises(Unavailable):
+            await warmed(assembled)
+        with pytest.raises(BadRequest):
+            await warmed(assembled, qido.parse(Level.STUDY, [("StudyDate", "yesterday")]))
+
+
+async def test_archives_are_asked_no_faster_than_wished() -> None:
+    async with over([held(n) for n in range(6)]) as assembled:
+        started = time.monotonic()
+        await warmed(assembled, rate=20)
+        assert time.monotonic() - started >= 6 / 20
