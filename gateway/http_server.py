@@ -14,7 +14,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -363,9 +363,16 @@ def target_in(request: web.Request) -> Target:
 
 async def body_of(request: web.Request) -> bytes:
     """The body of a request, which forms and resources fit in; TooSlow when it does not come."""
+    async with body_in_time():
+        return await request.read()
+
+
+@contextlib.asynccontextmanager
+async def body_in_time() -> AsyncIterator[None]:
+    """Around the reading of a body: TooSlow when it does not come."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
+            yield
     except TimeoutError:
         raise TooSlow("the body did not come in time") from None
 

@@ -262,6 +262,7 @@ async def serving(folder: Path, **limits: Any) -> AsyncIterator[URL]:
         ("/fhir/r4/Patient/_search", "application/x-www-form-urlencoded"),
         ("/fhir/Endpoint/_search", "application/x-www-form-urlencoded"),
         ("/resolve", "application/json"),
+        ("/hooks/studies/1.2.3", "application/json"),
     ],
 )
 async def test_a_body_that_does_not_come_is_not_waited_for(

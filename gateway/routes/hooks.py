@@ -7,7 +7,7 @@ import ipaddress
 from aiohttp import web
 
 from gateway.errors import Forbidden, PayloadTooLarge
-from gateway.http_server import CATALOG, SETTINGS
+from gateway.http_server import CATALOG, SETTINGS, body_in_time
 from gateway.rules import dicom_json as dj
 
 MAX_BODY_BYTES = 1 << 16
@@ -25,13 +25,14 @@ async def study_changed(request: web.Request) -> web.Response:
 
     204 what is remembered of it is dropped in every process, be it known or not; the body is not
     looked at. 400 no UID; 403 where callers are not told apart, from another machine or a web page;
-    413 a body of more than 64 KiB.
+    408 a body that does not come; 413 one of more than 64 KiB.
     """
     study_uid = dj.uid(request.match_info["study"], "study")
     if request.app[SETTINGS].auth.mode == "open":
         _only_this_machine(request)
     await request.app[CATALOG].forget(study_uid)
-    await _read_over(request)
+    async with body_in_time():
+        await _read_over(request)
     return web.Response(status=204)
 
 

@@ -510,6 +510,13 @@ def answers(asking: Asking, path: str) -> None:
     assert asking.get(path).status_code == 200
 
 
+def hook(asking: Asking) -> None:
+    """An archive's word that a study changed is taken alike for what exists and what does not."""
+    told = [asking.post(f"/hooks/studies/{uid}") for uid in (f"{ROOT}.1", ABSENT)]
+    assert like(told[0], f"{ROOT}.1") == like(told[1], ABSENT)
+    assert told[0].ok
+
+
 def options(asking: Asking) -> None:
     """What is served is told to anyone, and to all the same."""
     told = asking.session.options(f"{asking.url}/dicom-web", timeout=60)
@@ -754,6 +761,7 @@ def _table() -> dict[tuple[str, str], Row]:
         ("GET", "/"): Row(SCOPED, console),
         ("OPTIONS", web): Row(PUBLIC, options),
         ("OPTIONS", f"{web}/"): Row(PUBLIC, options),
+        ("POST", "/hooks/studies/{study}"): Row(OPERATOR, hook),
         ("GET", "/health/live"): Row(PUBLIC, lambda a: answers(a, "/health/live")),
         ("GET", "/health/ready"): Row(PUBLIC, lambda a: answers(a, "/health/ready")),
         ("GET", "/metrics"): Row(OPERATOR, lambda a: answers(a, "/metrics")),
