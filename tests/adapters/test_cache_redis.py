@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 import redis.asyncio
+from structlog.testing import capture_logs
 
 from gateway.adapters.cache_names import Names
 from gateway.adapters.cache_redis import LOOK_SECONDS, RedisCache
@@ -21,12 +23,14 @@ from gateway.adapters.redis_store import LOCK_SECONDS, NO_EPOCH
 from gateway.adapters.telemetry import Telemetry
 from gateway.errors import ArchiveTimeout
 from tests.adapters.caches import KEY, PATIENT, Clock, Source, age, heard, key, settled, shared
+from tests.adapters.delaying_proxy import DelayingProxy
 from tests.servers import RedisServer, free_port
 
 BRIEF = Limits(connect_seconds=0.1, operation_seconds=0.05, pause_seconds=2)
 NAMES = Names()
 NAME = NAMES.value(KEY)
 MARKS = NAMES.marks(KEY)
+NAMES_SEALED = Names(b"sixteen characters")
 
 
 @pytest.fixture
@@ -507,3 +511,158 @@ async def test_outcomes_are_counted_by_layer(redis_server: RedisServer, clock: C
     assert 'gateway_cache_reads_total{layer="redis",outcome="miss"} 1.0' in text
     assert 'gateway_cache_reads_total{layer="redis",outcome="hit"} 1.0' in text
     await cache.close()
+
+
+def troubles(telemetry: Telemetry) -> set[str]:
+    """What went wrong with Redis, by the metric."""
+    text = telemetry.exposition()[0].decode()
+    return set(re.findall(r'gateway_cache_troubles_total\{cause="([^"]+)"\}', text))
+
+
+async def spend(cache: RedisCache, loads: int = 100) -> float:
+    """The seconds that so many loads of keys of their own take; none of them fails."""
+    started = time.monotonic()
+    for number in range(loads):
+        assert await cache.load(key(f"{number} {started}"), Source()) == b"one"
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("seconds", [0.2, 5.0], ids=["slow", "hanging"])
+async def test_slow_redis_is_left_alone_and_counted(
+    seconds: float, redis_server: RedisServer, clock: Clock
+) -> None:
+    telemetry = Telemetry()
+    async with DelayingProxy(redis_server.port, seconds) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}/0"
+        cache = shared(clock, url, limits=BRIEF, telemetry=telemetry)
+        assert await spend(cache) < 2
+        assert troubles(telemetry) == {"late"}
+        await cache.close()
+
+
+async def test_redis_that_is_only_a_little_slow_is_used(
+    redis_server: RedisServer, clock: Clock
+) -> None:
+    async with DelayingProxy(redis_server.port, 0.005) as proxy:
+        limits = Limits(connect_seconds=2, operation_seconds=1)
+        caches = [
+            shared(clock, f"redis://127.0.0.1:{port}/0", limits=limits)
+            for port in (proxy.port, redis_server.port)
+        ]
+        await heard(*caches)
+        await caches[0].load(KEY, Source(b"one"))
+        assert await caches[1].load(KEY, Source(b"two")) == b"one"
+        for cache in caches:
+            await cache.close()
+
+
+class SlowlyLoading(RedisServer):
+    """Redis with data on disk that it takes long to load."""
+
+    key_load_delay = "0"
+
+    def command(self) -> Sequence[str]:
+        slowly = ["--key-load-delay", self.key_load_delay]
+        return [*super().command(), *slowly, "--loading-process-events-interval-bytes", "1024"]
+
+
+async def test_redis_that_loads_its_data_is_away(tmp_path: Path, clock: Clock) -> None:
+    telemetry = Telemetry()
+    with SlowlyLoading(tmp_path) as server:
+        async with redis.asyncio.Redis.from_url(server.url) as client:
+            await client.mset({f"key {number}": bytes(100) for number in range(5000)})
+            await client.save()
+        await asyncio.to_thread(server.kill)
+        server.key_load_delay = "2000"
+        await asyncio.to_thread(server.start)
+        cache = shared(clock, server.url, telemetry=telemetry)
+        assert await spend(cache) < 2
+        assert troubles(telemetry) == {"loading"}
+        await cache.close()
+
+
+async def test_wrong_password_is_an_error_once_a_minute(
+    client: redis.asyncio.Redis, redis_server: RedisServer, clock: Clock
+) -> None:
+    telemetry = Telemetry()
+    url = redis_server.url.replace("redis://", "redis://:wrong@")
+    await client.config_set("requirepass", "right")
+    try:
+        cache = shared(clock, url, limits=BRIEF, telemetry=telemetry)
+        with capture_logs() as logs:
+            for _ in range(70):
+                await spend(cache, 3)
+                clock.seconds += 1
+        await cache.close()
+    finally:
+        await client.config_set("requirepass", "")
+    assert [log["log_level"] for log in logs] == ["error", "error"]
+    assert troubles(telemetry) == {"refused"}
+
+
+async def test_full_and_read_only_redis_are_counted(
+    client: redis.asyncio.Redis, redis_server: RedisServer, clock: Clock
+) -> None:
+    telemetry = Telemetry()
+    cache = shared(clock, redis_server.url, telemetry=telemetry)
+    await client.config_set("maxmemory", 1)
+    try:
+        assert await spend(cache) < 2
+    finally:
+        await client.config_set("maxmemory", 0)
+    assert troubles(telemetry) == {"full"}
+    clock.seconds += PATIENT.full_pause_seconds
+    await client.replicaof("127.0.0.1", str(free_port()))
+    try:
+        assert await spend(cache) < 2
+    finally:
+        await client.replicaof("NO", "ONE")
+    assert troubles(telemetry) == {"full", "read-only"}
+    await cache.close()
+
+
+SECRET = b"sixteen characters"
+
+
+async def test_sealed_values_are_shared_by_those_who_have_the_secret(
+    redis_server: RedisServer, client: redis.asyncio.Redis, clock: Clock
+) -> None:
+    secrets = (SECRET, SECRET, b"another secret of some length", b"")
+    caches = [shared(clock, redis_server.url, secret=secret) for secret in secrets]
+    for number, cache in enumerate(caches):
+        assert await cache.load(KEY, Source(b"DOE^JANE %d" % number)) == (
+            b"DOE^JANE 0" if number < 2 else b"DOE^JANE %d" % number
+        )
+    mine = NAMES_SEALED.value(KEY)
+    assert {mine, NAMES.value(KEY)} <= {name.decode() async for name in client.scan_iter("*")}
+    raw = await client.get(mine)
+    assert raw is not None
+    assert b"DOE" not in raw
+    for cache in caches:
+        await cache.close()
+
+
+@pytest.mark.parametrize("harm", ["swapped", "cut off", "flipped", "unsealed"])
+async def test_harmed_sealed_value_is_a_miss_and_counted(
+    harm: str, redis_server: RedisServer, client: redis.asyncio.Redis, clock: Clock
+) -> None:
+    first = shared(clock, redis_server.url, secret=SECRET)
+    name, other = NAMES_SEALED.value(KEY), NAMES_SEALED.value(key("other"))
+    await first.load(KEY, Source(b"one"))
+    await first.load(key("other"), Source(b"another patient's"))
+    raw = await client.get(name)
+    assert isinstance(raw, bytes)
+    harmed = {
+        "swapped": await client.get(other),
+        "cut off": raw[:-1],
+        "flipped": raw[:-1] + bytes([raw[-1] ^ 1]),
+        "unsealed": _envelope(name),
+    }[harm]
+    assert harmed is not None
+    await client.set(name, harmed, px=60_000)
+    telemetry = Telemetry()
+    second = shared(clock, redis_server.url, secret=SECRET, telemetry=telemetry)
+    assert await second.load(KEY, Source(b"loaded anew")) == b"loaded anew"
+    assert telemetry.cache_reads()["redis garbage"] == 1
+    for cache in (first, second):
+        await cache.close()
