@@ -262,8 +262,8 @@ class Archives:
     async def metadata(self, fetch: Fetch) -> list[bytes]:
         """The metadata objects of one fetch, from the first archive that answers.
 
-        That of a whole series is remembered as long as the record of its study is; what does not
-        exist of it is left out afterwards.
+        It is remembered as long as the record of its study is; what does not exist of it is left
+        out afterwards.
         """
         found = await self.delivery.metadata(fetch, self._metadata)
         return [o for o in found if fetch.only is None or dj.instance_uid(o) in fetch.only]
@@ -305,7 +305,7 @@ class Archives:
         return await self.record(target.study_uid, Level.SERIES)
 
     async def _metadata(self, archive: Archive, target: Target) -> list[bytes]:
-        """The metadata of `target` in one archive; of a series from the cache, if it is there."""
+        """The metadata of `target` in one archive, from the cache if it is there."""
 
         async def ask() -> list[bytes]:
             with self._fan_out.heard(archive):
@@ -316,14 +316,18 @@ class Archives:
                 study = await self._part(archive, target.study_uid, Level.SERIES)
             except ArchiveError:
                 return False
-            series = study.series if isinstance(study, Study) else ()
-            held = [s for s in series or () if s.uid == target.series_uid]
-            return any(s.number_of_instances in {None, len(found)} for s in held)
+            series = (study.series if isinstance(study, Study) else None) or ()
+            held = [s for s in series if target.series_uid in {None, s.uid}]
+            if target.instance_uid is not None:
+                return bool(held) and len(found) == 1
+            counts = [s.number_of_instances for s in held]
+            return bool(held) and (None in counts or sum(n or 0 for n in counts) == len(found))
 
         mark = self._known.mark(archive.id, target.study_uid)
-        if mark is None or target.level is not Level.SERIES:
+        if mark is None:
             return await ask()
-        key = self.key("metadata", target.study_uid, (archive.id,), target.series_uid, mark)
+        words = (target.series_uid, target.instance_uid, mark)
+        key = self.key("metadata", target.study_uid, (archive.id,), *words)
         return await kept_metadata.remembered(self.cache, key, ask, is_whole)
 
     async def _part(self, archive: Archive, study_uid: str, level: Level) -> Study | str | None:

@@ -1,4 +1,4 @@
-"""The metadata of whole series, remembered compressed: viewers ask for it again and again."""
+"""Metadata, remembered compressed: viewers ask for it again and again."""
 
 from __future__ import annotations
 
