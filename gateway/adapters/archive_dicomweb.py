@@ -115,7 +115,7 @@ class DicomwebArchive:
             return Contents(instances=found)
         first = bodies.datasets(body, self.id)
         rows = await self._searches.below(query, expected, first)
-        return Contents(instances=records.instances(rows), warnings=records.unread_numbers(rows))
+        return Contents(instances=records.instances(rows), warnings=records.instance_warnings(rows))
 
     async def _instances_by_metadata(self, study: Study) -> Contents | None:
         """The instance level by the study's metadata, one request as well, and it tells more.

@@ -202,14 +202,8 @@ class FolderArchive:
             return orjson.dumps(dicom_files.metadata(self._open(entry, files)[1]))
 
     def _bulk_of(self, opened: Opened, path: Sequence[str]) -> dicom_parts.Bulk:
-        try:
-            with self._archive_errors():
-                found = dicom_parts.bulk(opened, path)
-        except dicom_parts.SeveralFrames as error:
-            raise NotAcceptable("compressed pixel data are retrieved by frame") from error
-        if found is None:
-            raise NotFound("bulk data not found")
-        return found
+        with self._archive_errors():
+            return dicom_parts.bulk(opened, path)
 
     async def _frames(
         self, entry: Entry, numbers: Sequence[int], byte_range: ByteRange | None

@@ -26,7 +26,7 @@ from gateway.adapters.dicom_files import (
     read,
     unambiguous,
 )
-from gateway.errors import NotAcceptable
+from gateway.errors import NotAcceptable, NotFound
 from gateway.model import Part
 
 CHUNK_BYTES = 256 * 2**10
@@ -36,10 +36,6 @@ _PIXEL_DATA = 0x7FE00010
 _HALF_COLOUR = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
 _T = TypeVar("_T")
 _SWAPPED = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
-
-
-class SeveralFrames(Exception):
-    """Compressed frames are not one value: they are asked for by number."""
 
 
 class Frames:
@@ -121,10 +117,11 @@ class Bulk:
     length: int = 0
 
 
-def bulk(opened: Opened, path: Sequence[str]) -> Bulk | None:
-    """The bytes of the element at `path` (tag, item, tag, …) in little endian; None: no such one.
+def bulk(opened: Opened, path: Sequence[str]) -> Bulk:
+    """The bytes of the element at `path` (tag, item, tag, …) in little endian.
 
-    Compressed pixel data give the bit stream of a video or a single frame, else SeveralFrames.
+    Compressed pixel data give the bit stream of a video or a single frame; of several frames they
+    are NotAcceptable. NotFound: there is no such element.
     """
     pixels = pixel_element(opened) if len(path) == 1 else None
     if pixels is not None and path[0].upper() == f"{pixels.tag:08X}":
@@ -134,18 +131,18 @@ def bulk(opened: Opened, path: Sequence[str]) -> Bulk | None:
         element = dataset.get(int(tag, 16))
         items = element.value if element is not None and element.VR == "SQ" else ()
         if int(number) >= len(items):
-            return None
+            raise NotFound("bulk data not found")
         dataset = items[int(number)]
     last = int(path[-1], 16)
     if last not in dataset:
-        return None
+        raise NotFound("bulk data not found")
     return Bulk(content=_raw_value(dataset, last, is_little_endian=opened.is_little_endian))
 
 
 def _bulk_pixels(opened: Opened, pixels: Pixels) -> Bulk:
     if pixels.length is None:
         if Frames(opened, pixels).count > 1 and not is_video(opened.transfer_syntax):
-            raise SeveralFrames
+            raise NotAcceptable("compressed pixel data are retrieved by frame")
         opened.stream.seek(pixels.offset)
         _, *fragments = generate_fragments(opened.stream)
         return Bulk(content=b"".join(fragments))

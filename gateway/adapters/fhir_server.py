@@ -85,10 +85,8 @@ class FhirHoldings:
 
     async def instances(self, study: Study) -> Contents:
         """The instances of a study."""
-        found = await self.search(Query(level=Level.INSTANCE, study_uid=study.uid))
-        return Contents(
-            instances=records.instances(found.items), warnings=records.unread_numbers(found.items)
-        )
+        rows = (await self.search(Query(level=Level.INSTANCE, study_uid=study.uid))).items
+        return Contents(instances=records.instances(rows), warnings=records.instance_warnings(rows))
 
     async def close(self) -> None:
         """Lets go of all connections."""

@@ -282,14 +282,8 @@ class WadoUriObjects:
             return frames.read(number)
 
     def _bulk(self, opened: Opened, path: Sequence[str]) -> dicom_parts.Bulk:
-        try:
-            with self._as_archive_errors():
-                found = dicom_parts.bulk(opened, path)
-        except dicom_parts.SeveralFrames as error:
-            raise NotAcceptable("compressed pixel data are retrieved by frame") from error
-        if found is None:
-            raise NotFound("bulk data not found")
-        return found
+        with self._as_archive_errors():
+            return dicom_parts.bulk(opened, path)
 
     @contextmanager
     def _as_archive_errors(self) -> Iterator[None]:

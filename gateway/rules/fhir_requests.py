@@ -62,8 +62,9 @@ def read(
             elif reading.strict:
                 raise NotSupported(f"{_shown(name)} is no parameter here", parameter=_shown(name))
         if is_used:
-            used.append((name, text))
-        else:
+            meant = fhir_results.meant(name, text, offered)
+            used.append((name, meant))
+        if not is_used or meant != text:
             ignored.append(_shown(name))
     count = min(sizes.usual if wanted.count is None else wanted.count, sizes.largest)
     return Search(

@@ -272,8 +272,19 @@ def _named(name: str, bringing: frozenset[str], empty: frozenset[str]) -> frozen
     return bringing & {name} if name in bringing | empty else None
 
 
+def meant(name: str, text: str, offered: Offered) -> str:
+    """The part of a value that counts: names of elements that are not known do not."""
+    if name != "_elements" or offered.elements.issuperset(_names(text)):
+        return text
+    return ",".join(one for one in _names(text) if one in offered.elements)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _elements(wanted: Wanted, text: str, offered: Offered, *, strict: bool) -> Wanted | None:
-    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    names = frozenset(_names(text))
     unknown = names - offered.elements
     if unknown and strict:
         raise BadRequest("_elements names an element that is not known", parameter="_elements")

@@ -21,7 +21,7 @@ from gateway.rules.attributes import DOCUMENTS
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.instance_rows import Odd
 from gateway.rules.merging import filled, one_instance
-from gateway.rules.records import instances, local_offset, one_series, unread_numbers
+from gateway.rules.records import instance_warnings, instances, local_offset, one_series
 from gateway.rules.values import codes, date, moment, time
 
 TOLD = (
@@ -284,5 +284,5 @@ def contents(origin: Origin, rows: Sequence[Dataset]) -> Contents:
     details = Details(origin)
     details.add_rows(rows)
     return Contents(
-        instances=instances(rows), series=details.series(), warnings=unread_numbers(rows)
+        instances=instances(rows), series=details.series(), warnings=instance_warnings(rows)
     )

@@ -295,10 +295,10 @@ def instances(rows: Iterable[Dataset]) -> dict[str, tuple[Instance, ...]]:
     """
     by_series: dict[str, dict[str, Instance]] = {}
     for row in rows:
-        series_uid = dj.text(row, dj.SERIES_INSTANCE_UID)
-        uid = dj.text(row, dj.SOP_INSTANCE_UID)
-        if series_uid is None or uid is None or not (dj.is_uid(uid) and dj.is_uid(series_uid)):
+        named = _uids(row)
+        if named is None:
             continue
+        series_uid, uid = named
         of_series = by_series.setdefault(series_uid, {})
         if uid not in of_series:
             of_series[uid] = _instance(uid, row)
@@ -307,9 +307,23 @@ def instances(rows: Iterable[Dataset]) -> dict[str, tuple[Instance, ...]]:
     }
 
 
-def unread_numbers(rows: Iterable[Dataset]) -> tuple[str, ...]:
-    """What the rows of instances say that cannot be understood, each attribute once."""
-    return tuple(sorted({w for row in rows for w in unreadable(row, _INSTANCE_READERS)}))
+def instance_warnings(rows: Iterable[Dataset]) -> tuple[str, ...]:
+    """What is odd about the rows of instances: what cannot be understood, and what is left out."""
+    unread: set[str] = set()
+    nameless = 0
+    for row in rows:
+        unread.update(unreadable(row, _INSTANCE_READERS))
+        nameless += _uids(row) is None
+    left_out = (f"{nameless} instances without a legal UID left out",) if nameless else ()
+    return (*sorted(unread), *left_out)
+
+
+def _uids(row: Dataset) -> tuple[str, str] | None:
+    """The UIDs of the series and the instance that a row is about; None where one is no UID."""
+    series_uid, uid = dj.text(row, dj.SERIES_INSTANCE_UID), dj.text(row, dj.SOP_INSTANCE_UID)
+    if series_uid is None or uid is None or not (dj.is_uid(uid) and dj.is_uid(series_uid)):
+        return None
+    return series_uid, uid
 
 
 def _instance(uid: str, row: Dataset) -> Instance:

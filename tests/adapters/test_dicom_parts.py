@@ -12,6 +12,7 @@ from pydicom.encaps import generate_frames
 
 from gateway.adapters import dicom_files, dicom_parts
 from gateway.adapters.dicom_files import Opened, open_dicom
+from gateway.errors import NotFound
 
 FILES = Path(pydicom.__file__).parent / "data/test_files"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -95,7 +96,6 @@ def test_waveform_is_bulk_data_within_a_sequence() -> None:
 
     found = dicom_parts.bulk(opened("waveform_ecg"), ("54000100", "1", "54001010"))
 
-    assert found is not None
     assert found.content == dataset.WaveformSequence[1].WaveformData
 
 
@@ -104,8 +104,9 @@ def test_waveform_is_bulk_data_within_a_sequence() -> None:
     [("54000100", "2", "54001010"), ("00100010", "0", "54001010"), ("00420011",)],
     ids=["item", "not a sequence", "element"],
 )
-def test_what_is_not_there_is_none(path: tuple[str, ...]) -> None:
-    assert dicom_parts.bulk(opened("waveform_ecg"), path) is None
+def test_what_is_not_there_is_not_found(path: tuple[str, ...]) -> None:
+    with pytest.raises(NotFound):
+        dicom_parts.bulk(opened("waveform_ecg"), path)
 
 
 def test_words_are_turned_round_and_a_rest_is_kept() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ import pydicom
 import pytest
 import requests
 from dicomweb_client import DICOMwebClient
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from tests.gateways import Gateway, archive
 from tests.native_dicom import parsed
@@ -375,13 +376,10 @@ def test_pages_of_any_size_add_up_to_the_whole_list(client: DICOMwebClient) -> N
 
 def patiently(base: str, path: str) -> requests.Response:
     """The answer to a client who comes back when told to: an archive that failed is left alone."""
-    answer = get(base, path)
-    for _ in range(3):
-        if answer.status_code != 503:
-            break
-        time.sleep(int(answer.headers["Retry-After"]))
-        answer = get(base, path)
-    return answer
+    with requests.Session() as session:
+        retries = Retry(total=3, status_forcelist=[503], respect_retry_after_header=True)
+        session.mount(base, HTTPAdapter(max_retries=retries))
+        return session.get(f"{base}/{path}", timeout=60)
 
 
 def test_an_archive_that_is_down_is_said_and_the_rest_is_served(

@@ -26,6 +26,13 @@ def test_unknown_parameters_are_ignored_and_left_out_of_what_was_used() -> None:
     assert search.ignored == ("colour", "started", "_filter")
 
 
+def test_unknown_elements_are_told_and_left_out_of_what_was_used() -> None:
+    search = read(("_elements", "started, colour ,series"))
+    assert search.used == (("_elements", "started,series"),)
+    assert search.ignored == ("_elements",)
+    assert read(("_elements", "started,series")).ignored == ()
+
+
 @pytest.mark.parametrize(
     "pair", [("colour", "red"), ("started", ""), ("_filter", "x"), ("_count", "")]
 )

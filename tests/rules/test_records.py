@@ -407,3 +407,19 @@ def _fields(record: Any) -> Iterator[tuple[str, Any]]:
                 yield from _fields(each)
             else:
                 yield field, each
+
+
+def test_instances_that_cannot_be_named_are_left_out_and_told() -> None:
+    good = row(SERIES_INSTANCE_UID="1.3", SOP_INSTANCE_UID="1.3.1")
+    rows = [
+        good,
+        good | row(SOP_INSTANCE_UID="1." + "2" * 63),
+        good | row(SOP_INSTANCE_UID="not a uid"),
+        row(SOP_INSTANCE_UID="1.3.2"),
+        good | row(SOP_INSTANCE_UID="1.3.3", INSTANCE_NUMBER="many"),
+    ]
+    assert [i.uid for i in records.instances(rows)["1.3"]] == ["1.3.1", "1.3.3"]
+    told = records.instance_warnings(rows)
+    assert told[-1] == "3 instances without a legal UID left out"
+    assert len(told) == 2
+    assert records.instance_warnings([good]) == ()
