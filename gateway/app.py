@@ -33,7 +33,7 @@ from gateway.adapters.cache_redis import RedisCache
 from gateway.adapters.credentials import Credentials
 from gateway.adapters.fhir_server import FhirHoldings
 from gateway.adapters.http_client import ArchiveClient, Limits
-from gateway.adapters.origin_client import OriginClient, token_answer
+from gateway.adapters.origin_client import OriginClient, token_server
 from gateway.adapters.redis_client import DEFAULT_LIMITS, connect
 from gateway.adapters.telemetry import Telemetry, configure_log
 from gateway.adapters.thumbnail import PictureWorker
@@ -147,8 +147,9 @@ def _audit(section: AuditTrail) -> Audit | None:
     drops = section.on_full == "drop"
     if section.fhir_url is None:
         return Audit(spool, drops=drops)
-    server = OriginClient("the audit server", f"{section.fhir_url}/AuditEvent")
-    return Audit(spool, server, Credentials("audit", section.auth, token_answer), drops=drops)
+    server = OriginClient("the audit server", f"{section.fhir_url}/AuditEvent", section.tls)
+    credentials = Credentials("audit", section.auth, token_server(section.auth))
+    return Audit(spool, server, credentials, drops=drops)
 
 
 def _archive(name: str, settings: Settings, telemetry: Telemetry) -> Archive:
@@ -173,13 +174,15 @@ def _dicomweb(
     origin: Origin, section: DicomwebSection, settings: Settings, telemetry: Telemetry
 ) -> Archive:
     """An archive by what it speaks; what it lacks is served by what it has."""
-    client = ArchiveClient(origin.archive, section.auth, _limits(section), telemetry)
+    client = ArchiveClient(origin.archive, section.auth, _limits(section), telemetry, section.tls)
     whole = DicomwebArchive(origin, section, client)
     holdings: Holdings = whole
     objects: Objects = whole
     if section.qido_rs is None:
         clients = {
-            name: ArchiveClient(origin.archive, server.auth, _limits(section), telemetry)
+            name: ArchiveClient(
+                origin.archive, server.auth, _limits(section), telemetry, server.tls
+            )
             for name, server in fhir_listing.servers(settings).items()
         }
         described = None if section.wado_rs_base is None else whole.metadata

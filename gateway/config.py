@@ -5,126 +5,28 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
-from zoneinfo import available_timezones
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
+from pydantic import Field, SecretStr
+
+from gateway.config_servers import Auth, FhirServer, NoAuth, Tls
+from gateway.config_types import (
+    ArchiveId,
+    CodeSystem,
+    FhirId,
+    Name,
+    OneOrMore,
+    Origin,
+    RedisUrl,
+    Seconds,
+    Secret,
+    Section,
+    ViewerUrl,
+    WebUrl,
+    Zone,
 )
-from uritemplate import URITemplate
-
-ARCHIVE_ID = re.compile(r"[a-z0-9-]{1,40}")
-FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
-GATEWAY_ID = "gateway"
-VIEWER_VARIABLES = ("study_uid", "study_uids", "accession", "patient_id", "dicom_web")
-"""What a viewer's template may be filled in with."""
-
-
-def _listed(value: object) -> object:
-    """A single word as a list of one."""
-    return (value,) if isinstance(value, str) else value
-
-
-def _web_url(value: str) -> str:
-    """`value` without trailing slashes; ValueError unless it is a plain http(s) address."""
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"}:
-        raise ValueError("scheme must be http or https")
-    if not parts.hostname:
-        raise ValueError("the host is missing")
-    if parts.port == 0:
-        raise ValueError("port 0 cannot be connected to")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("credentials do not belong into an address; use `auth`")
-    if parts.query or parts.fragment:
-        raise ValueError("an address has no query or fragment")
-    return value.rstrip("/")
-
-
-def _viewer_url(value: str) -> str:
-    """`value`; ValueError unless it is absolute and cannot run script in the gateway's name."""
-    scheme = urlsplit(value).scheme.lower()
-    if not scheme or scheme in {"javascript", "data", "vbscript", "file", "blob", "about"}:
-        raise ValueError("must be an absolute address, such as https://viewer.example.org/…")
-    is_web = scheme in {"http", "https"}
-    if "{" in value.split(":", 1)[0] or (is_web and "{" in urlsplit(value).netloc):
-        raise ValueError("the scheme and the host cannot be filled in from a request")
-    unknown = set(URITemplate(value).variable_names) - set(VIEWER_VARIABLES)
-    if unknown:
-        known = ", ".join(VIEWER_VARIABLES)
-        raise ValueError(f"unknown variable {', '.join(sorted(unknown))}; there are {known}")
-    return value
-
-
-def _origin(value: str) -> str:
-    """`value`; ValueError unless it is an origin: scheme and host, and a port maybe."""
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
-        raise ValueError("an origin is scheme://host[:port], without a path")
-    return value
-
-
-def _zone(value: str) -> str:
-    """`value`; ValueError unless it is a time zone of the IANA database."""
-    if value not in available_timezones():
-        raise ValueError("not an IANA time zone, such as Europe/Paris")
-    return value
-
-
-def _code_system(value: str) -> str:
-    """`value`; ValueError unless it can be a code system's URI."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:\S+", value):
-        raise ValueError("a code system is an absolute URI, such as https://… or urn:oid:…")
-    return value
-
-
-def _archive_id(value: str) -> str:
-    """`value`; ValueError unless it can stand in URLs and Endpoint ids."""
-    if not ARCHIVE_ID.fullmatch(value):
-        raise ValueError("an archive's id is made of a-z, 0-9 and -, at most 40 of them")
-    if value == GATEWAY_ID:
-        raise ValueError("`gateway` is the id of the gateway's own endpoints")
-    return value
-
-
-def _fhir_id(value: str) -> str:
-    """`value`; ValueError unless it can be the id of a FHIR resource, and stand in a path."""
-    if not FHIR_ID.fullmatch(value) or value in {".", ".."}:
-        raise ValueError("an id is made of A-Z, a-z, 0-9, - and ., at most 64 of them")
-    return value
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    """`value`; ValueError unless its scheme is one that the cache can speak."""
-    schemes = {"redis", "rediss", "redis+sentinel", "redis+cluster"}
-    if urlsplit(value.get_secret_value()).scheme not in schemes:
-        raise ValueError(f"scheme must be one of {', '.join(sorted(schemes))}")
-    return value
-
-
-WebUrl = Annotated[str, AfterValidator(_web_url)]
-Seconds = Annotated[float, Field(gt=0, le=86400 * 365)]
-Name = Annotated[str, Field(min_length=1)]
-OneOrMore = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
-Secret = Annotated[SecretStr, Field(min_length=1)]
-
-
-class Section(BaseModel):
-    """What every section is: frozen, closed, and documented by its attribute docstrings."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
-    )
 
 
 class Server(Section):
@@ -138,55 +40,12 @@ class Server(Section):
     """Base of every absolute URL that leaves the gateway (RetrieveURL, Endpoint.address, links)."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     """Processes that share the port."""
-    cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
+    cors_origins: tuple[Origin, ...] = ()
     """Origins whose pages may read answers, exactly as browsers send them: `https://viewer.example.org`."""
     shutdown_seconds: Seconds = 30
     """How long running answers may take to finish after SIGTERM."""
 
 
-class NoAuth(Section):
-    """No credentials are asked for."""
-
-    type: Literal["none"] = "none"
-    """Kind of credentials."""
-
-
-class BasicAuth(Section):
-    """HTTP Basic (RFC 7617)."""
-
-    type: Literal["basic"]
-    """Kind of credentials."""
-    username: Name
-    """The gateway's user name there."""
-    password: Secret
-    """Its password: `${NAME}` or `{file: path}` keep it out of the file."""
-
-
-class BearerAuth(Section):
-    """A fixed bearer token (RFC 6750)."""
-
-    type: Literal["bearer"]
-    """Kind of credentials."""
-    token: Secret
-    """The token: `${NAME}` or `{file: path}` keep it out of the file."""
-
-
-class OAuth2Auth(Section):
-    """OAuth 2 client credentials (RFC 6749 §4.4)."""
-
-    type: Literal["oauth2"]
-    """Kind of credentials."""
-    token_url: WebUrl
-    """Where the gateway gets its token."""
-    client_id: Name
-    """The gateway's name at the token server."""
-    client_secret: Secret
-    """The gateway's secret at the token server."""
-    scope: str | None = None
-    """Scopes to ask for, separated by spaces."""
-
-
-Auth = Annotated[NoAuth | BasicAuth | BearerAuth | OAuth2Auth, Field(discriminator="type")]
 PublishedType = Literal["dicom-wado-rs", "dicom-wado-uri", "dicom-qido-rs", "ihe-iid"]
 
 
@@ -204,7 +63,7 @@ class Custodian(Section):
 class Archive(Section):
     """What every archive has, whatever its type."""
 
-    timezone: Annotated[str, AfterValidator(_zone)] | None = None
+    timezone: Zone | None = None
     """IANA zone of times without an offset; without it FHIR resources give the date alone."""
     patient_system: str | None = None
     """Identifier system of Patient IDs whose issuer has no system of its own."""
@@ -249,6 +108,8 @@ class DicomwebArchive(Archive):
     """
     auth: Auth = NoAuth()
     """The gateway's credentials at the archive."""
+    tls: Tls | None = None
+    """Certificates for connections to it; null: those of the system, and none of the gateway's."""
     max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 8
     """Requests under way at the archive at any one time; more wait for their turn."""
     queue_seconds: Seconds = 10
@@ -294,19 +155,6 @@ class Endpoints(Section):
     """`gateway`: the gateway's own; `direct`: the archives' published ones; `both`."""
 
 
-class FhirServer(Section):
-    """A FHIR server that already holds ImagingStudy, Endpoint or Patient."""
-
-    url: WebUrl
-    """Its base."""
-    auth: Auth = NoAuth()
-    """The gateway's credentials there."""
-    use: tuple[Literal["imaging-studies", "patients"], ...] = ("imaging-studies",)
-    """What is read from it. `imaging-studies`: what archives hold that have no QIDO-RS."""
-    archive: str | None = None
-    """The archive that holds a series whose Endpoints select none by their addresses."""
-
-
 class ListedPatient(Section):
     """A patient by identifier, as ImagingStudy.subject writes it."""
 
@@ -321,7 +169,7 @@ class FhirPatients(Section):
 
     by: Literal["identity", "listed", "none"] = "identity"
     """`identity`: the Patient ID is the id; `listed`: those of `listed`; `none`: no patients."""
-    listed: dict[Annotated[str, AfterValidator(_fhir_id)], ListedPatient] = {}
+    listed: dict[FhirId, ListedPatient] = {}
     """The patients by id, with `by: listed`. Others are told by identifier and name alone."""
 
 
@@ -346,7 +194,7 @@ class Fhir(Section):
     Without it, a number that only the request of a series tells is found beside a patient alone:
     archives that cannot match it there would list all the series that they have.
     """
-    code_systems: dict[Name, Annotated[str, AfterValidator(_code_system)]] = {}
+    code_systems: dict[Name, CodeSystem] = {}
     """FHIR system of private coding schemes by their designator: `{99ABC: "https://…"}`.
 
     A scheme that is not listed has the system of its Coding Scheme UID, else none: its codes are
@@ -372,7 +220,7 @@ class TemplateViewer(Section):
     """Kind of viewer."""
     title: Name
     """Its name for people."""
-    url: Annotated[str, AfterValidator(_viewer_url)]
+    url: ViewerUrl
     """RFC 6570 template.
 
     Variables: `study_uid`, `study_uids`, `accession`, `patient_id`, `dicom_web`.
@@ -403,7 +251,7 @@ class Iid(Section):
 class Cache(Section):
     """What is remembered so that archives are spared."""
 
-    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
+    redis_url: RedisUrl | None = None
     """Shared cache: redis, rediss, redis+sentinel or redis+cluster; null: in process only."""
     seal_key: Annotated[SecretStr, Field(min_length=16)] | None = None
     """Seals what is in Redis by AES-GCM, and its names; 16 characters or more, for all replicas."""
@@ -439,6 +287,8 @@ class Issuer(Section):
     """The gateway's name at the introspection endpoint."""
     client_secret: SecretStr | None = None
     """The gateway's secret at the introspection endpoint."""
+    tls: Tls | None = None
+    """Certificates for connections to `jwks_url` and `introspection_url`."""
     authorization_url: WebUrl | None = None
     """Where apps send their users for leave; told in the SMART configuration."""
     token_url: WebUrl | None = None
@@ -537,6 +387,8 @@ class AuditTrail(Section):
     """Base of the FHIR R4 server that events are posted to; null: they stay in the folder."""
     auth: Auth = NoAuth()
     """How the gateway proves itself to that server."""
+    tls: Tls | None = None
+    """Certificates for connections to it."""
 
 
 class Settings(Section):
@@ -544,7 +396,7 @@ class Settings(Section):
 
     server: Server = Server()
     """Where the gateway listens."""
-    archives: dict[Annotated[str, AfterValidator(_archive_id)], AnyArchive] = {}
+    archives: dict[ArchiveId, AnyArchive] = {}
     """The archives by id; their order is the order of preference."""
     endpoints: Endpoints = Endpoints()
     """Which Endpoints an ImagingStudy carries."""
@@ -566,13 +418,3 @@ class Settings(Section):
     """What each consumer may ask for."""
     audit: AuditTrail = AuditTrail()
     """Who saw what."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` binds loopback only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

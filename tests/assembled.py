@@ -15,7 +15,7 @@ from gateway.adapters.thumbnail import PictureWorker
 from gateway.archives import Archives
 from gateway.catalog import Catalog
 from gateway.config import DicomwebArchive as Section
-from gateway.config import NoAuth
+from gateway.config_servers import NoAuth
 from gateway.fan_out import FanOut
 from gateway.model import Consumer, Origin
 from gateway.pictures import Pictures

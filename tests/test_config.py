@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gateway.config import DicomwebArchive, Server, Settings, TemplateViewer, is_loopback
+from gateway.config import DicomwebArchive, Server, Settings, TemplateViewer
+from gateway.config_types import is_loopback
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])

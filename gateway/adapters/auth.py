@@ -170,7 +170,7 @@ def _unverified(token: str) -> tuple[Mapping[str, Any] | None, str | None]:
 def _source(issuer: Issuer) -> OriginClient | Path:
     if issuer.jwks_file is not None:
         return issuer.jwks_file
-    return OriginClient("the issuer of the token", issuer.jwks_url or "")
+    return OriginClient("the issuer of the token", issuer.jwks_url or "", issuer.tls)
 
 
 def _introspection(
@@ -178,7 +178,7 @@ def _introspection(
 ) -> Introspection:
     secret = issuer.client_secret.get_secret_value() if issuer.client_secret else ""
     return Introspection(
-        OriginClient("the issuer of the token", issuer.introspection_url or ""),
+        OriginClient("the issuer of the token", issuer.introspection_url or "", issuer.tls),
         client_id=issuer.client_id or "",
         client_secret=secret,
         clock=clock,

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from gateway.adapters.config_mistakes import similar
 from gateway.adapters.config_yaml import Path, Tree
-from gateway.config import DicomwebArchive, FolderArchive, ListedPatient, Settings, is_loopback
+from gateway.config import DicomwebArchive, FolderArchive, ListedPatient, Settings
+from gateway.config_types import is_loopback
 from gateway.rules.fhir_elements import SNOMED_CT, SNOMED_RT
 
 Finding = tuple[Path, str, str]

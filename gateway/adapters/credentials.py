@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 
 import orjson
 
-from gateway.config import Auth, BasicAuth, BearerAuth, OAuth2Auth
+from gateway.config_servers import Auth, BasicAuth, BearerAuth, OAuth2Auth
 from gateway.errors import ArchiveError, ArchiveRefused
 
 TokenServer = Callable[[str, Mapping[str, str], str], Awaitable[tuple[int, bytes]]]

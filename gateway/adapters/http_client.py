@@ -1,4 +1,4 @@
-"""Requests to one archive within its bounds; the only opener of sessions.
+"""Requests to one archive within its bounds.
 
 Addresses are built from the configured bases, segment by segment; redirects are not followed,
 nothing is inflated without a bound, and what goes wrong comes out as one of our own errors.
@@ -10,9 +10,8 @@ import asyncio
 import random
 import re
 import time
-import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -20,35 +19,25 @@ import aiohttp
 from yarl import URL
 
 from gateway.adapters import http_sessions
+from gateway.adapters.archive_failures import as_archive_errors, raise_for
 from gateway.adapters.budgets import asked_an_archive
 from gateway.adapters.credentials import Credentials
+from gateway.adapters.inflating import STEP_BYTES, inflater
 from gateway.adapters.retries import Retries
 from gateway.adapters.telemetry import Telemetry
+from gateway.adapters.tls import Certificates
 from gateway.adapters.turns import Turns
-from gateway.config import Auth
-from gateway.errors import (
-    ArchiveBadAnswer,
-    ArchiveBusy,
-    ArchiveError,
-    ArchiveRefused,
-    ArchiveTimeout,
-    ArchiveUnreachable,
-    GatewayError,
-    NotAcceptable,
-    NotFound,
-)
+from gateway.config_servers import Auth, OAuth2Auth, Tls
+from gateway.errors import ArchiveBadAnswer, ArchiveError, ArchiveRefused, GatewayError
 
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9.,_-]+", re.ASCII).fullmatch
 """Segments that are the same when encoded, such as UIDs."""
 _SAFE_IN_QUERY = ",*?-._~:/@!$'();"
 _MAX_TOKEN_BYTES = 1 << 16
 _WHOLE_ANSWER_TIMES = 4
-_LONGEST_RETRY_SECONDS = 3600
 _LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
 _RETRY_SECONDS = 0.1
 """A question is asked once more after a part of this, so that not all do at the same time."""
-_STEP_BYTES = 1 << 17
-"""So much is inflated at once; then others get their turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +59,19 @@ class Limits:
 class ArchiveClient:
     """GET requests to the archive named `archive`."""
 
-    def __init__(self, archive: str, auth: Auth, limits: Limits, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        archive: str,
+        auth: Auth,
+        limits: Limits,
+        telemetry: Telemetry,
+        section: Tls | None = None,
+    ) -> None:
+        """`section`: the certificates for it; its token server has its own, in `auth`."""
         self._archive = archive
+        self._certificates = Certificates(archive, section)
+        of_token_server = auth.tls if isinstance(auth, OAuth2Auth) else None
+        self._token_certificates = Certificates(archive, of_token_server)
         self._limits = limits
         self._telemetry = telemetry
         self._credentials = Credentials(archive, auth, self._token_answer)
@@ -122,7 +122,10 @@ class ArchiveClient:
         """
         if response.status == 204:
             return b""
-        inflated, is_whole = _inflater(response.headers.get("Content-Encoding", ""), self._archive)
+        inflating = inflater(response.headers.get("Content-Encoding", ""))
+        if inflating is None:
+            raise self._bad("its answer is encoded in an unknown way")
+        inflated, is_whole = inflating
         body = bytearray()
         with self._as_archive_errors():
             async with asyncio.timeout(_WHOLE_ANSWER_TIMES * self._limits.timeout_seconds):
@@ -131,7 +134,7 @@ class ArchiveClient:
                         body += piece
                         if len(body) > self._limits.max_json_bytes:
                             raise self._bad("its answer is larger than allowed")
-                        if len(piece) == _STEP_BYTES:
+                        if len(piece) == STEP_BYTES:
                             await asyncio.sleep(0)
         if not is_whole():
             raise self._bad("its answer ends before its end")
@@ -163,7 +166,7 @@ class ArchiveClient:
                 _let_go(response)
                 response, _ = await self._sent(url, headers)
             try:
-                self._raise_for(response)
+                raise_for(self._archive, response)
             except GatewayError:
                 _let_go(response)
                 raise
@@ -182,8 +185,6 @@ class ArchiveClient:
         self, url: URL, headers: Mapping[str, str]
     ) -> tuple[aiohttp.ClientResponse, str | None]:
         """Whatever the archive answers, and the Authorization that it was asked with."""
-        with self._as_archive_errors():
-            http_sessions.check(url)
         authorization = await self._credentials.authorization()
         own = {} if authorization is None else {"Authorization": authorization}
         with self._as_archive_errors():
@@ -193,6 +194,7 @@ class ArchiveClient:
                     headers={**headers, **own},
                     allow_redirects=False,
                     middlewares=(self._once_more,),
+                    ssl=await self._certificates.context(),
                 )
         return response, authorization
 
@@ -206,6 +208,8 @@ class ArchiveClient:
         self._retries.asked()
         try:
             return await send(request)
+        except aiohttp.ClientSSLError:
+            raise  # it would be the same once more
         except _LOST as error:
             if not self._retries.taken():
                 raise aiohttp.ClientConnectionError("lost") from error
@@ -224,7 +228,11 @@ class ArchiveClient:
             async with (
                 self._deadline(),
                 self._opened().post(
-                    url, data=dict(form), headers=headers, allow_redirects=False
+                    url,
+                    data=dict(form),
+                    headers=headers,
+                    allow_redirects=False,
+                    ssl=await self._token_certificates.context(),
                 ) as answer,
             ):
                 body = bytearray()
@@ -246,43 +254,11 @@ class ArchiveClient:
             )
         return self._session
 
-    def _raise_for(self, response: aiohttp.ClientResponse) -> None:
-        status = response.status
-        if status in {200, 204, 206}:
-            return
-        if status in {404, 410}:
-            raise NotFound("not found")
-        if status == 406:
-            raise NotAcceptable(f"archive {self._archive} cannot give what Accept asks for")
-        if status in {401, 403}:
-            raise ArchiveRefused(
-                f"it refuses the gateway ({status})", archive=self._archive, answered=status
-            )
-        if status in {429, 503}:
-            busy = ArchiveBusy(f"it answered {status}", archive=self._archive, answered=status)
-            busy.retry_after_seconds = _retry_after(response) or busy.retry_after_seconds
-            raise busy
-        if status == 504:
-            raise ArchiveTimeout("it answered 504", archive=self._archive, answered=status)
-        raise ArchiveBadAnswer(f"it answered {status}", archive=self._archive, answered=status)
-
     def _bad(self, message: str) -> ArchiveBadAnswer:
         return ArchiveBadAnswer(message, archive=self._archive)
 
-    @contextmanager
-    def _as_archive_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except TimeoutError as error:
-            raise ArchiveTimeout("no answer in time", archive=self._archive) from error
-        except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionResetError) as error:
-            raise ArchiveUnreachable("its answer broke off", archive=self._archive) from error
-        except (aiohttp.ClientConnectionError, OSError) as error:
-            raise ArchiveUnreachable("no connection", archive=self._archive) from error
-        except zlib.error as error:
-            raise self._bad("its answer cannot be inflated") from error
-        except (aiohttp.ClientError, ValueError) as error:
-            raise self._bad("not an HTTP answer") from error
+    def _as_archive_errors(self) -> AbstractContextManager[None]:
+        return as_archive_errors(self._archive)
 
 
 def has_end(response: aiohttp.ClientResponse) -> bool:
@@ -298,14 +274,6 @@ def _let_go(response: aiohttp.ClientResponse) -> None:
         response.close()
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> int | None:
-    """The seconds of Retry-After (RFC 9110 §10.2.3), bounded; None for none or a date."""
-    text = response.headers.get("Retry-After", "").strip()
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        return None
-    return min(int(text), _LONGEST_RETRY_SECONDS)
-
-
 def _url(base: str, segments: Sequence[str], parameters: Sequence[tuple[str, str]]) -> URL:
     """{base}/{segments}?{parameters}, every segment and value encoded here and nowhere else."""
     if any(s in {"", ".", ".."} for s in segments):
@@ -313,27 +281,3 @@ def _url(base: str, segments: Sequence[str], parameters: Sequence[tuple[str, str
     path = "".join(f"/{s if _PLAIN_SEGMENT(s) else quote(s, safe=',')}" for s in segments)
     query = "&".join(f"{quote(n, safe='.')}={quote(v, safe=_SAFE_IN_QUERY)}" for n, v in parameters)
     return URL(f"{base}{path}{'?' if query else ''}{query}", encoded=True)
-
-
-def _inflater(
-    encoding: str, archive: str
-) -> tuple[Callable[[bytes], Iterable[bytes]], Callable[[], bool]]:
-    """Two functions for a Content-Encoding: chunk → pieces, and whether all came."""
-    kind = encoding.strip().lower()
-    if kind in {"", "identity"}:
-        return lambda chunk: (chunk,), lambda: True
-    if kind not in {"gzip", "x-gzip"}:
-        raise ArchiveBadAnswer("its answer is encoded in an unknown way", archive=archive)
-    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    came = bytearray()  # empty, or one byte: whether there was a body at all
-
-    def inflated(chunk: bytes) -> Iterator[bytes]:
-        came[:] = b"."
-        while not inflate.eof:
-            piece = inflate.decompress(chunk, _STEP_BYTES)
-            yield piece
-            chunk = inflate.unconsumed_tail
-            if len(piece) < _STEP_BYTES:
-                return
-
-    return inflated, lambda: inflate.eof or not came

@@ -1,7 +1,7 @@
 """How connections to other hosts are opened: the only maker of client sessions.
 
 No redirects, cookies, proxies of the environment or inflation; no address at which cloud machines
-find their own credentials, whatever name leads to it.
+find their own credentials, whatever leads to it: each is looked at when its socket is made.
 """
 
 from __future__ import annotations
@@ -9,19 +9,22 @@ from __future__ import annotations
 import ipaddress
 import socket
 from functools import lru_cache
+from typing import Any
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import DefaultResolver
-from yarl import URL
 
 Session = aiohttp.ClientSession
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _READ_BYTES = 1 << 16
 """Once so much is waiting nothing more is read: what one read of the socket brings goes on as it
 is, instead of being joined with what the next ones bring."""
 _METADATA = frozenset(
-    ipaddress.ip_address(text) for text in ("100.100.100.200", "fd00:ec2::254", "192.0.0.192")
+    ipaddress.ip_address(text)
+    for text in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
 )
+"""Of Alibaba, Azure, Oracle, AWS and Google; others are link-local."""
+_TRANSLATED = tuple(ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "::/96"))
+"""IPv6 addresses that end with an IPv4 address (RFC 6052 §2.1, RFC 4291 §2.5.5.1)."""
 
 
 def session(*, connect_seconds: float, read_seconds: float) -> Session:
@@ -29,7 +32,7 @@ def session(*, connect_seconds: float, read_seconds: float) -> Session:
     return Session(
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
-        connector=aiohttp.TCPConnector(limit=0, resolver=CheckedResolver()),
+        connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),
         read_bufsize=_READ_BYTES,
         timeout=aiohttp.ClientTimeout(
             total=None, sock_connect=connect_seconds, sock_read=read_seconds
@@ -42,40 +45,30 @@ def session(*, connect_seconds: float, read_seconds: float) -> Session:
 def is_allowed(address: str) -> bool:
     """Whether an IP address may be connected to; an IPv4 address in IPv6 clothes is unwrapped."""
     found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    one = mapped or found
-    return not (one.is_link_local or one.is_multicast or one.is_unspecified or one in _METADATA)
+    return all(
+        not (one.is_link_local or one.is_multicast or one.is_unspecified or one in _METADATA)
+        for one in (found, _unwrapped(found))
+    )
 
 
-def check(url: URL) -> None:
-    """OSError when the URL names an address that may not be connected to.
+def _unwrapped(found: _Address) -> _Address:
+    """The IPv4 address that an IPv6 address stands for; any other as it is."""
+    if isinstance(found, ipaddress.IPv4Address):
+        return found
+    is_translated = found not in _LOOPBACK and any(found in one for one in _TRANSLATED)
+    last = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF) if is_translated else None
+    return found.ipv4_mapped or found.sixtofour or last or found
 
-    Names are checked when they are resolved; addresses that are written out never are.
+
+_LOOPBACK = (ipaddress.IPv6Address("::1"), ipaddress.IPv6Address("::"))
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket for what `getaddrinfo` gives; OSError when it may not be connected to.
+
+    Names, numbers written in any way and names that change all end here.
     """
-    try:
-        is_good = is_allowed(url.host or "")
-    except ValueError:
-        return
-    if not is_good:
+    family, kind, protocol, _, (host, *_) = address
+    if not is_allowed(host):
         raise OSError("this address may not be connected to")
-
-
-class CheckedResolver(AbstractResolver):
-    """Names to addresses, without those that may not be connected to; what is used is checked."""
-
-    def __init__(self) -> None:
-        self._resolver = DefaultResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The allowed addresses of `host`; OSError when there is none."""
-        found = await self._resolver.resolve(host, port, family)
-        allowed = [one for one in found if is_allowed(one["host"])]
-        if not allowed:
-            raise OSError("this name leads to no address that may be connected to")
-        return allowed
-
-    async def close(self) -> None:
-        """Lets go of the resolver."""
-        await self._resolver.close()
+    return socket.socket(family=family, type=kind, proto=protocol)

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
-from gateway.adapters import http_sessions
+from gateway.adapters import http_sessions, tls
+from gateway.adapters.credentials import TokenServer
+from gateway.adapters.tls import Certificates
+from gateway.config_servers import Auth, OAuth2Auth, Tls
 from gateway.errors import Unavailable
 
 _CONNECT_SECONDS = 3.0
@@ -27,8 +30,12 @@ class Answer:
 class OriginClient:
     """Requests to `url` and nowhere else; `name` tells what it is, in errors."""
 
-    def __init__(self, name: str, url: str, *, max_bytes: int = 1 << 20) -> None:
+    def __init__(
+        self, name: str, url: str, section: Tls | None = None, *, max_bytes: int = 1 << 20
+    ) -> None:
+        """`section`: the certificates for connections to it."""
         self._name = name
+        self._certificates = Certificates(name, section)
         self._url = URL(url)
         self._max_bytes = max_bytes
         self._session: http_sessions.Session | None = None
@@ -44,7 +51,6 @@ class OriginClient:
         """What it answers, whatever the status. Unavailable: nothing, in time, in full."""
         sent = {"Accept-Encoding": "identity", **(headers or {})}
         try:
-            http_sessions.check(self._url)
             async with asyncio.timeout(_CONNECT_SECONDS + _ANSWER_SECONDS):
                 async with self._opened().request(
                     method,
@@ -52,10 +58,13 @@ class OriginClient:
                     headers=sent,
                     data=dict(form) if form is not None else body,
                     allow_redirects=False,
+                    ssl=await self._certificates.context(),
                 ) as answer:
                     return Answer(status=answer.status, body=await self._whole(answer))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise Unavailable(f"{self._name} does not answer") from error
+            found = tls.trouble(error)
+            words = "does not answer" if found is None else f"cannot be asked: {found[0]}"
+            raise Unavailable(f"{self._name} {words}") from error
 
     async def close(self) -> None:
         """Lets go of all connections."""
@@ -78,11 +87,16 @@ class OriginClient:
         return self._session
 
 
-async def token_answer(url: str, form: Mapping[str, str], authorization: str) -> tuple[int, bytes]:
-    """What the token server at `url` answers to a form; Unavailable when it does not."""
-    client = OriginClient("the token server", url, max_bytes=1 << 16)
-    try:
-        answer = await client.ask("POST", headers={"Authorization": authorization}, form=form)
-    finally:
-        await client.close()
-    return answer.status, answer.body
+def token_server(auth: Auth) -> TokenServer:
+    """Asks the token server of some credentials; Unavailable when it does not answer."""
+
+    async def answer(url: str, form: Mapping[str, str], authorization: str) -> tuple[int, bytes]:
+        section = auth.tls if isinstance(auth, OAuth2Auth) else None
+        client = OriginClient("the token server", url, section, max_bytes=1 << 16)
+        try:
+            answer = await client.ask("POST", headers={"Authorization": authorization}, form=form)
+        finally:
+            await client.close()
+        return answer.status, answer.body
+
+    return answer

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
-from gateway.config import GATEWAY_ID, Settings
+from gateway.config import Settings
+from gateway.config_types import GATEWAY_ID
 from gateway.model import ConnectionType, Consumer, Endpoint, Level, Series, Study, Target
 from gateway.rules import periods, policy, urls
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from gateway.config import DicomwebArchive, FhirServer, Settings
+from gateway.config import DicomwebArchive, Settings
+from gateway.config_servers import FhirServer
 from gateway.errors import BadRequest
 from gateway.model import ConnectionType, Endpoint
 from gateway.rules import dicom_json as dj

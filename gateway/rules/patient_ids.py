@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.config import FHIR_ID, Settings
+from gateway.config import Settings
+from gateway.config_types import FHIR_ID
 from gateway.model import Identifier, Patient
 from gateway.rules.fhir_elements import Resource, identifier
 

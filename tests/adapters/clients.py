@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 from gateway.adapters.archive_dicomweb import DicomwebArchive
 from gateway.adapters.http_client import ArchiveClient, Limits
 from gateway.adapters.telemetry import Telemetry
-from gateway.config import Auth, NoAuth
 from gateway.config import DicomwebArchive as Section
+from gateway.config_servers import Auth, NoAuth
 from gateway.model import Origin
 from tests.fault_archive import Answer, Seen, json_answer
 

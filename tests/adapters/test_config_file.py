@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.adapters.config_file import load, read
-from gateway.config import BasicAuth, DicomwebArchive, FolderArchive, Settings
+from gateway.config import DicomwebArchive, FolderArchive, Settings
+from gateway.config_servers import BasicAuth
 from gateway.errors import ConfigurationError, Mistake
 
 SMALL = "archives:\n  north: {type: dicomweb, qido_rs: http://127.0.0.1:8042/dicom-web}\n"

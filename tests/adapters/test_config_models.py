@@ -6,7 +6,8 @@ import pytest
 
 from gateway.adapters.config_models import is_secret, model_at
 from gateway.adapters.config_yaml import Path
-from gateway.config import BasicAuth, DicomwebArchive, FolderArchive, Issuer, Server, Settings
+from gateway.config import DicomwebArchive, FolderArchive, Issuer, Server, Settings
+from gateway.config_servers import BasicAuth
 
 DATA = {
     "archives": {

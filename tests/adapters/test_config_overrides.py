@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import BasicAuth, DicomwebArchive, FolderArchive
+from gateway.config import DicomwebArchive, FolderArchive
+from gateway.config_servers import BasicAuth
 from tests.adapters.test_config_file import SMALL, settings, the_mistake
 
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from gateway.adapters.http_client import ArchiveClient, Limits
 from gateway.adapters.telemetry import Telemetry
-from gateway.config import OAuth2Auth
+from gateway.config_servers import OAuth2Auth
 from gateway.errors import ArchiveError, ArchiveRefused, ArchiveTimeout
 from tests.fault_archive import Answer, FaultArchive, Seen, json_answer, redirect
 

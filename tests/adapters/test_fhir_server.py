@@ -13,7 +13,8 @@ from pytest_aiohttp import AiohttpServer
 
 from gateway.adapters import fhir_server
 from gateway.adapters.fhir_server import FhirHoldings
-from gateway.config import BearerAuth, NoAuth, Settings
+from gateway.config import Settings
+from gateway.config_servers import BearerAuth, NoAuth
 from gateway.errors import ArchiveBadAnswer, ArchiveError, ArchiveRefused
 from gateway.model import Level, Origin, Target
 from gateway.rules import dicom_json as dj

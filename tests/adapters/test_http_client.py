@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from gateway.adapters.http_client import ArchiveClient, Limits
 from gateway.adapters.retries import AT_FIRST, COST
 from gateway.adapters.telemetry import Telemetry
-from gateway.config import Auth, BasicAuth, BearerAuth, NoAuth
+from gateway.config_servers import Auth, BasicAuth, BearerAuth, NoAuth
 from gateway.errors import (
     ArchiveBadAnswer,
     ArchiveBusy,
