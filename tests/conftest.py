@@ -19,6 +19,7 @@ from tests import samples as sample_files
 from tests.fault_archive import FaultArchive
 from tests.samples import Sample, TwoArchives
 from tests.servers import Orthanc, RedisServer
+from tests.sockets import Sockets, listening
 
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.register_profile("here", deadline=None)
@@ -121,3 +122,10 @@ async def fault_archive() -> AsyncIterator[FaultArchive]:
     """A server that answers 404 until the test tells it how to fail."""
     async with FaultArchive() as archive:
         yield archive
+
+
+@pytest.fixture
+def sockets() -> Iterator[Sockets]:
+    """The addresses that are connected to during the test."""
+    with listening() as made:
+        yield made

@@ -19,7 +19,15 @@ OTHER_CLIENTS = {"requests", "urllib3", "httpx", "http.client", "urllib.request"
 CONCRETE = ("archive_", "cache", "flights", "redis_")
 """Adapters that `app` alone names; the catalog and the facades know them by protocol."""
 CLOCK = {"now", "utcnow", "today"}
-TESTED_ELSEWHERE = {"demo_objects": "demo", "demo_studies": "demo", "model": "catalog"}
+TESTED_ELSEWHERE = {
+    "archive_failures": "http_client",
+    "config_servers": "config",
+    "config_types": "config",
+    "demo_objects": "demo",
+    "demo_studies": "demo",
+    "inflating": "http_client",
+    "model": "catalog",
+}
 """Modules whose behaviour only shows through another: the test that covers them."""
 
 

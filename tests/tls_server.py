@@ -80,7 +80,7 @@ def _handler(server: TlsServer) -> type[http.server.BaseHTTPRequestHandler]:
 
 
 def _linger(refused: ssl.SSLSocket) -> None:
-    """Let the alert arrive: closing at once, with the request unread, would reset the connection."""
+    """Let the alert arrive: closing with the request unread would reset the connection."""
     with contextlib.suppress(OSError), socket.socket(fileno=refused.detach()) as plain:
         plain.shutdown(socket.SHUT_WR)
         while plain.recv(4096):

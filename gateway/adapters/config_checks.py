@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from gateway.adapters import config_checks_servers, config_checks_tls
+from gateway.adapters.config_findings import Finding, Rule
 from gateway.adapters.config_mistakes import similar
-from gateway.adapters.config_yaml import Path, Tree
-from gateway.config import DicomwebArchive, FolderArchive, ListedPatient, Settings
+from gateway.adapters.config_yaml import Path
+from gateway.config import ListedPatient, Settings
 from gateway.config_types import is_loopback
 from gateway.rules.fhir_elements import SNOMED_CT, SNOMED_RT
-
-Finding = tuple[Path, str, str]
-"""Path, message and remedy."""
-
-
-def check(settings: Settings, tree: Tree) -> None:
-    """Note in `tree` what is wrong with, or doubtful about, `settings` as a whole."""
-    for rule in MISTAKES:
-        _note(tree, rule(settings), is_warning=False)
-    for rule in WARNINGS:
-        _note(tree, rule(settings), is_warning=True)
-
-
-def _note(tree: Tree, findings: Iterator[Finding], *, is_warning: bool) -> None:
-    for path, message, remedy in findings:
-        lengths = range(len(path), 0, -1)
-        places = [tree.keys.get(path[:n]) for n in lengths]
-        position = tree.values.get(path) or next((place for place in places if place), None)
-        tree.mistake(path, message, remedy, position)
-        tree.mistakes[-1] = replace(tree.mistakes[-1], is_warning=is_warning)
 
 
 def _no_archive(settings: Settings) -> Iterator[Finding]:
     if not settings.archives:
         yield ("archives",), "there is no archive", "Name at least one, `dicomweb` or `folder`."
-
-
-def _missing_folders(settings: Settings) -> Iterator[Finding]:
-    for key, archive in settings.archives.items():
-        if isinstance(archive, FolderArchive) and not archive.path.is_dir():
-            message = f'"{archive.path}": {"not a folder" if archive.path.exists() else "missing"}'
-            yield ("archives", key, "path"), message, "Name a folder that exists."
 
 
 def _unknown_viewer(settings: Settings) -> Iterator[Finding]:
@@ -74,21 +48,6 @@ def _nobody_is_known(settings: Settings) -> Iterator[Finding]:
             "nobody can be known: there are neither keys nor issuers",
             "Name `auth.api_keys` or `auth.issuers`.",
         )
-
-
-def _issuers(settings: Settings) -> Iterator[Finding]:
-    for index, issuer in enumerate(settings.auth.issuers):
-        path: Path = ("auth", "issuers", index)
-        if not (issuer.jwks_url or issuer.jwks_file or issuer.introspection_url):
-            yield path, "nothing tells which tokens are its own", "Name jwks_url or jwks_file."
-        if issuer.introspection_url and not (issuer.client_id and issuer.client_secret):
-            remedy = "Name client_id and client_secret."
-            yield (*path, "introspection_url"), "the gateway has no name there", remedy
-        for key in ("jwks_url", "introspection_url"):
-            url = urlsplit(getattr(issuer, key) or "https://")
-            if url.scheme != "https" and not is_loopback(url.hostname or ""):
-                message = "what is not https can be forged on its way"
-                yield (*path, key), message, "Use https."
 
 
 def _unknown_policies(settings: Settings) -> Iterator[Finding]:
@@ -170,71 +129,10 @@ def _idle_sections(settings: Settings) -> Iterator[Finding]:
         }
         for path in (path for path, value in idle.items() if value):
             yield path, "has no effect with `auth.mode: open`", remedy
-    if settings.fhir.servers and not _unlisted(settings):
-        message = "no archive is without QIDO-RS, so that no server is asked what one holds"
-        yield ("fhir", "servers"), message, "Remove it, or leave it for later."
     patients = settings.fhir.patients
     if patients.listed and patients.by != "listed":
         path = ("fhir", "patients", "listed")
         yield path, f"has no effect with `by: {patients.by}`", "Set `by: listed`, or remove it."
-
-
-def _unlisted(settings: Settings) -> list[str]:
-    """The archives that cannot tell what they hold."""
-    return [
-        key
-        for key, archive in settings.archives.items()
-        if isinstance(archive, DicomwebArchive) and archive.qido_rs is None
-    ]
-
-
-def _nothing_tells(settings: Settings) -> Iterator[Finding]:
-    if any("imaging-studies" in server.use for server in settings.fhir.servers.values()):
-        return
-    for key in _unlisted(settings):
-        yield (
-            ("archives", key, "qido_rs"),
-            "nothing tells what this archive holds",
-            "Give its address, or a server in `fhir.servers` that has its ImagingStudy resources.",
-        )
-
-
-def _nothing_gives(settings: Settings) -> Iterator[Finding]:
-    for key, archive in settings.archives.items():
-        if isinstance(archive, DicomwebArchive) and not (archive.wado_rs_base or archive.wado_uri):
-            name = "wado_rs" if "wado_rs" in archive.model_fields_set else "qido_rs"
-            message = "nothing can be retrieved: it has neither WADO-RS nor WADO-URI"
-            yield ("archives", key, name), message, "Give `wado_rs` or `wado_uri`."
-
-
-def _unknown_listed_archives(settings: Settings) -> Iterator[Finding]:
-    unlisted = _unlisted(settings)
-    for key, server in settings.fhir.servers.items():
-        if server.archive is None or server.archive in unlisted:
-            continue
-        path: Path = ("fhir", "servers", key, "archive")
-        known = ", ".join(unlisted) or "none yet"
-        if server.archive in settings.archives:
-            message = f"archive `{server.archive}` tells by itself what it holds"
-        else:
-            near = similar(server.archive, list(settings.archives))
-            message = f'"{server.archive}" is not one of `archives`{near}'
-        yield path, message, f"One that has `qido_rs: null`: {known}."
-
-
-def _same_addresses(settings: Settings) -> Iterator[Finding]:
-    seen: dict[str, str] = {}
-    for key, archive in settings.archives.items():
-        if isinstance(archive, DicomwebArchive):
-            if archive.qido_rs is None:
-                continue
-            name, address = "qido_rs", archive.qido_rs
-        else:
-            name, address = "path", str(archive.path.resolve())
-        if address in seen:
-            message = f"the same as that of archive `{seen[address]}`"
-            yield ("archives", key, name), message, "Ask each archive once: remove one of the two."
-        seen.setdefault(address, key)
 
 
 def _unreachable_public_url(settings: Settings) -> Iterator[Finding]:
@@ -247,24 +145,18 @@ def _unreachable_public_url(settings: Settings) -> Iterator[Finding]:
         )
 
 
-MISTAKES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-    _no_archive,
-    _nothing_tells,
-    _nothing_gives,
-    _unknown_listed_archives,
-    _missing_folders,
-    _unknown_viewer,
-    _open_network,
-    _nobody_is_known,
-    _issuers,
-    _unknown_policies,
-    _odd_rules,
-    _patients_listed_twice,
-    _sentinel_service,
-    _old_snomed,
-)
-WARNINGS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-    _idle_sections,
-    _same_addresses,
-    _unreachable_public_url,
+RULES = (
+    Rule(_no_archive),
+    *config_checks_servers.RULES,
+    *config_checks_tls.RULES,
+    Rule(_unknown_viewer, ("viewers",)),
+    Rule(_open_network, ("auth.mode", "auth.allow_open_network")),
+    Rule(_nobody_is_known, ("auth.api_keys", "auth.issuers")),
+    Rule(_unknown_policies, ("policies",)),
+    Rule(_odd_rules, ("archives",)),
+    Rule(_patients_listed_twice),
+    Rule(_sentinel_service),
+    Rule(_old_snomed),
+    Rule(_idle_sections, ("auth.mode", "fhir.patients.by"), is_warning=True),
+    Rule(_unreachable_public_url, ("server.host",), is_warning=True),
 )

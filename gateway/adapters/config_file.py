@@ -14,7 +14,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.adapters import config_checks, config_mistakes, config_overrides, config_yaml
+from gateway.adapters import (
+    config_checks,
+    config_findings,
+    config_mistakes,
+    config_overrides,
+    config_repair,
+    config_yaml,
+)
 from gateway.adapters.config_models import alternatives as types_of
 from gateway.adapters.config_models import annotation_at, is_secret
 from gateway.adapters.config_yaml import Path, Tree
@@ -61,8 +68,10 @@ def read(
         settings = Settings.model_validate(tree.data)
     except ValidationError as error:
         config_mistakes.add(tree, error, concealed)
-    if settings is not None:
-        config_checks.check(settings, tree)
+    whole, wrong = config_repair.repaired(tree.data)
+    if whole is not None:
+        wrong |= {mistake.path for mistake in tree.mistakes}
+        config_findings.note(tree, config_checks.RULES, whole, wrong)
     found = sorted(tree.mistakes, key=lambda m: (m.line or 0, m.column or 0))
     if settings is None or any(not mistake.is_warning for mistake in found):
         raise ConfigurationError(tuple(found))

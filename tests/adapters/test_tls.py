@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import ssl
-from collections.abc import Iterator, Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,7 @@ async def ask(url: str, section: dict[str, Any], **auth: Any) -> bytes:
         await client.close()
 
 
-async def test_the_certificate_lets_the_gateway_in(
-    server: TlsServer, authority: Authority
-) -> None:
+async def test_the_certificate_lets_the_gateway_in(server: TlsServer, authority: Authority) -> None:
     assert await ask(server.url, authority.issue("gateway").section()) == b"[]"
 
 
