@@ -23,17 +23,15 @@ from gateway.adapters import wado_uri_service
 from gateway.adapters.archive_dicomweb import DicomwebArchive
 from gateway.adapters.archive_folder import FolderArchive
 from gateway.adapters.archive_partial import Holdings, Objects, PartialArchive
-from gateway.adapters.audit import Audit
-from gateway.adapters.audit_spool import Spool
+from gateway.adapters.audit import audit_trail
 from gateway.adapters.auth import Authenticator
 from gateway.adapters.budgets import Budget, Budgets
 from gateway.adapters.cache import Lives, MemoryCache
 from gateway.adapters.cache_names import Names
 from gateway.adapters.cache_redis import RedisCache
-from gateway.adapters.credentials import Credentials
 from gateway.adapters.fhir_server import FhirHoldings
 from gateway.adapters.http_client import ArchiveClient, Limits
-from gateway.adapters.origin_client import OriginClient, token_server
+from gateway.adapters.patient_servers import patient_servers
 from gateway.adapters.redis_client import DEFAULT_LIMITS, connect
 from gateway.adapters.telemetry import Telemetry, configure_log
 from gateway.adapters.thumbnail import PictureWorker
@@ -41,9 +39,9 @@ from gateway.adapters.wado_uri import WadoUriObjects
 from gateway.answers import ANSWERS, Answers
 from gateway.archives import Archives, Cache
 from gateway.catalog import Catalog
-from gateway.config import AuditTrail, Settings
 from gateway.config import DicomwebArchive as DicomwebSection
 from gateway.config import FolderArchive as FolderSection
+from gateway.config import Settings
 from gateway.fan_out import Archive
 from gateway.http_server import (
     AUDIT,
@@ -52,7 +50,6 @@ from gateway.http_server import (
     CATALOG,
     DRAINING,
     MAX_BODY_BYTES,
-    PATIENT_IDS,
     PICTURES,
     SETTINGS,
     TELEMETRY,
@@ -72,7 +69,8 @@ from gateway.routes import (
     status,
     wado_uri,
 )
-from gateway.rules import fhir_listing, last_updated, patient_context, patient_ids
+from gateway.routes.fhir_http import PATIENT_IDS, PATIENT_SERVERS
+from gateway.rules import fhir_listing, last_updated, patient_ids
 
 _KEEP_ALIVE_SECONDS = 30
 """For the next head as well, which has so long to come whole."""
@@ -116,12 +114,11 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         _cache(settings, telemetry),
         settings=last_updated.settings_digest(settings, __version__),
     )
-    app[AUDIT] = trail = _audit(settings.audit)
+    app[AUDIT] = trail = audit_trail(settings.audit)
     if trail is not None:
         trail.open()
-    app[AUTHENTICATOR] = Authenticator(
-        settings, lambda patient: patient_context.identifiers(app[PATIENT_IDS], settings, patient)
-    )
+    app[PATIENT_SERVERS] = patients = patient_servers(settings, telemetry)
+    app[AUTHENTICATOR] = Authenticator(settings, patients.in_context)
     app[CATALOG] = Catalog(archives, archives.key_images)
     app[ANSWERS] = Answers(
         archives.cache,
@@ -133,23 +130,12 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         yield
     finally:
         await app[AUTHENTICATOR].close()
+        await patients.close()
         await app[PICTURES].close()
         await archives.close()
         if trail is not None:
             await trail.close()
         telemetry.close()
-
-
-def _audit(section: AuditTrail) -> Audit | None:
-    if section.spool is None:
-        return None
-    spool = Spool(section.spool, section.max_mb * _MIB)
-    drops = section.on_full == "drop"
-    if section.fhir_url is None:
-        return Audit(spool, drops=drops)
-    server = OriginClient("the audit server", f"{section.fhir_url}/AuditEvent", section.tls)
-    credentials = Credentials("audit", section.auth, token_server(section.auth))
-    return Audit(spool, server, credentials, drops=drops)
 
 
 def _archive(name: str, settings: Settings, telemetry: Telemetry) -> Archive:

@@ -167,8 +167,11 @@ class ListedPatient(Section):
 class FhirPatients(Section):
     """Which patients are Patient resources, and by which ids."""
 
-    by: Literal["identity", "listed", "none"] = "identity"
-    """`identity`: the Patient ID is the id; `listed`: those of `listed`; `none`: no patients."""
+    by: Literal["identity", "listed", "server", "none"] = "identity"
+    """`identity`: the Patient ID is the id; `listed`: those of `listed`; `none`: no patients.
+
+    `server`: those of the server of `fhir.servers` with `use: [patients]`, by Patient.identifier.
+    """
     listed: dict[FhirId, ListedPatient] = {}
     """The patients by id, with `by: listed`. Others are told by identifier and name alone."""
 
@@ -295,6 +298,11 @@ class Issuer(Section):
     """Where apps get their tokens; told in the SMART configuration."""
     policy: str | None = None
     """Policy of callers that are not listed under `consumers`."""
+    fhir_server: str | None = None
+    """Key of the `fhir.servers` whose patients its tokens name, with `fhir.patients.by: server`.
+
+    Not needed where there is one issuer and one such server.
+    """
     ignore_scopes: bool = False
     """Tokens' scopes say nothing here and the policy alone decides; else SMART scopes are needed
     in every token that has any scope."""

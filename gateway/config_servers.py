@@ -81,6 +81,13 @@ class FhirServer(Section):
     tls: Tls | None = None
     """Certificates for connections to it."""
     use: tuple[Literal["imaging-studies", "patients"], ...] = ("imaging-studies",)
-    """What is read from it. `imaging-studies`: what archives hold that have no QIDO-RS."""
+    """What is read from it. `imaging-studies`: what archives hold that have no QIDO-RS.
+
+    `patients`: who the patients are that ids name, with `fhir.patients.by: server`.
+    """
     archive: str | None = None
     """The archive that holds a series whose Endpoints select none by their addresses."""
+    identifier_systems: dict[Name, Name] = {}
+    """Systems of the archives' Patient IDs for systems of Patient.identifier, where they differ."""
+    old_identifiers: bool = False
+    """Counts identifiers of a Patient whose use is `old` or whose period is over as well."""

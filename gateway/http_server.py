@@ -45,7 +45,6 @@ from gateway.pictures import Picture, Pictures
 from gateway.rules import audit_event, rights
 from gateway.rules import dicom_json as dj
 from gateway.rules.audit_event import Access
-from gateway.rules.patient_ids import PatientIds
 from gateway.rules.rights import Admission
 
 AUDIT: web.AppKey[Audit | None] = web.AppKey("audit")
@@ -53,7 +52,6 @@ AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 BUDGETS = web.AppKey("budgets", Budgets)
 CATALOG = web.AppKey("catalog", Catalog)
 SETTINGS = web.AppKey("settings", Settings)
-PATIENT_IDS: web.AppKey[PatientIds] = web.AppKey("patient_ids", PatientIds)
 PICTURES = web.AppKey("pictures", Pictures)
 TELEMETRY = web.AppKey("telemetry", Telemetry)
 DRAINING = web.AppKey("draining", asyncio.Event)

@@ -21,6 +21,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from tests import issuer
+from tests.ehr import Ehr
 
 ROOT = "1.2.826.0.1.3680043.8.498.99"
 ABSENT = f"{ROOT}.404"
@@ -77,6 +78,8 @@ class Caller:
     is_scoped: bool = True
     patient: str | None = None
     """The FHIR id of the patient that they are bound to."""
+    is_of_ehr: bool = False
+    """Whether that is the id of a Patient of a FHIR server, which the gateway asks who it is."""
 
     def __str__(self) -> str:
         return self.name
@@ -134,6 +137,13 @@ def callers() -> tuple[Caller, ...]:
             headers=_bearer(scope="launch/patient patient/*.rs", patient="anna"),
             may=lambda c: (c.patient_id, c.issuer) == ("P1", "HOSP-A"),
             patient="anna",
+        ),
+        Caller(
+            name="bound-by-ehr",
+            headers=_bearer(scope="launch/patient patient/*.rs", patient="anna"),
+            may=lambda c: (c.patient_id, c.issuer) == ("P1", "HOSP-A"),
+            patient="anna",
+            is_of_ehr=True,
         ),
         Caller(
             name="unscoped",
@@ -203,6 +213,21 @@ def sections(folder: Path, north: dict[str, Any], south: dict[str, Any]) -> dict
             "north-only": {"hide": [{"archive": "south"}]},
         },
     }
+
+
+def by_ehr(sections: dict[str, Any], ehr: Ehr) -> dict[str, Any]:
+    """The same configuration, with patients whom `ehr` knows."""
+    for name, system, value in (
+        ("anna", "HOSP-A", "P1"),
+        ("bert", "HOSP-B", "P1"),
+        ("cleo", "HOSP-A", "P2"),
+    ):
+        ehr.knows(name, (SYSTEMS[system], value), ("urn:oid:2.999.9", "P2"))
+    ehr.patients["anna"]["identifier"].append(
+        {"system": SYSTEMS["HOSP-A"], "value": "P2", "use": "old"}
+    )
+    servers = {"ehr": {"url": ehr.url, "use": ["patients"]}}
+    return sections | {"fhir": {"patients": {"by": "server"}, "servers": servers}}
 
 
 class World:

@@ -55,7 +55,7 @@ def _handler(server: TlsServer) -> type[http.server.BaseHTTPRequestHandler]:
                     _linger(secured)
                     return
                 self.connection = secured
-                with secured.makefile("rb") as self.rfile, secured.makefile("wb", 0) as self.wfile:
+                with secured.makefile("rb") as self.rfile, secured.makefile("wb") as self.wfile:
                     super().handle()
 
         def do_GET(self) -> None:
@@ -68,6 +68,7 @@ def _handler(server: TlsServer) -> type[http.server.BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+            self.wfile.flush()
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))

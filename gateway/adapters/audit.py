@@ -17,7 +17,8 @@ import structlog
 
 from gateway.adapters.audit_spool import Line, Spool
 from gateway.adapters.credentials import Credentials
-from gateway.adapters.origin_client import OriginClient
+from gateway.adapters.origin_client import OriginClient, token_server
+from gateway.config import AuditTrail
 from gateway.errors import ArchiveError, Unavailable
 
 FLUSH_SECONDS = 0.5
@@ -28,6 +29,18 @@ AT_ONCE = 50
 _FINAL = frozenset({400, 404, 405, 409, 410, 413, 415, 422})
 """Statuses that mean that the server will never take this event."""
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+def audit_trail(section: AuditTrail) -> Audit | None:
+    """The trail of the configuration; None: there is none."""
+    if section.spool is None:
+        return None
+    spool, drops = Spool(section.spool, section.max_mb << 20), section.on_full == "drop"
+    if section.fhir_url is None:
+        return Audit(spool, drops=drops)
+    server = OriginClient("the audit server", f"{section.fhir_url}/AuditEvent", section.tls)
+    credentials = Credentials("audit", section.auth, token_server(section.auth))
+    return Audit(spool, server, credentials, drops=drops)
 
 
 class Audit:

@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,17 @@ from gateway.adapters.origin_client import OriginClient
 from gateway.adapters.token_keys import TokenKeys
 from gateway.config import Issuer, Settings
 from gateway.errors import Unauthorized, Unavailable
-from gateway.model import Consumer
-from gateway.rules import tokens
+from gateway.model import Consumer, Identifier
+from gateway.rules import patient_context, tokens
 
 OPEN = Consumer(id="open")
 """Everybody, where nobody is asked who they are: nothing is hidden from them."""
 _UNKNOWN = "the caller is not known"
+Patients = Callable[[str | None, str], Awaitable[tuple[Identifier, ...]]]
+"""The identifiers of the patient of a FHIR id; () when there is none. Unavailable.
+
+First: the FHIR server that knows the patient; None: none of the configuration.
+"""
 
 
 class Authenticator:
@@ -35,7 +41,7 @@ class Authenticator:
     def __init__(
         self,
         settings: Settings,
-        patients: tokens.Patients,
+        patients: Patients,
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -96,7 +102,7 @@ class Authenticator:
         header, issuer = _unverified(token)
         if header is not None and issuer in self._keys:
             said = await self._verified(token, header, issuer)
-            return self._for(said, self._issuers[issuer])
+            return await self._for(said, self._issuers[issuer])
         if header is not None and issuer not in self._introspections:
             raise Unauthorized(_UNKNOWN)
         return await self._introspected(token, issuer)
@@ -130,7 +136,7 @@ class Authenticator:
         answers = {i: task.result() for i, task in running.items()}
         for name, said in answers.items():
             if isinstance(said, Mapping) and self._is_meant(said, self._issuers[name]):
-                return self._for(said, self._issuers[name])
+                return await self._for(said, self._issuers[name])
         if failures := [said for said in answers.values() if isinstance(said, Unavailable)]:
             raise failures[0]
         raise Unauthorized(_UNKNOWN)
@@ -146,8 +152,14 @@ class Authenticator:
             and _number(said.get("nbf"), now) <= now + leeway
         )
 
-    def _for(self, said: Mapping[str, Any], issuer: Issuer) -> Consumer:
-        return tokens.consumer(tokens.claims(said), issuer, self._settings, self._patients)
+    async def _for(self, said: Mapping[str, Any], issuer: Issuer) -> Consumer:
+        claims = tokens.claims(said)
+        known = tokens.consumer(claims, issuer, self._settings, ())
+        patient = tokens.patient_in_context(claims, issuer)
+        if patient is None:
+            return known
+        server = patient_context.server_of(claims, issuer, self._settings)
+        return replace(known, patients=await self._patients(server, patient))
 
 
 async def _said(one: Introspection, token: str) -> Mapping[str, Any] | Unavailable | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from gateway.adapters import config_checks_servers, config_checks_tls
+from gateway.adapters import config_checks_patients, config_checks_servers, config_checks_tls
 from gateway.adapters.config_findings import Finding, Rule
 from gateway.adapters.config_mistakes import similar
 from gateway.adapters.config_yaml import Path
@@ -148,6 +148,7 @@ def _unreachable_public_url(settings: Settings) -> Iterator[Finding]:
 RULES = (
     Rule(_no_archive),
     *config_checks_servers.RULES,
+    *config_checks_patients.RULES,
     *config_checks_tls.RULES,
     Rule(_unknown_viewer, ("viewers",)),
     Rule(_open_network, ("auth.mode", "auth.allow_open_network")),

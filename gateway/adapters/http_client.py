@@ -166,7 +166,7 @@ class ArchiveClient:
                 _let_go(response)
                 response, _ = await self._sent(url, headers)
             try:
-                raise_for(self._archive, response)
+                raise_for(self._archive, response.status, response.headers)
             except GatewayError:
                 _let_go(response)
                 raise

@@ -32,7 +32,7 @@ def session(*, connect_seconds: float, read_seconds: float) -> Session:
     return Session(
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
-        connector=aiohttp.TCPConnector(limit=0, socket_factory=_socket),
+        connector=aiohttp.TCPConnector(limit=0, socket_factory=checked_socket),
         read_bufsize=_READ_BYTES,
         timeout=aiohttp.ClientTimeout(
             total=None, sock_connect=connect_seconds, sock_read=read_seconds
@@ -63,7 +63,7 @@ def _unwrapped(found: _Address) -> _Address:
 _LOOPBACK = (ipaddress.IPv6Address("::1"), ipaddress.IPv6Address("::"))
 
 
-def _socket(address: tuple[Any, ...]) -> socket.socket:
+def checked_socket(address: tuple[Any, ...]) -> socket.socket:
     """A socket for what `getaddrinfo` gives; OSError when it may not be connected to.
 
     Names, numbers written in any way and names that change all end here.

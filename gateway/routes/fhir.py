@@ -144,9 +144,10 @@ async def _studies(request: web.Request, patient: str | None = None) -> web.Resp
         of_patient = imaging_study_parameters.of_patient(patient)
         search = replace(search, criteria=(*search.criteria, of_patient))
     patient_context.check_search(request[CONSUMER], search.criteria)
+    patients = await fhir_http.patients(request, patient_context.named(search.criteria))
     found = ImagingStudySearch(
         catalog=request.app[CATALOG],
-        resources=fhir_http.resources(request, version),
+        resources=fhir_http.resources(request, version, patients),
         base=fhir_http.base(request, version),
         search=search,
         now=fhir_http.reading(request).now,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from gateway.adapters.patient_servers import PatientServers
 from gateway.errors import NotFound, UnsupportedMediaType
-from gateway.http_server import CONSUMER, PATIENT_IDS, SETTINGS, body_of
+from gateway.http_server import CONSUMER, SETTINGS, body_of
 from gateway.model import Action
 from gateway.routes.fhir_resources import Resources
 from gateway.rules import (
@@ -19,15 +20,19 @@ from gateway.rules import (
     fhir_results,
     fhir_search,
     fhir_versions,
+    patient_ids,
     scopes,
 )
 from gateway.rules.fhir_requests import Search
 from gateway.rules.fhir_results import Offered
 from gateway.rules.fhir_search import Parameter, Reading
 from gateway.rules.fhir_versions import VERSIONS, Version
+from gateway.rules.patient_ids import PatientIds
 
 BASES = (f"/fhir/{{version:{'|'.join(VERSIONS)}}}", "/fhir")
 """The base of every version, and the one where the request names it."""
+PATIENT_IDS: web.AppKey[PatientIds] = web.AppKey("patient_ids", PatientIds)
+PATIENT_SERVERS = web.AppKey("patient_servers", PatientServers)
 _FORM = "application/x-www-form-urlencoded"
 Pairs = Sequence[tuple[str, str]]
 
@@ -88,11 +93,21 @@ def search(
     return fhir_requests.read(pairs, named, found, reading(request), sizes)
 
 
-def resources(request: web.Request, version: Version) -> Resources:
-    """How resources are written for the caller."""
+async def patients(request: web.Request, named: Iterable[str] = ()) -> PatientIds:
+    """Which patients are resources for the caller, `named` by ids in the request among them.
+
+    TooCostly: too many are named. Unavailable: the server that knows them does not tell.
+    """
+    return await request.app[PATIENT_SERVERS].ids(request[CONSUMER], tuple(named))
+
+
+def resources(
+    request: web.Request, version: Version, patients: PatientIds | None = None
+) -> Resources:
+    """How resources are written for the caller; `patients`: which are resources themselves."""
     return Resources(
         settings=request.app[SETTINGS],
-        patients=request.app[PATIENT_IDS],
+        patients=patients or patient_ids.of_caller(request.app[PATIENT_IDS], request[CONSUMER]),
         consumer=request[CONSUMER],
         version=version,
     )

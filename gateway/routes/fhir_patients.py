@@ -6,7 +6,7 @@ from aiohttp import web
 
 from gateway import disclosures
 from gateway.errors import NotFound, Unavailable
-from gateway.http_server import CATALOG, CONSUMER, PATIENT_IDS
+from gateway.http_server import CATALOG, CONSUMER
 from gateway.model import Patient
 from gateway.routes import fhir_http
 from gateway.routes.fhir_answers import answer, read
@@ -14,6 +14,7 @@ from gateway.routes.fhir_hiding import hiding, revealed
 from gateway.routes.fhir_patient_search import PatientSearch
 from gateway.routes.fhir_subjects import Subjects
 from gateway.rules import fhir_bundle, fhir_patient, fhir_results, patient_context
+from gateway.rules.patient_ids import PatientIds
 
 
 def routes() -> list[web.RouteDef]:
@@ -41,7 +42,8 @@ async def read_patient(request: web.Request) -> web.Response:
     version = fhir_http.version(request)
     options = fhir_http.options(request)
     search = fhir_http.search(request, version, (), fhir_results.PATIENTS, options)
-    resources = fhir_http.resources(request, version)
+    patients = await fhir_http.patients(request, (request.match_info["id"],))
+    resources = fhir_http.resources(request, version, patients)
     subjects = Subjects(request.app[CATALOG], resources)
     study = await subjects.telling(request.match_info["id"])
     silent = tuple(sorted(subjects.silent))
@@ -50,7 +52,7 @@ async def read_patient(request: web.Request) -> web.Response:
     resource = None if study is None else resources.patient(study)
     if resource is None:
         raise NotFound("no such Patient")
-    _note(request, {request.match_info["id"]})
+    _note(patients, {request.match_info["id"]})
     return await read(request, resource, search, version, silent)
 
 
@@ -65,20 +67,21 @@ async def search_patients(request: web.Request) -> web.Response:
     pairs, is_hidden = revealed(request, "Patient", await fhir_http.parameters(request))
     version = fhir_http.version(request, pairs)
     known, offered = fhir_patient.PARAMETERS, fhir_results.PATIENTS
+    search = fhir_http.search(request, version, known, offered, pairs)
+    patients = await fhir_http.patients(request, patient_context.named_by_id(search.criteria))
     found = PatientSearch(
         catalog=request.app[CATALOG],
-        resources=fhir_http.resources(request, version),
+        resources=fhir_http.resources(request, version, patients),
         base=fhir_http.base(request, version),
-        search=fhir_http.search(request, version, known, offered, pairs),
+        search=search,
         now=fhir_http.reading(request).now,
         written=hiding(request, "Patient", version) if is_hidden else fhir_bundle.as_they_are,
     )
     bundle = await found.bundle()
-    _note(request, fhir_bundle.ids(bundle, "Patient"))
+    _note(patients, fhir_bundle.ids(bundle, "Patient"))
     return await answer(request, bundle, version, pairs=pairs)
 
 
-def _note(request: web.Request, ids: set[str]) -> None:
+def _note(patients: PatientIds, ids: set[str]) -> None:
     """Notes which patients are told: more are looked at, who share a Patient ID or do not match."""
-    patients = request.app[PATIENT_IDS]
     disclosures.told_of(lambda who: patients.id_of(Patient(id=who)) in ids)

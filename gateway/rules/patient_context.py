@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gateway.config import Settings
+from gateway.config import Issuer, Settings
 from gateway.errors import Forbidden
 from gateway.model import Consumer, Identifier, Patient
 from gateway.rules.fhir_search import Criterion
 from gateway.rules.fhir_values import ReferenceValue, Token
 from gateway.rules.patient_ids import PatientIds
+from gateway.rules.tokens import Claims
 
 _ABOUT_PATIENTS = frozenset({"patient", "subject"})
+
+
+def systems(settings: Settings) -> tuple[str, ...]:
+    """The identifier systems in which archives know patients."""
+    found = (
+        system
+        for archive in settings.archives.values()
+        for system in (archive.patient_system, *archive.issuer_systems.values())
+        if system is not None
+    )
+    return tuple(dict.fromkeys(found))
 
 
 def identifiers(ids: PatientIds, settings: Settings, patient: str) -> tuple[Identifier, ...]:
@@ -23,18 +35,51 @@ def identifiers(ids: PatientIds, settings: Settings, patient: str) -> tuple[Iden
 
     Without a system an identifier is nobody's: two hospitals may give the same one.
     """
-    systems = dict.fromkeys(
-        system
-        for archive in settings.archives.values()
-        for system in (archive.patient_system, *archive.issuer_systems.values())
-        if system is not None
-    )
     candidates = (
         Identifier(value=value, system=system)
         for value in ids.identifier_of(patient)
-        for system in systems
+        for system in systems(settings)
     )
     return tuple(one for one in candidates if ids.id_of(Patient(id=one)) == patient)
+
+
+def only_server(settings: Settings) -> str | None:
+    """The one FHIR server that tells who patients are; None: there is none, or several."""
+    found = [name for name, one in settings.fhir.servers.items() if "patients" in one.use]
+    return found[0] if len(found) == 1 else None
+
+
+def server_of(said: Claims, issuer: Issuer, settings: Settings) -> str | None:
+    """The server that knows the patient of a token; None: it is not known which, or another one."""
+    name = issuer.fhir_server or only_server(settings)
+    if name is None or (issuer.fhir_server is None and len(settings.auth.issuers) > 1):
+        return None
+    url = settings.fhir.servers[name].url
+    return name if said.fhir_server is None or said.fhir_server.rstrip("/") == url else None
+
+
+def named(criteria: Iterable[Criterion]) -> tuple[str, ...]:
+    """The ids of the patients whom a search for studies names."""
+    found = (
+        value.id
+        for wanted in criteria
+        if wanted.parameter.name in _ABOUT_PATIENTS
+        for value in wanted.values
+        if isinstance(value, ReferenceValue) and value.type in {None, "Patient"}
+    )
+    return tuple(dict.fromkeys(one for one in found if one is not None))
+
+
+def named_by_id(criteria: Iterable[Criterion]) -> tuple[str, ...]:
+    """The ids of the patients whom a search for patients names."""
+    found = (
+        value.code
+        for wanted in criteria
+        if wanted.parameter.name == "_id"
+        for value in wanted.values
+        if isinstance(value, Token)
+    )
+    return tuple(dict.fromkeys(one for one in found if one is not None))
 
 
 def check_search(consumer: Consumer, criteria: Iterable[Criterion]) -> None:

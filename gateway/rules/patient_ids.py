@@ -1,8 +1,7 @@
 """Ids of Patient resources and the Patient IDs (0010,0020) behind them, both ways, without state.
 
 What a patient is called is a choice of the configuration (`fhir.patients`); each way of choosing
-is a class here. A FHIR server that knows the patients would be another one. Identifiers are looked
-at as resources write them.
+is a class here. Identifiers are looked at as resources write them.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ import binascii
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.config import Settings
 from gateway.config_types import FHIR_ID
-from gateway.model import Identifier, Patient
+from gateway.model import Consumer, Identifier, Patient
 from gateway.rules.fhir_elements import Resource, identifier
 
 MAX_CHARACTERS = 64
@@ -51,12 +50,21 @@ def of(settings: Settings) -> PatientIds:
     chosen = settings.fhir.patients
     if chosen.by == "none":
         return NOBODY
+    if chosen.by == "server":
+        return OfServer()
     if chosen.by == "listed":
         return Listed.of({key: (one.system, one.value) for key, one in chosen.listed.items()})
     systems = {archive.patient_system for archive in settings.archives.values()} - {None}
     if len(systems) > 1:
         return ByIdentity(plain=None)
     return ByIdentity(plain=_space_of(Identifier(value="x", system=next(iter(systems), None))))
+
+
+def of_caller(ids: PatientIds, consumer: Consumer) -> PatientIds:
+    """The ids as a caller knows them: where a server gives them, that of the patient in context."""
+    if not isinstance(ids, OfServer) or consumer.patient is None:
+        return ids
+    return OfServer(known={consumer.patient: consumer.patients or ()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +105,28 @@ class Listed:
     def identifier_of(self, resource_id: str) -> tuple[str, ...]:
         """The Patient ID that is listed by this id."""
         return (self.by_id[resource_id][1],) if resource_id in self.by_id else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfServer:
+    """The patients of a FHIR server, as far as it was asked about them: all that `known` holds."""
+
+    known: Mapping[str, tuple[Identifier, ...]] = field(default_factory=dict)
+
+    def id_of(self, patient: Patient) -> str | None:
+        """The id of the first that has the patient's identifier, in the same system."""
+        found = _told(patient)
+        if found is None or "system" not in found:
+            return None
+        named = found["system"], found["value"]
+        fitting = (
+            k for k, ids in self.known.items() if named in {(i.system, i.value) for i in ids}
+        )
+        return next(fitting, None)
+
+    def identifier_of(self, resource_id: str) -> tuple[str, ...]:
+        """The Patient IDs that the server told."""
+        return tuple(dict.fromkeys(one.value for one in self.known.get(resource_id, ())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.config import Issuer, Settings
 from gateway.errors import BadRequest, Forbidden, Unauthorized
-from gateway.model import Consumer, Identifier
+from gateway.model import Consumer, Identifier, Scope
 from gateway.rules import policy, scopes
 
 ALGORITHMS = (
@@ -20,18 +20,20 @@ TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 REQUIRED = ("exp", "iat", "iss", "aud", "sub")
 LEEWAY_SECONDS = 30
 MAX_TOKEN_CHARACTERS = 8192
-Patients = Callable[[str], tuple[Identifier, ...]]
-"""The identifiers of the patient whose FHIR id is given; () when there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What is said of the bearer. `client` is `client_id`, `azp` or else the subject."""
+    """What is said of the bearer. `client` is `client_id`, `azp` or else the subject.
+
+    `fhir_server`: the base of the server that `patient` is an id of, where the token says that.
+    """
 
     client: str
     subject: str
     scope: str | None
     patient: str | None
+    fhir_server: str | None
 
 
 def is_plain(header: Mapping[str, Any]) -> bool:
@@ -58,11 +60,19 @@ def claims(said: Mapping[str, Any]) -> Claims:
         subject=subject or client,
         scope=scope if isinstance(scope, str) else None,
         patient=_text(said, "patient"),
+        fhir_server=_text(said, "fhirServer"),
     )
 
 
-def consumer(said: Claims, issuer: Issuer, settings: Settings, patients: Patients) -> Consumer:
-    """The consumer that a token of `issuer` speaks for.
+def patient_in_context(said: Claims, issuer: Issuer) -> str | None:
+    """The FHIR id of the patient whom a token is bound to; None: to none, or to one unnamed."""
+    return said.patient if _is_bound(_granted(said, issuer)) else None
+
+
+def consumer(
+    said: Claims, issuer: Issuer, settings: Settings, patients: tuple[Identifier, ...]
+) -> Consumer:
+    """The consumer that a token of `issuer` speaks for; `patients` identify who is in context.
 
     Forbidden when the client is neither listed nor covered by the issuer's policy. Without SMART
     scopes the policy alone decides; with `patient/` scopes alone, only the patient in context
@@ -72,18 +82,27 @@ def consumer(said: Claims, issuer: Issuer, settings: Settings, patients: Patient
     name = listed.policy if listed else issuer.policy
     if name is None:
         raise Forbidden("this caller has no policy here")
-    is_free = said.scope is None or issuer.ignore_scopes
-    granted = None if is_free else scopes.effective(scopes.parse(said.scope or ""))
-    is_bound = granted is not None and scopes.is_bound_to_patient(granted)
-    bound = patients(said.patient) if is_bound and said.patient is not None else ()
+    granted = _granted(said, issuer)
+    is_bound = _is_bound(granted)
     return Consumer(
         id=said.client,
         user=said.subject,
         policy=policy.compiled(name, settings.policies[name]),
-        patients=bound if is_bound else None,
+        patients=patients if is_bound else None,
         patient=said.patient if is_bound else None,
         scopes=granted,
     )
+
+
+def _granted(said: Claims, issuer: Issuer) -> tuple[Scope, ...] | None:
+    """The scopes that count; None where the policy alone decides."""
+    if said.scope is None or issuer.ignore_scopes:
+        return None
+    return scopes.effective(scopes.parse(said.scope))
+
+
+def _is_bound(granted: tuple[Scope, ...] | None) -> bool:
+    return granted is not None and scopes.is_bound_to_patient(granted)
 
 
 def listed(name: str, settings: Settings) -> Consumer:

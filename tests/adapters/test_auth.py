@@ -58,7 +58,11 @@ def over(authority: Issuer, **changed: Any) -> Authenticator:
             "consumers": {"metro-hie": {"policy": "hie"}},
         }
     )
-    return Authenticator(settings, lambda patient: PATIENTS.get(patient, ()))
+
+    async def patients(server: str | None, patient: str) -> tuple[Identifier, ...]:
+        return PATIENTS.get(patient, ())
+
+    return Authenticator(settings, patients)
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -107,7 +107,12 @@ def test_example_of_the_design_is_accepted_with_warnings(tmp_path: Path) -> None
     assert isinstance(samples, FolderArchive)
     assert samples.path == tmp_path / "dicom"
     assert list(found.archives) == ["north", "samples"]
-    assert {warning.path for warning in warned} == {"policies", "consumers", "fhir.servers"}
+    assert {warning.path for warning in warned} == {
+        "policies",
+        "consumers",
+        "fhir.servers",
+        "fhir.servers.ehr.use",
+    }
     assert all(warning.is_warning and warning.line for warning in warned)
 
 

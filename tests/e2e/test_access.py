@@ -25,6 +25,7 @@ from gateway import demo
 from gateway.app import build_app
 from tests import samples as sample_files
 from tests.e2e.test_two_archives import parts
+from tests.ehr import Ehr
 from tests.gateways import Gateway, archive
 from tests.hie import (
     ABSENT,
@@ -34,6 +35,7 @@ from tests.hie import (
     Copy,
     World,
     build,
+    by_ehr,
     callers,
     patient_id_of,
     sections,
@@ -97,6 +99,20 @@ def hie(
 
 
 @pytest.fixture(scope="module")
+def hie_by_ehr(
+    tmp_path_factory: pytest.TempPathFactory, hie: tuple[Gateway, World]
+) -> Iterator[Gateway]:
+    """A gateway over the same archives that asks a FHIR server who patients are."""
+    gateway, _ = hie
+    with Ehr() as ehr:
+        archives = gateway.sections["archives"]
+        configured = sections(gateway.folder, archives["north"], archives["south"])
+        folder = tmp_path_factory.mktemp("hie-by-ehr")
+        with Gateway(folder, **by_ehr(configured, ehr)) as made:
+            yield made
+
+
+@pytest.fixture(scope="module")
 def session() -> Iterator[requests.Session]:
     with requests.Session() as one:
         yield one
@@ -104,9 +120,14 @@ def session() -> Iterator[requests.Session]:
 
 @pytest.fixture(params=CALLERS, ids=str)
 def asking(
-    request: pytest.FixtureRequest, hie: tuple[Gateway, World], session: requests.Session
+    request: pytest.FixtureRequest,
+    hie: tuple[Gateway, World],
+    hie_by_ehr: Gateway,
+    session: requests.Session,
 ) -> Asking:
     gateway, world = hie
+    if request.param.is_of_ehr:
+        gateway = hie_by_ehr
     return Asking(gateway.url, request.param, world, session)
 
 

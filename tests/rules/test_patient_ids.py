@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import (
-    FHIR_ID,
     AnyArchive,
     Fhir,
     FhirPatients,
@@ -18,6 +17,7 @@ from gateway.config import (
     ListedPatient,
     Settings,
 )
+from gateway.config_types import FHIR_ID
 from gateway.model import Identifier, Patient
 from gateway.rules import fhir_elements, patient_ids
 from gateway.rules.patient_ids import NOBODY, ByIdentity, Listed, PatientIds

@@ -43,7 +43,7 @@ def test_scopes_can_be_left_to_the_policy() -> None:
 
     def of(**more: bool) -> tuple[object, object]:
         issuer = Issuer.model_validate({"issuer": "i", **more})
-        found = tokens.consumer(said, issuer, SETTINGS, lambda patient: ())
+        found = tokens.consumer(said, issuer, SETTINGS, ())
         return found.scopes, found.patients
 
     assert of() == ((), ())
