@@ -102,7 +102,7 @@ def _key(name: str) -> dict[str, str]:
     return {"X-API-Key": f"key-of-{name}"}
 
 
-def _bearer(**claims: Any) -> dict[str, str]:
+def bearer(**claims: Any) -> dict[str, str]:
     now = int(time.time())
     said = {
         "iss": ISSUER, "aud": issuer.AUDIENCE, "sub": "user-1", "iat": now, "exp": now + 3600,
@@ -134,20 +134,20 @@ def callers() -> tuple[Caller, ...]:
         Caller(name="north-only", headers=_key("north-only"), may=lambda c: c.archive == "north"),
         Caller(
             name="bound",
-            headers=_bearer(scope="launch/patient patient/*.rs", patient="anna"),
+            headers=bearer(scope="launch/patient patient/*.rs", patient="anna"),
             may=lambda c: (c.patient_id, c.issuer) == ("P1", "HOSP-A"),
             patient="anna",
         ),
         Caller(
             name="bound-by-ehr",
-            headers=_bearer(scope="launch/patient patient/*.rs", patient="anna"),
+            headers=bearer(scope="launch/patient patient/*.rs", patient="anna"),
             may=lambda c: (c.patient_id, c.issuer) == ("P1", "HOSP-A"),
             patient="anna",
             is_of_ehr=True,
         ),
         Caller(
             name="unscoped",
-            headers=_bearer(scope="openid patient/Observation.rs", patient="anna"),
+            headers=bearer(scope="openid patient/Observation.rs", patient="anna"),
             may=lambda c: False,
             is_scoped=False,
             patient="anna",

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from gateway.config import Settings
 from gateway.errors import Forbidden
 from gateway.model import Consumer, Identifier
-from gateway.rules import fhir_dates, fhir_search, patient_context, patient_ids
+from gateway.rules import fhir_dates, fhir_search, patient_context, patient_ids, tokens
 from gateway.rules.fhir_requests import Sizes, read
 from gateway.rules.fhir_results import IMAGING_STUDIES
 from gateway.rules.fhir_search import Reading
@@ -99,3 +100,40 @@ def test_an_id_stands_for_the_identifiers_in_the_systems_that_are_configured() -
     two = settings(north=SYSTEM, south="urn:oid:4")
     ids = patient_ids.of(two)
     assert patient_context.identifiers(ids, two, "P1") == ()
+
+
+EHR = {"url": "https://ehr.example.org/fhir", "use": ["patients"]}
+OTHER = {"url": "https://other.example.org/fhir", "use": ["patients"]}
+
+
+@pytest.mark.parametrize(
+    ("servers", "issuers", "claims", "server"),
+    [
+        ({"ehr": EHR}, [{}], {}, "ehr"),
+        ({"ehr": EHR}, [{}], {"fhirServer": "https://ehr.example.org/fhir/"}, "ehr"),
+        ({"ehr": EHR}, [{}], {"fhirServer": "https://other.example.org/fhir"}, None),
+        ({"ehr": EHR, "other": OTHER}, [{}], {}, None),
+        ({"ehr": EHR, "other": OTHER}, [{}], {"fhirServer": EHR["url"]}, None),
+        ({"ehr": EHR, "other": OTHER}, [{"fhir_server": "other"}], {}, "other"),
+        (
+            {"ehr": EHR, "other": OTHER},
+            [{"fhir_server": "other"}],
+            {"fhirServer": EHR["url"]},
+            None,
+        ),
+        ({"ehr": EHR}, [{}, {}], {}, None),
+        ({"ehr": EHR}, [{"fhir_server": "ehr"}, {}], {}, "ehr"),
+        ({}, [{}], {}, None),
+    ],
+)
+def test_only_the_server_of_its_issuer_knows_the_patient_of_a_token(
+    servers: dict[str, Any], issuers: list[dict[str, Any]], claims: dict[str, Any], server: str
+) -> None:
+    found = Settings.model_validate(
+        {
+            "fhir": {"patients": {"by": "server"}, "servers": servers},
+            "auth": {"issuers": [{"issuer": "i", **one} for one in issuers]},
+        }
+    )
+    said = tokens.claims({"sub": "s", "patient": "p", **claims})
+    assert patient_context.server_of(said, found.auth.issuers[0], found) == server
