@@ -52,7 +52,7 @@ def _handler(server: TlsServer) -> type[http.server.BaseHTTPRequestHandler]:
                 try:
                     secured.do_handshake()
                 except OSError:
-                    _linger(secured)
+                    linger(secured)
                     return
                 self.connection = secured
                 with secured.makefile("rb") as self.rfile, secured.makefile("wb") as self.wfile:
@@ -80,7 +80,7 @@ def _handler(server: TlsServer) -> type[http.server.BaseHTTPRequestHandler]:
     return Handler
 
 
-def _linger(refused: ssl.SSLSocket) -> None:
+def linger(refused: ssl.SSLSocket) -> None:
     """Let the alert arrive: closing with the request unread would reset the connection."""
     with contextlib.suppress(OSError), socket.socket(fileno=refused.detach()) as plain:
         plain.shutdown(socket.SHUT_WR)
