@@ -1,4 +1,4 @@
-"""Which addresses this process connects to, as the interpreter itself tells."""
+"""What this process connects to, and which names it looks up, as the interpreter itself tells."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from functools import cache
 
 
 class Sockets:
-    """The addresses, as (host, port), since it was made, except local sockets of the system."""
+    """What was heard since it was made, except of local sockets of the system."""
 
     def __init__(self) -> None:
         self.addresses: set[tuple[str, int]] = set()
+        """What was connected to, as (host, port)."""
+        self.names: set[str] = set()
+        """What was looked up."""
 
 
 _listening: list[Sockets] = []
 
 
 def _heard(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "socket.connect" and _listening:
-        address = arguments[1]
-        if isinstance(address, tuple):
-            for one in _listening:
-                one.addresses.add((str(address[0]), int(address[1])))
+    for one in _listening:
+        if event == "socket.connect" and isinstance(address := arguments[1], tuple):
+            one.addresses.add((str(address[0]), int(address[1])))
+        if event == "socket.getaddrinfo":
+            one.names.add(str(arguments[0]))
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from contextlib import (
     contextmanager,
 )
 from typing import Any
-from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import orjson
 from aiohttp import ClientResponse
@@ -27,7 +26,7 @@ from gateway.adapters.dicomweb_ranges import Ranges
 from gateway.adapters.dicomweb_search import Searches
 from gateway.adapters.http_client import ArchiveClient, has_end
 from gateway.config import DicomwebArchive as Section
-from gateway.errors import ArchiveBadAnswer, ArchiveError, NotAcceptable, NotFound
+from gateway.errors import ArchiveBadAnswer, ArchiveError, BadRequest, NotAcceptable, NotFound
 from gateway.model import (
     ByteRange,
     Contents,
@@ -40,7 +39,16 @@ from gateway.model import (
     Study,
     Target,
 )
-from gateway.rules import attributes, instance_details, instance_rows, media, qido, records, values
+from gateway.rules import (
+    attributes,
+    bulk_addresses,
+    instance_details,
+    instance_rows,
+    media,
+    qido,
+    records,
+    values,
+)
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
@@ -186,7 +194,10 @@ class DicomwebArchive:
         uri = element.get("BulkDataURI") if isinstance(element, dict) else None
         if not isinstance(uri, str) or not uri:
             raise NotFound("no bulk data at this attribute")
-        segments, parameters = self._address(uri, target)
+        try:
+            segments, parameters = bulk_addresses.below(self._wado, _path(target), uri)
+        except BadRequest as error:
+            raise ArchiveBadAnswer(f"its BulkDataURI {error}", archive=self.id) from error
         if byte_range is not None:
             accept = f"{media.OCTET_STREAM}, */*;q=0.5"
             async with self._ranges.part(segments, parameters, accept, byte_range) as part:
@@ -277,29 +288,6 @@ class DicomwebArchive:
             archive=self.id,
             has_end=has_end(response),
         )
-
-    def _address(self, uri: str, target: Target) -> tuple[tuple[str, ...], _Pairs]:
-        """A BulkDataURI as segments and parameters for the configured base.
-
-        It selects something there; where else it may lead is not obeyed.
-        """
-        base = urlsplit(self._wado).path.rstrip("/")
-        instance = f"{self._wado}/{'/'.join(_path(target))}/"
-        try:
-            parts = urlsplit(urljoin(instance, uri))
-        except ValueError as error:
-            raise ArchiveBadAnswer("its BulkDataURI is none", archive=self.id) from error
-        path = parts.path
-        if base and path.startswith(f"{base}/"):
-            path = path[len(base) :]
-        elif "/studies/" in path:
-            path = path[path.index("/studies/") :]
-        elif base:
-            path = ""
-        segments = tuple(s for s in path.split("/") if s)
-        if not segments or any(s in {".", ".."} or "%" in s or "\\" in s for s in segments):
-            raise ArchiveBadAnswer("its BulkDataURI leads elsewhere", archive=self.id)
-        return segments, parse_qsl(parts.query)
 
 
 async def _only(parts: AsyncIterator[Part], transfer_syntax: str) -> AsyncGenerator[Part, None]:

@@ -189,9 +189,9 @@ class FhirHoldings:
             try:
                 archive = self._origin.archive
                 found += fhir_listing.studies(bundle, archive, self._settings, server)
+                following = fhir_listing.next_page(bundle, server.url)
             except (BadRequest, PayloadTooLarge) as error:
                 raise self._bad(f"its FHIR server {name}: {error}") from error
-            following = fhir_listing.next_page(bundle, server.url)
             if following is None:
                 return found, False
             path, query = following

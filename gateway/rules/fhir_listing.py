@@ -155,12 +155,16 @@ def _subject(
 
 
 def next_page(bundle: object, base: str) -> tuple[str, str] | None:
-    """Path below `base` and query of a Bundle's next page; None: none, or not on that server."""
+    """Path below `base` and query of a Bundle's next page; None: there is none.
+
+    BadRequest: it is not on that server.
+    """
     for link in objects(bundle.get("link")) if isinstance(bundle, dict) else ():
         url = link.get("url")
         if link.get("relation") != "next" or not isinstance(url, str):
             continue
         address, _, query = url.partition("?")
-        if address == base or address.startswith(f"{base}/"):
-            return address[len(base) :].strip("/"), query
+        if address != base and not address.startswith(f"{base}/"):
+            raise BadRequest("its next page leads elsewhere")
+        return address[len(base) :].strip("/"), query
     return None

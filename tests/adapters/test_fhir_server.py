@@ -219,13 +219,19 @@ async def test_a_next_page_that_leads_elsewhere_is_not_followed(
         links = [{"relation": "next", "url": url}]
         return json_answer({"resourceType": "Bundle", "link": links})
 
-    fault_archive.on("/fhir/ImagingStudy", page("http://127.0.0.1:1/fhir/ImagingStudy?x=1"))
+    """Nor is what came before it taken for all that there is."""
     holdings = make(f"{fault_archive.url}/fhir")
-    assert await holdings.study("1.2.1") is None
-    assert len(fault_archive.requests) == 1
-    fault_archive.on("/fhir/ImagingStudy", page(f"{fault_archive.url}/fhir/../admin?x=1"))
-    with pytest.raises(ArchiveBadAnswer):
-        await holdings.study("1.2.2")
+    for number, url in enumerate(
+        (
+            "http://127.0.0.1:1/fhir/ImagingStudy?x=1",
+            f"{fault_archive.url}/fhir/../admin?x=1",
+            f"{fault_archive.url}/fhirs?x=1",
+        )
+    ):
+        fault_archive.on("/fhir/ImagingStudy", page(url))
+        with pytest.raises(ArchiveBadAnswer, match="elsewhere"):
+            await holdings.study(f"1.2.{number}")
+        assert len(fault_archive.requests) == number + 1
 
 
 async def test_pages_without_end_come_to_an_end(make: Made, fault_archive: FaultArchive) -> None:
