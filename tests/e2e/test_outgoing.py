@@ -232,10 +232,16 @@ async def redirects_of_others(world: World, url: str) -> None:
 
 
 async def token_header(world: World, url: str) -> None:
-    for header in ({"jku": url}, {"x5u": url}, {"kid": url}, {"jwk": {"kty": "RSA", "x5u": url}}):
+    headers: tuple[dict[str, Any], ...] = (
+        {"jku": url}, {"x5u": url}, {"kid": url}, {"jwk": {"kty": "RSA", "x5u": url}},
+    )  # fmt: skip
+    for header in headers:
         await world.get("/dicom-web/studies", bearer(header))
-    for claims in ({"iss": url}, {"aud": url}, {"fhirServer": url, "scope": "patient/*.rs"},
-                   {"patient": url, "scope": "patient/*.rs", "client_id": "a"}):  # fmt: skip
+    said: tuple[dict[str, Any], ...] = (
+        {"iss": url}, {"aud": url}, {"fhirServer": url, "scope": "patient/*.rs"},
+        {"patient": url, "scope": "patient/*.rs", "client_id": "a"},
+    )  # fmt: skip
+    for claims in said:
         await world.get("/dicom-web/studies", bearer(**claims))
 
 
