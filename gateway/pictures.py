@@ -49,10 +49,14 @@ THUMBNAIL_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """An encoded image and its strong validator."""
+    """An encoded image and its strong validator.
+
+    `is_passing`: it stands for one that cannot be had at the moment.
+    """
 
     body: bytes
     media_type: str
+    is_passing: bool = False
 
     @property
     def etag(self) -> str:
@@ -96,7 +100,9 @@ class Pictures:
                 return Fresh(value=previous)  # an instance never changes
             return await self._thumbnail(shown, wanted)
 
-        return Picture(body=await self._archives.cache.load(key, load), media_type=media_type)
+        if body := await self._archives.cache.load(key, load):
+            return Picture(body=body, media_type=media_type)
+        return Picture(body=self._icon(shown, wanted), media_type=media_type, is_passing=True)
 
     async def rendition(
         self,
@@ -174,11 +180,10 @@ class Pictures:
         await self._worker.close()
 
     async def _thumbnail(self, shown: Shown, wanted: PictureRequest) -> Fresh:
-        """The picture by the first rung that holds, else an icon.
+        """The picture by the first rung that holds, else an icon where the object itself is why.
 
-        The icon is soon tried again to be bettered, unless the object itself is why.
+        Nothing, for a while, where the archives or the workers are: an icon is no picture of it.
         """
-        is_final = False
         try:
             async with asyncio.timeout(THUMBNAIL_SECONDS):
                 if (fetch := shown.fetch) is None:
@@ -188,10 +193,11 @@ class Pictures:
         except CannotDraw as error:
             if str(error) == NO_SUCH_FRAME:
                 raise NotFound("no such frame") from error
-            is_final = not isinstance(error, WorkersBusy)
+            if not isinstance(error, DecoderLost | WorkersBusy):
+                return Fresh(value=self._icon(shown, wanted))
         except (ArchiveError, NotAcceptable, NotFound, TimeoutError):
             pass
-        return Fresh(value=self._icon(shown, wanted), is_absent=not is_final)
+        return Fresh(value=b"", is_absent=True)
 
     async def _own(self, shown: Shown, fetch: Fetch, wanted: PictureRequest) -> bytes | None:
         """The first picture of an archive's own that is one; None: there is none."""

@@ -129,13 +129,30 @@ async def test_what_could_not_be_fetched_is_an_icon_that_is_tried_again(
         server.on(ONE.path, Answer(status=500))
         icon = await thumbnail(assembled)
         assert max(size_of(icon)) <= 64
+        assert icon.is_passing
         server.on(ONE.path, multipart_answer([renamed(stored(ct))]))
-        assert (await thumbnail(assembled)).body != icon.body
+        found = await thumbnail(assembled)
+        assert found.body != icon.body
+        assert not found.is_passing
+
+
+async def test_an_icon_for_want_of_workers_is_passing(samples: tuple[Sample, ...]) -> None:
+    ct = next(s for s in samples if s.modality == "CT")
+    async with over([ONE]) as assembled:
+        assembled.doubles[0].server.on(ONE.path, multipart_answer([renamed(stored(ct))]))
+        for workers in (
+            PictureWorker(wall_seconds=0.001),
+            PictureWorker(processes=0, turn_seconds=0.001),
+        ):
+            pictures = Pictures(assembled.catalog, assembled.archives, workers)
+            assert (await pictures.thumbnail(ANYONE, TARGET, 64, 64, "image/jpeg")).is_passing
+            await pictures.close()
+        assert not (await thumbnail(assembled)).is_passing
 
 
 async def test_what_is_no_image_is_an_icon_that_is_not_asked_for_again() -> None:
     async with over([ONE]) as assembled:
-        await thumbnail(assembled)
+        assert not (await thumbnail(assembled)).is_passing
         asked = assembled.asked
         await thumbnail(assembled)
         assert assembled.asked == asked

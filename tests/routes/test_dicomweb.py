@@ -676,13 +676,24 @@ async def test_thumbnails_are_validated_by_their_tag(gateway: Client, double: Do
     assert other.status == 200
 
 
+async def test_a_thumbnail_that_stands_for_a_failure_is_asked_for_again(
+    gateway: Client, double: Double
+) -> None:
+    for path in ("*/thumbnail", "*/rendered", HELD[0].path):
+        double.server.on(path, Answer(status=503))
+    icon = await gateway.get(f"{ONE}/thumbnail")
+    assert (icon.status, icon.headers["Cache-Control"]) == (200, "private, no-cache")
+    again = await gateway.get(f"{ONE}/thumbnail", headers={"If-None-Match": icon.headers["ETag"]})
+    assert (again.status, again.headers["Cache-Control"]) == (304, "private, no-cache")
+
+
 async def test_thumbnails_are_private_and_have_heads(gateway: Client, double: Double) -> None:
     whole = await gateway.get(f"{ONE}/thumbnail?viewport=32,32")
     head = await gateway.head(f"{ONE}/thumbnail?viewport=32,32")
     assert (head.status, await head.read()) == (200, b"")
     for name in ("Content-Type", "Content-Length", "ETag", "Cache-Control", "Vary"):
         assert head.headers[name] == whole.headers[name]
-    assert whole.headers["Cache-Control"].startswith("private, ")
+    assert whole.headers["Cache-Control"] == "private, max-age=300"
     assert "Accept" in whole.headers["Vary"]
 
 
