@@ -56,7 +56,7 @@ UNREADABLE = (
 """What pydicom is known to raise on bytes that are not what they say."""
 
 PREAMBLE = b"\0" * 128 + b"DICM"
-_DIRECTORY = "1.2.840.10008.1.3.10"
+DIRECTORY = "1.2.840.10008.1.3.10"
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "OB or OW"})
 _NUMBERS = frozenset({"DS", "IS", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
@@ -116,7 +116,7 @@ def open_dicom(stream: BinaryIO, *, is_named_dicom: bool) -> Opened:
     if not len(meta):
         stream.seek(meta_start)
         return _without_meta(stream, meta_start)
-    if str(meta.get("MediaStorageSOPClassUID", "")) == _DIRECTORY:
+    if str(meta.get("MediaStorageSOPClassUID", "")) == DIRECTORY:
         raise NotDicom
     syntax = str(meta.get("TransferSyntaxUID") or "")
     if not dj.is_uid(syntax):

@@ -23,6 +23,7 @@ from gateway.adapters.frame_source import (
 )
 from gateway.adapters.grey_values import Window, colours, greys, is_indexed
 from gateway.adapters.pixel_decoding import decoded
+from gateway.adapters.quick_header import Buffer
 
 __all__ = ("NO_SUCH_FRAME", "Order", "Undrawable", "Window", "draw", "draw_frame", "fit")
 
@@ -63,12 +64,14 @@ class _Box:
         return right - left, bottom - top
 
 
-def draw(content: bytes | memoryview, order: Order) -> tuple[bytes, int, int]:
+def draw(content: Buffer, order: Order) -> tuple[bytes, int, int]:
     """The picture of one frame of a DICOM file, with its width and height. Undrawable."""
     return _drawn(frame_source.of_file(content, order.frame), order)
 
 
-def draw_frame(metadata: bytes, frame: bytes, syntax: str, order: Order) -> tuple[bytes, int, int]:
+def draw_frame(
+    metadata: Buffer, frame: Buffer, syntax: str, order: Order
+) -> tuple[bytes, int, int]:
     """The picture of a frame that came apart from its instance's metadata. Undrawable."""
     return _drawn(frame_source.of_parts(metadata, frame, syntax, order.frame or 1), order)
 

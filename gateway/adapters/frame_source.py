@@ -13,58 +13,19 @@ from typing import Any
 
 import orjson
 from pydicom import Dataset
-from pydicom.datadict import tag_for_keyword
 
-from gateway.adapters import dicom_files, dicom_parts, quick_header
-from gateway.adapters.dicom_files import Pixels
+from gateway.adapters import dicom_files, dicom_parts, quick_frame, quick_header
+from gateway.adapters.picture_header import KEYWORDS, Attributes, Header
+from gateway.adapters.quick_header import Buffer, Quick
 
 MAX_PIXELS = 64 * 2**20
 """Pixels of one frame, or of a picture, that are decoded at the most."""
 NO_SUCH_FRAME = "there is no such frame"
+_PIXEL_DATA = 0x7FE00010
+_SIMPLE_VRS, _NOT_SIMPLE = frozenset({"CS", "DS", "IS", "SS", "UI", "US"}), object()
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 _NATIVE_IN_FRAGMENTS = "1.2.840.10008.1.2.1.98"
 _MAX_HEADER_DEPTH = 100
-
-KEYWORDS = (
-    "SOPClassUID",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "NominalScannedPixelSpacing",
-    "PixelAspectRatio",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData",
-    "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData",
-    "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData",
-    "ModalityLUTSequence",
-    "VOILUTSequence",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-)
-TAGS = frozenset(tag for keyword in KEYWORDS if (tag := tag_for_keyword(keyword)) is not None)
 
 
 class Undrawable(Exception):
@@ -73,59 +34,79 @@ class Undrawable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """A frame as stored; `index` from 0, `word` the tag of the element that it was in.
+    """A frame as stored; `index` from 0.
 
     Native pixels are little endian, and in `syntax` None whatever the file's was.
     """
 
-    header: Dataset
+    header: Header
     index: int
     syntax: str | None
-    content: bytes
+    content: Buffer
     is_float: bool = False
 
+    @property
+    def encoded(self) -> bytes:
+        """The content as decoders take it."""
+        return bytes(self.content)
 
-def of_file(content: bytes | memoryview, wanted: int | None) -> Frame:
+
+def of_file(content: Buffer, wanted: int | None) -> Frame:
     """Frame `wanted` (1-based; None: the middle one) of a DICOM file. Undrawable."""
-    content = bytes(content)
+    quick = quick_header.read(content)
+    found = None if quick is None else _quickly(content, quick, wanted)
+    return _by_pydicom(bytes(content), wanted) if found is None else found
+
+
+def _quickly(content: Buffer, quick: Quick, wanted: int | None) -> Frame | None:
+    """The frame of an ordinary file; None: it is not one. Undrawable."""
+    index = _checked(quick.header, quick.transfer_syntax, wanted)
+    count = _count(quick.header)
+    stored = quick_frame.stored(content, quick.header, quick.pixels, index, count)
+    if stored is None:
+        return None
+    syntax = quick.transfer_syntax if quick.pixels.length is None else None
+    frame = Frame(header=quick.header, index=index, syntax=syntax, content=stored)
+    return _plain(frame, quick.pixels.tag != _PIXEL_DATA)
+
+
+def _by_pydicom(content: bytes, wanted: int | None) -> Frame:
     opened = dicom_files.open_dicom(io.BytesIO(content), is_named_dicom=True)
-    header, pixels = _header_and_pixels(content, opened)
-    if dicom_parts.is_video(opened.transfer_syntax):
-        raise Undrawable("a video is not drawn")
+    dataset, pixels = dicom_files.header_and_pixels(opened, tuple(KEYWORDS))
+    header = Header.of(dataset)
     if pixels is None:
         raise Undrawable("there are no pixel data")
-    index = _index(header, wanted)
-    check_size(header)
-    found = dicom_parts.Frames(opened, pixels, _counted(header))
+    index = _checked(header, opened.transfer_syntax, wanted)
+    if "NumberOfFrames" in dataset:
+        dataset.NumberOfFrames = _count(header)
     try:
-        stored = found.read(index + 1)
+        stored = dicom_parts.Frames(opened, pixels, dataset).read(index + 1)
     except dicom_files.Unusable as error:
         raise Undrawable(f"the file {error}") from error
     syntax = opened.transfer_syntax if pixels.length is None else None
-    is_float = pixels.tag != 0x7FE00010
-    return _plain(Frame(header=header, index=index, syntax=syntax, content=stored), is_float)
+    frame = Frame(header=header, index=index, syntax=syntax, content=stored)
+    return _plain(frame, pixels.tag != _PIXEL_DATA)
 
 
-def _header_and_pixels(content: bytes, opened: dicom_files.Opened) -> tuple[Dataset, Pixels | None]:
-    """The header as far as it is needed, and where the pixels are."""
-    found = None
-    if opened.transfer_syntax not in dicom_files.DEFLATED:
-        found = quick_header.header_and_pixels(content, opened, TAGS)
-    if found is not None:
-        return found
-    return dicom_files.header_and_pixels(opened, tuple(TAGS))
+def _checked(header: Header, syntax: str, wanted: int | None) -> int:
+    """The index of the frame `wanted` of what can be drawn. Undrawable."""
+    if dicom_parts.is_video(syntax):
+        raise Undrawable("a video is not drawn")
+    index = _index(header, wanted)
+    check_size(header)
+    return index
 
 
-def of_parts(metadata: bytes, frame: bytes, syntax: str, wanted: int) -> Frame:
+def of_parts(metadata: Buffer, frame: Buffer, syntax: str, wanted: int) -> Frame:
     """Frame `wanted` (1-based) out of its instance's metadata and of the frame itself."""
     header = _from_json(orjson.loads(metadata))
     index = _index(header, wanted)
     check_size(header)
     is_native = syntax in dicom_files.NATIVE
-    word = header.get("BitsAllocated")
-    is_float = is_native and word in {32, 64} and "PixelRepresentation" not in header
-    stored = None if is_native else syntax
-    return _plain(Frame(header=header, index=index, syntax=stored, content=frame), is_float)
+    word, sign = header.get("BitsAllocated"), header.get("PixelRepresentation")
+    is_float = is_native and word in {32, 64} and sign is None
+    stored, content = (None, frame) if is_native else (syntax, bytes(frame))
+    return _plain(Frame(header=header, index=index, syntax=stored, content=content), is_float)
 
 
 def _plain(frame: Frame, is_float: bool) -> Frame:  # noqa: FBT001 - one caller's word
@@ -146,9 +127,9 @@ def _plain(frame: Frame, is_float: bool) -> Frame:  # noqa: FBT001 - one caller'
     )
 
 
-def number(dataset: Dataset, keyword: str, default: float) -> float:
+def number(attributes: Attributes, keyword: str, default: float) -> float:
     """The first value of an attribute as a finite number, else `default`."""
-    value = dataset.get(keyword)
+    value = attributes.get(keyword)
     if isinstance(value, list) or (hasattr(value, "__getitem__") and not isinstance(value, str)):
         value = value[0] if len(value) else None
     try:
@@ -158,38 +139,31 @@ def number(dataset: Dataset, keyword: str, default: float) -> float:
     return found if abs(found) < float("inf") else default
 
 
-def whole(dataset: Dataset, keyword: str, default: int) -> int:
+def whole(attributes: Attributes, keyword: str, default: int) -> int:
     """The first value of an attribute as a whole number, else `default`."""
-    return int(number(dataset, keyword, default))
+    return int(number(attributes, keyword, default))
 
 
-def group(frame: Frame, sequence: str, keyword: str) -> Dataset:
+def group(frame: Frame, sequence: str, keyword: str) -> Attributes:
     """Where `keyword` is: the object, or the frame's or the shared functional group's item."""
     header = frame.header
-    if keyword in header:
+    if header.get(keyword) is not None:
         return header
     frames = header.get("PerFrameFunctionalGroupsSequence") or ()
     shared = header.get("SharedFunctionalGroupsSequence") or ()
     for groups in (*frames[frame.index : frame.index + 1], *shared[:1]):
         items = groups.get(sequence) or ()
         if items and keyword in items[0]:
-            found: Dataset = items[0]
+            found: Attributes = items[0]
             return found
     return header
 
 
-def _counted(header: Dataset) -> Dataset:
-    """The header with a number of frames that is one, where it has any."""
-    if "NumberOfFrames" in header:
-        header.NumberOfFrames = _count(header)
-    return header
-
-
-def _count(header: Dataset) -> int:
+def _count(header: Header) -> int:
     return max(1, whole(header, "NumberOfFrames", 1))
 
 
-def _index(header: Dataset, wanted: int | None) -> int:
+def _index(header: Header, wanted: int | None) -> int:
     """The frame's index, from 0."""
     count = _count(header)
     if wanted is None:
@@ -199,7 +173,7 @@ def _index(header: Dataset, wanted: int | None) -> int:
     return wanted - 1
 
 
-def check_size(header: Dataset) -> None:
+def check_size(header: Header) -> None:
     """Undrawable unless the header's dimensions are those of an image that can be held."""
     rows, columns = whole(header, "Rows", 0), whole(header, "Columns", 0)
     samples = whole(header, "SamplesPerPixel", 1)
@@ -209,12 +183,27 @@ def check_size(header: Dataset) -> None:
         raise Undrawable("the image is too large")
 
 
-def _from_json(row: Mapping[str, Any]) -> Dataset:
+def _from_json(row: Mapping[str, Any]) -> Header:
     """The header out of DICOM JSON; Undrawable where what is needed is not in it but apart."""
-    wanted = {f"{tag:08X}" for tag in TAGS}
-    kept = {tag.upper(): element for tag, element in row.items() if tag.upper() in wanted}
+    given = {tag.upper(): element for tag, element in row.items()}
+    kept = {name: given[name] for tag in KEYWORDS if (name := f"{tag:08X}") in given}
     _check_whole(kept, 0)
-    return Dataset.from_json(kept)
+    values = {KEYWORDS[int(tag, 16)]: _simple(element) for tag, element in kept.items()}
+
+    def read(keyword: str) -> Any:
+        found = values.get(keyword)
+        return header.dataset.get(keyword) if found is _NOT_SIMPLE else found
+
+    header = Header(read, lambda: Dataset.from_json(kept))
+    return header
+
+
+def _simple(element: Mapping[str, Any]) -> object:
+    """The value of an element of DICOM JSON (PS3.18 §F.2.3) where it is numbers or a word."""
+    if element.get("vr") not in _SIMPLE_VRS:
+        return _NOT_SIMPLE
+    values = element.get("Value") or [None]
+    return values[0] if len(values) == 1 else values
 
 
 def _check_whole(row: Mapping[str, Any], depth: int) -> None:

@@ -15,6 +15,7 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from gateway.adapters.frame_source import Frame, Undrawable, group, number, whole
+from gateway.adapters.picture_header import Header
 
 Values = npt.NDArray[Any]
 Grey = npt.NDArray[np.float32]
@@ -71,7 +72,7 @@ def greys(values: Values, frame: Frame, window: Window | None, shrink: float = 1
     return _image(_scaled(values, low, high), header)
 
 
-def _by_spread(stored: Values, values: Values, header: Dataset, *, is_falling: bool) -> Image.Image:
+def _by_spread(stored: Values, values: Values, header: Header, *, is_falling: bool) -> Image.Image:
     """The frame between the extremes of what is not padding; padding is black."""
     padding = _padding(stored, header)
     low, high = _spread(values, padding)
@@ -84,9 +85,9 @@ def _by_spread(stored: Values, values: Values, header: Dataset, *, is_falling: b
 def colours(indices: Values, frame: Frame) -> Image.Image:
     """Indices through the palette, segmented or not."""
     header = frame.header
-    through = apply_color_lut(indices, header)[..., :3]
+    through = apply_color_lut(indices, header.dataset)[..., :3]
     if through.dtype.itemsize > 1:
-        bits = int(header.RedPaletteColorLookupTableDescriptor[2])
+        bits = int(header.get("RedPaletteColorLookupTableDescriptor")[2])
         is_wide = bits > 8 and int(through.max()) > 255
         through = through >> 8 if is_wide else through
     return Image.fromarray(np.ascontiguousarray(through.astype(np.uint8)), "RGB")
@@ -104,7 +105,7 @@ def _own_window(frame: Frame) -> Window | None:
     return Window(center=number(found, "WindowCenter", 0.0), width=width, function=function)
 
 
-def _image(grey: Grey, header: Dataset) -> Image.Image:
+def _image(grey: Grey, header: Header) -> Image.Image:
     """Values from 0 to 255 in the polarity of the object."""
     shown = grey.astype(np.uint8)
     if str(header.get("PhotometricInterpretation", "")).strip() == "MONOCHROME1":
@@ -120,9 +121,9 @@ def _scaled(values: Values, low: float, high: float) -> Grey:
     kind = np.float64 if values.dtype.itemsize > 2 and values.dtype.kind != "f" else np.float32
     scaled = np.multiply(values, kind(factor), dtype=kind)
     scaled += kind(0.5 - low * factor)
-    if values.dtype.kind == "f":
-        np.nan_to_num(scaled, copy=False, posinf=255, neginf=0)
     clipped: Grey = np.clip(scaled, 0, 255, out=scaled)
+    if values.dtype.kind == "f" and np.isnan(clipped.min()):
+        np.nan_to_num(clipped, copy=False)
     return clipped
 
 
@@ -148,7 +149,7 @@ def _bent(values: Grey, window: Window) -> Grey:
     return np.nan_to_num(bent)
 
 
-def _padding(values: Values, header: Dataset) -> Mask | None:
+def _padding(values: Values, header: Header) -> Mask | None:
     """Where the pixels are padding (PS3.3 §C.7.5.1.1.2); None: nowhere."""
     first = header.get("PixelPaddingValue")
     if not isinstance(first, int):
@@ -172,7 +173,7 @@ def _spread(values: Values, padding: Mask | None) -> tuple[float, float]:
     return float(seen.min()), float(seen.max())
 
 
-def _item(header: Dataset, sequence: str) -> Dataset | None:
+def _item(header: Header, sequence: str) -> Dataset | None:
     items = header.get(sequence) or ()
     found: Dataset | None = items[0] if items else None
     return found if found is not None and "LUTData" in found else None
@@ -203,7 +204,7 @@ def _brightest(item: Dataset) -> float:
     return float(most if largest * 2 > most else max(1, largest))
 
 
-def is_indexed(header: Dataset) -> bool:
+def is_indexed(header: Header) -> bool:
     """Whether the values are indices of a palette."""
     told = str(header.get("PhotometricInterpretation") or "").strip()
     return told == "PALETTE COLOR" and whole(header, "SamplesPerPixel", 1) == 1

@@ -67,7 +67,7 @@ def _done(drawing: Any, header: dict[str, Any], desk: View) -> tuple[dict[str, A
             return {"media_type": media_type}, body
         order = _read_order(drawing, header)
         if work == "frame":
-            metadata, frame = (bytes(c) for c in contents)
+            metadata, frame = contents
             picture, width, height = drawing.draw_frame(metadata, frame, syntax, order)
         else:
             picture, width, height = getattr(drawing, work)(contents[0], order)

@@ -18,6 +18,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from gateway.adapters.frame_source import MAX_PIXELS, Frame, Undrawable, whole
+from gateway.adapters.picture_header import Header
 
 Values = npt.NDArray[Any]
 _ROOT = "1.2.840.10008.1.2.4."
@@ -46,7 +47,7 @@ def decoded(frame: Frame, shrink: float) -> Values | Image.Image:
     if frame.syntax in _JPEG_XL:
         return _jpeg_xl(frame)
     if frame.syntax in _JPEG_LS:
-        _start_of_frame(frame.content)
+        _start_of_frame(frame.encoded)
     return _by_pydicom(frame)
 
 
@@ -85,7 +86,7 @@ def _enough(needed: int, found: int) -> int:
     return needed
 
 
-def _stored_bits(pixels: Values, header: Dataset, kind: str) -> Values:
+def _stored_bits(pixels: Values, header: Header, kind: str) -> Values:
     """The values without what else is in their words, such as overlays (PS3.5 §8.1.1)."""
     allocated = pixels.dtype.itemsize * 8
     stored = whole(header, "BitsStored", allocated)
@@ -111,7 +112,7 @@ def _full_resolution(pixels: Values, rows: int, columns: int) -> Values:
     return planes
 
 
-def _coloured(planes: Values, header: Dataset) -> Image.Image:
+def _coloured(planes: Values, header: Header) -> Image.Image:
     """Three or four samples of each pixel as RGB."""
     bits = whole(header, "BitsStored", planes.dtype.itemsize * 8)
     if planes.dtype != np.uint8 or bits != 8:
@@ -137,17 +138,17 @@ def _eight_bits(planes: Values, bits: int) -> Values:
     return (unsigned.astype(np.uint16) * 255 // ((1 << bits) - 1)).astype(np.uint8)
 
 
-def _photometric(header: Dataset) -> str:
+def _photometric(header: Header) -> str:
     return str(header.get("PhotometricInterpretation") or "").strip().upper()
 
 
 def _jpeg(frame: Frame, shrink: float) -> Values | Image.Image:
     """JPEG of all processes (PS3.5 §8.2.1): scaled while it is decoded where it is baseline."""
-    precision, height, width, identifiers = _start_of_frame(frame.content)
-    process = frame.content[_position(frame.content) + 1]
+    precision, height, width, identifiers = _start_of_frame(frame.encoded)
+    process = frame.encoded[_position(frame.encoded) + 1]
     if precision != 8 or process not in {0xC0, 0xC1, 0xC2}:
         return _jpeg_of_any_depth(frame, precision)
-    with Image.open(io.BytesIO(frame.content), formats=("JPEG",)) as image:
+    with Image.open(io.BytesIO(frame.encoded), formats=("JPEG",)) as image:
         size = max(1, int(width / shrink)), max(1, int(height / shrink))
         if len(identifiers) == 1:
             image.draft("L", size)
@@ -165,9 +166,9 @@ def _jpeg_of_any_depth(frame: Frame, precision: int) -> Values | Image.Image:
     """JPEG of more than eight bits, or lossless."""
     import imagecodecs
 
-    planes: Values = imagecodecs.jpeg8_decode(frame.content)
+    planes: Values = imagecodecs.jpeg8_decode(frame.encoded)
     if planes.ndim == 3:
-        header = _with(frame.header, BitsStored=precision)
+        header = frame.header.changed(BitsStored=precision)
         return _coloured(planes, header)
     return _signed(planes, frame, precision)
 
@@ -183,11 +184,11 @@ def _signed(values: Values, frame: Frame, precision: int) -> Values:
 
 def _jpeg_2000(frame: Frame, shrink: float) -> Values | Image.Image:
     """JPEG 2000 and High-Throughput JPEG 2000, at a lower resolution where that will do."""
-    at = frame.content.find(b"\xff\x4f\xff\x51", 0, 4096)
+    at = frame.encoded.find(b"\xff\x4f\xff\x51", 0, 4096)
     if at < 0:
         raise Undrawable("there is no JPEG 2000 codestream")
-    width, height, left, top = struct.unpack_from(">4I", frame.content, at + 8)
-    count, depth = struct.unpack_from(">HB", frame.content, at + 40)
+    width, height, left, top = struct.unpack_from(">4I", frame.encoded, at + 8)
+    count, depth = struct.unpack_from(">HB", frame.encoded, at + 40)
     precision, is_signed = (depth & 127) + 1, depth > 127
     _check_pixels((width - left) * (height - top) * count)
     if count == 1 and precision > 16:
@@ -204,9 +205,9 @@ def _by_pillow(
     """A JPEG 2000 codestream that starts `at` and tells its components, precision and sign."""
     count, precision, is_signed = told
     is_told_right = is_signed == bool(whole(frame.header, "PixelRepresentation", 0))
-    with Image.open(io.BytesIO(frame.content), formats=("JPEG2000",)) as image:
+    with Image.open(io.BytesIO(frame.encoded), formats=("JPEG2000",)) as image:
         if count > 1 or is_told_right:
-            image.reduce = _resolution(frame.content, at, shrink)  # type: ignore[assignment, method-assign]  # Pillow's own way to ask for it
+            image.reduce = _resolution(frame.encoded, at, shrink)  # type: ignore[assignment, method-assign]  # Pillow's own way to ask for it
         image.load()
         if count > 1:
             return _converted(image, frame.header)
@@ -231,7 +232,7 @@ def _levels(shown: Values, frame: Frame, precision: int, *, is_signed: bool) -> 
     return values
 
 
-def _converted(image: Image.Image, header: Dataset) -> Image.Image:
+def _converted(image: Image.Image, header: Header) -> Image.Image:
     if image.mode == "RGB" and _photometric(header) in {"YBR_FULL", "YBR_FULL_422"}:
         return Image.frombytes("YCbCr", image.size, image.tobytes()).convert("RGB")
     return image.convert("RGB")
@@ -241,34 +242,29 @@ def _jpeg_xl(frame: Frame) -> Values | Image.Image:
     """JPEG XL, which knows its own size and colours."""
     import imagecodecs
 
-    planes: Values = imagecodecs.jpegxl_decode(frame.content)
+    planes: Values = imagecodecs.jpegxl_decode(frame.encoded)
     _check_pixels(planes.size)
     if planes.ndim == 3 and planes.shape[-1] >= 3:
-        return _coloured(planes[..., :3], _with(frame.header, PhotometricInterpretation="RGB"))
+        return _coloured(planes[..., :3], frame.header.changed(PhotometricInterpretation="RGB"))
     bits = whole(frame.header, "BitsStored", planes.dtype.itemsize * 8)
     return _signed(planes.reshape(planes.shape[:2]), frame, bits)
 
 
 def _by_pydicom(frame: Frame) -> Values | Image.Image:
     """By the decoders of pydicom: run lengths, JPEG-LS, and what others leave."""
-    header = _with(frame.header, NumberOfFrames=1, PixelData=encapsulate([frame.content]))
-    header["PixelData"].is_undefined_length = True
-    header.ensure_file_meta()
-    header.file_meta.TransferSyntaxUID = UID(frame.syntax or "")
-    planes, meaning = get_decoder(UID(frame.syntax or "")).as_array(header, index=0)
+    alone, syntax = Dataset(), UID(frame.syntax or "")
+    alone.update(frame.header.dataset)
+    alone.NumberOfFrames, alone.PixelData = 1, encapsulate([frame.encoded])
+    alone["PixelData"].is_undefined_length = True
+    alone.ensure_file_meta()
+    alone.file_meta.TransferSyntaxUID = syntax
+    planes, meaning = get_decoder(syntax).as_array(alone, index=0)
     if planes.ndim == 2:
-        kind = planes.dtype.kind
-        return _stored_bits(planes, header, kind) if frame.syntax not in _JPEG_LS else planes
+        if frame.syntax in _JPEG_LS:
+            return planes
+        return _stored_bits(planes, frame.header, planes.dtype.kind)
     told = str(meaning["photometric_interpretation"])
-    return _coloured(planes, _with(header, PhotometricInterpretation=told))
-
-
-def _with(header: Dataset, **attributes: object) -> Dataset:
-    changed = Dataset()
-    changed.update(header)
-    for keyword, value in attributes.items():
-        setattr(changed, keyword, value)
-    return changed
+    return _coloured(planes, frame.header.changed(PhotometricInterpretation=told))
 
 
 def _start_of_frame(content: bytes) -> tuple[int, int, int, bytes]:

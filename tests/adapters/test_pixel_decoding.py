@@ -25,8 +25,8 @@ def with_content(frame: Frame, content: bytes) -> Frame:
 def test_huge_jpeg_is_refused_by_its_own_header(name: str) -> None:
     good = frame(name)
     marker = {"JPEG": b"\xff\xc0", "JPEG of 12 bits": b"\xff\xc1"}.get(name, b"\xff\xc3")
-    at = good.content.index(b"\xff\xf7" if name == "JPEG-LS" else marker)
-    huge = bytearray(good.content)
+    at = good.encoded.index(b"\xff\xf7" if name == "JPEG-LS" else marker)
+    huge = bytearray(good.encoded)
     struct.pack_into(">HH", huge, at + 5, 65500, 65500)
     with pytest.raises(Undrawable, match="too large"):
         decoded(with_content(good, bytes(huge)), 1)
@@ -34,7 +34,7 @@ def test_huge_jpeg_is_refused_by_its_own_header(name: str) -> None:
 
 def test_huge_jpeg_2000_is_refused_by_its_own_header() -> None:
     good = frame("JPEG 2000")
-    huge = bytearray(good.content)
+    huge = bytearray(good.encoded)
     struct.pack_into(">II", huge, 8, 1 << 30, 1 << 30)
     with pytest.raises(Undrawable, match="too large"):
         decoded(with_content(good, bytes(huge)), 1)

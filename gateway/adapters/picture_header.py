@@ -1,0 +1,92 @@
+"""The attributes that a picture needs, by keyword, each read only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Protocol
+
+from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
+
+_NAMES = (
+    "SOPClassUID",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "NominalScannedPixelSpacing",
+    "PixelAspectRatio",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData",
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+)
+KEYWORDS = {tag: name for name in _NAMES if (tag := tag_for_keyword(name)) is not None}
+"""The attributes by their tags."""
+
+
+class Attributes(Protocol):
+    """What values are read from: a header, or a data set of pydicom."""
+
+    def get(self, key: str, /) -> Any:
+        """The value of a keyword; None when it has none."""
+
+
+class Header:
+    """The header of an image. What pydicom would take long to read, others may read for it."""
+
+    def __init__(self, read: Callable[[str], Any], dataset: Callable[[], Dataset]) -> None:
+        """`read` gives the value of a keyword, `dataset` all of them as pydicom has them."""
+        self._read = read
+        self._make_dataset = dataset
+        self._values: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Header:
+        """The header that pydicom has read."""
+        return cls(dataset.get, lambda: dataset)
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """The value of an attribute, `default` when it has none."""
+        found = self._values.get(keyword, self)
+        if found is self:
+            found = self._values[keyword] = self._read(keyword)
+        return default if found is None else found
+
+    def changed(self, **attributes: Any) -> Header:
+        """The header with other values; its `dataset` stays what it was."""
+        made = Header(self._read, self._make_dataset)
+        made._values = self._values | attributes
+        return made
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The attributes as pydicom has them."""
+        return self._make_dataset()
