@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 
 from gateway.adapters.cache import Fresh
+from gateway.adapters.desk import Chunks
 from gateway.adapters.icons import icon, kind_of
 from gateway.adapters.thumbnail import (
     MAX_BYTES,
@@ -257,14 +258,14 @@ class Pictures:
         syntax = media.transfer_syntax(content_type)
         return (await self._worker.draw_frame(found[0], frame, syntax, wanted)).content
 
-    async def _fetched(self, fetch: Fetch, kind: str) -> tuple[bytearray, str]:
+    async def _fetched(self, fetch: Fetch, kind: str) -> tuple[Chunks, str]:
         """The only part of a fetch, and its Content-Type."""
         form = Form(is_multipart=False, types=(kind,), transfer_syntaxes=(ANY,))
-        body = bytearray()
+        body = Chunks()
         async with AsyncExitStack() as stack:
             async for part in await self._archives.delivery.opened(stack, fetch, form):
                 async for chunk in part.chunks:
-                    body += chunk
+                    body.append(chunk)
                     if len(body) > MAX_BYTES:
                         raise CannotDraw("the object is too large")
                 return body, part.content_type

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +33,8 @@ def forget_peak(pid: int) -> None:
     """Let VmHWM start anew."""
     for one in tree(pid):
         Path(f"/proc/{one}/clear_refs").write_text("5")
+
+
+def cpu_clock(pid: int) -> float:
+    """CPU seconds of one process so far, threads that have ended included."""
+    return time.clock_gettime(~pid << 3 | 2)  # as clock_getcpuclockid(3) makes it

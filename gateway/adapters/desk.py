@@ -9,7 +9,31 @@ import tempfile
 from collections.abc import Sequence
 
 KEPT_BYTES = 8 * 2**20
-"""What a cleared desk keeps of its size, and what is written without leaving the loop."""
+"""What a cleared desk keeps of its size."""
+_MOST_IN_LOOP_BYTES = 2 * 2**20
+"""What is written without leaving the loop: it takes less than to ask a thread for it."""
+_MOST_AT_ONCE = 512
+"""Pieces that one call of the system takes."""
+
+
+class Chunks:
+    """Content in the pieces in which it came, which nobody needs to put together."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self._size = 0
+
+    def append(self, piece: bytes) -> None:
+        """Add the next piece."""
+        self.pieces.append(piece)
+        self._size += len(piece)
+
+    def __len__(self) -> int:
+        """The bytes of all pieces."""
+        return self._size
+
+
+Content = bytes | bytearray | Chunks
 
 
 class Desk:
@@ -18,9 +42,9 @@ class Desk:
     def __init__(self) -> None:
         self.descriptor = _nameless()
 
-    async def lay(self, contents: Sequence[bytes | bytearray]) -> None:
+    async def lay(self, contents: Sequence[Content]) -> None:
         """Write `contents` one after the other from the start on."""
-        if sum(len(c) for c in contents) <= KEPT_BYTES:
+        if sum(len(c) for c in contents) <= _MOST_IN_LOOP_BYTES:
             _write(self.descriptor, contents)
         else:
             await asyncio.to_thread(_write, self.descriptor, contents)
@@ -56,13 +80,23 @@ class View:
         return found
 
 
-def _write(descriptor: int, contents: Sequence[bytes | bytearray]) -> None:
+def _write(descriptor: int, contents: Sequence[Content]) -> None:
+    pieces = [p for c in contents for p in (c.pieces if isinstance(c, Chunks) else (c,))]
     at = 0
-    for content in contents:
-        rest = memoryview(content)
-        while rest:
-            written = os.pwrite(descriptor, rest, at)
-            at, rest = at + written, rest[written:]
+    for first in range(0, len(pieces), _MOST_AT_ONCE):
+        some = pieces[first : first + _MOST_AT_ONCE]
+        at += _written(descriptor, some, at)
+
+
+def _written(descriptor: int, pieces: Sequence[bytes | bytearray], at: int) -> int:
+    """Writes all `pieces`, and tells how much that was."""
+    size = sum(map(len, pieces))
+    written = os.pwritev(descriptor, pieces, at)
+    if written < size:  # the system takes 2 GiB at the most, and less when a signal comes
+        rest = memoryview(b"".join(pieces))
+        while written < size:
+            written += os.pwrite(descriptor, rest[written:], at + written)
+    return size
 
 
 def _nameless() -> int:

@@ -59,7 +59,8 @@ def greys(values: Values, frame: Frame, window: Window | None, shrink: float = 1
     window = window or _own_window(frame)
     interest = _item(header, "VOILUTSequence") if window is None else None
     if window is not None and table is None:
-        values = _averaged(values, shrink)
+        values, summed = _summed(values, shrink)
+        slope /= summed
     if interest is not None:
         values = _looked_up(values * slope + intercept, interest)
         low, high = 0.0, _brightest(interest)
@@ -127,19 +128,26 @@ def _scaled(values: Values, low: float, high: float) -> Grey:
     return clipped
 
 
-def _averaged(values: Values, shrink: float) -> Values:
-    """The means of blocks: fewer values to put through a window."""
+def _summed(values: Values, shrink: float) -> tuple[Values, int]:
+    """The sums of blocks, fewer values to put through a window, and of how many each one is."""
     rows, columns = values.shape
     fitting = (f for f in _BLOCKS if f <= shrink and not rows % f and not columns % f)
     side = next(fitting, 1)
     if side == 1 or values.dtype.kind == "f" or values.dtype.itemsize > 2:
-        return values
-    down = np.add.reduce(values.reshape(rows // side, side, columns), axis=1, dtype=np.int32)
-    blocks = down[:, ::side].copy()
+        return values, 1
+    down = _rows_summed(values.reshape(rows // side, side, columns), side)
+    blocks = down[:, ::side].astype(np.float32)
     for column in range(1, side):  # several times as fast as a sum over the last axis
         blocks += down[:, column::side]
-    means: Grey = np.multiply(blocks, np.float32(1 / side**2), dtype=np.float32)
-    return means
+    return blocks, side**2
+
+
+def _rows_summed(values: Values, count: int) -> Values:
+    """Sums of `count` rows, without making the values wider where they do not need it."""
+    widest = max(int(values.max()), -int(values.min())) * count
+    is_narrow = values.dtype.itemsize == 2 and widest <= np.iinfo(values.dtype).max
+    sums: Values = np.add.reduce(values, axis=1, dtype=values.dtype if is_narrow else np.int32)
+    return sums
 
 
 def _bent(values: Grey, window: Window) -> Grey:

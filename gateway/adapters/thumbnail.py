@@ -13,10 +13,10 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from gateway.adapters.desk import Desk
+from gateway.adapters.desk import Content, Desk
 from gateway.adapters.picture_process import LENGTH, message
 
 WALL_SECONDS = 15.0
@@ -31,7 +31,6 @@ _KEEPING_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
 }
 """So that the pages of one picture serve the next: new ones cost as much as drawing."""
-Content = bytes | bytearray
 
 
 class CannotDraw(Exception):
@@ -63,6 +62,9 @@ class PictureRequest:
     source: tuple[float, float, float | None, float | None] | None = None
     region: tuple[float, float, float, float] | None = None
     quality: int = 85
+
+
+_WRITTEN = tuple(f.name for f in fields(PictureRequest))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +220,7 @@ class PictureWorker:
 
 def _written(request: PictureRequest) -> dict[str, Any]:
     """A request as `drawing.Order` takes it."""
-    written = asdict(request)
+    written = {name: getattr(request, name) for name in _WRITTEN}
     if request.window is not None:
         written["window"] = dict(zip(("center", "width", "function"), request.window, strict=True))
     return written

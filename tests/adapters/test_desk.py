@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.adapters.desk import KEPT_BYTES, Desk, View
+from gateway.adapters.desk import KEPT_BYTES, Chunks, Desk, View
 
 
 @pytest.fixture
@@ -38,3 +38,14 @@ async def test_memory_of_large_contents_is_given_back(desk: Desk) -> None:
 async def test_nothing_is_not_mapped(desk: Desk) -> None:
     with pytest.raises(EOFError):
         View(desk.descriptor).contents([0])
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 2000])
+async def test_content_in_pieces_is_seen_as_one(desk: Desk, count: int) -> None:
+    chunks = Chunks()
+    for number in range(count):
+        chunks.append(b"%d," % number)
+    await desk.lay((b"before", chunks, b"after"))
+    whole = b"".join(b"%d," % number for number in range(count))
+    found = View(desk.descriptor).contents([6, len(chunks), 5])
+    assert [bytes(f) for f in found] == [b"before", whole, b"after"]
