@@ -19,6 +19,8 @@ from gateway.adapters.desk import View
 
 MAX_MEMORY_BYTES = 2**30
 CPU_SECONDS = 10
+NICENESS = 5
+"""How much these processes step back behind the one that answers requests."""
 LENGTH = struct.Struct(">I")
 
 
@@ -31,6 +33,7 @@ def message(header: dict[str, Any]) -> bytes:
 def main() -> None:
     """Draw until nobody can order any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
     orders, pictures = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))

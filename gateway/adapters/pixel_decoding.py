@@ -17,7 +17,9 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+from gateway.adapters import jpeg_2000
 from gateway.adapters.frame_source import MAX_PIXELS, Frame, Undrawable, whole
+from gateway.adapters.jpeg_2000 import Codestream
 from gateway.adapters.picture_header import Header
 
 Values = npt.NDArray[Any]
@@ -184,52 +186,49 @@ def _signed(values: Values, frame: Frame, precision: int) -> Values:
 
 def _jpeg_2000(frame: Frame, shrink: float) -> Values | Image.Image:
     """JPEG 2000 and High-Throughput JPEG 2000, at a lower resolution where that will do."""
-    at = frame.encoded.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if at < 0:
+    stream = jpeg_2000.codestream(frame.encoded)
+    if stream is None:
         raise Undrawable("there is no JPEG 2000 codestream")
-    width, height, left, top = struct.unpack_from(">4I", frame.encoded, at + 8)
-    count, depth = struct.unpack_from(">HB", frame.encoded, at + 40)
-    precision, is_signed = (depth & 127) + 1, depth > 127
-    _check_pixels((width - left) * (height - top) * count)
-    if count == 1 and precision > 16:
+    _check_pixels(stream.samples)
+    if stream.components == 1 and stream.precision > 16:
         return _by_pydicom(frame)
     try:
-        return _by_pillow(frame, at, shrink, (count, precision, is_signed))
+        return _by_pillow(frame, stream, shrink)
     except OSError:  # what one OpenJPEG refuses, another may read with a warning
         return _by_pydicom(frame)
 
 
-def _by_pillow(
-    frame: Frame, at: int, shrink: float, told: tuple[int, int, bool]
-) -> Values | Image.Image:
-    """A JPEG 2000 codestream that starts `at` and tells its components, precision and sign."""
-    count, precision, is_signed = told
-    is_told_right = is_signed == bool(whole(frame.header, "PixelRepresentation", 0))
-    with Image.open(io.BytesIO(frame.encoded), formats=("JPEG2000",)) as image:
-        if count > 1 or is_told_right:
-            image.reduce = _resolution(frame.encoded, at, shrink)  # type: ignore[assignment, method-assign]  # Pillow's own way to ask for it
+def _by_pillow(frame: Frame, stream: Codestream, shrink: float) -> Values | Image.Image:
+    """A JPEG 2000 codestream of any number of components."""
+    is_grey = stream.components == 1
+    is_told_right = stream.is_signed == bool(whole(frame.header, "PixelRepresentation", 0))
+    halvings = _halvings(stream, shrink) if is_told_right or not is_grey else 0
+    reduced = stream.reduced(halvings)
+    with Image.open(io.BytesIO(reduced or stream.content), formats=("JPEG2000",)) as image:
+        if reduced is None:
+            image.reduce = halvings  # type: ignore[assignment, method-assign]  # Pillow's own way to ask for it
         image.load()
-        if count > 1:
+        if not is_grey:
             return _converted(image, frame.header)
-        return _levels(np.asarray(image), frame, precision, is_signed=is_signed)
+        return _levels(np.asarray(image), frame, stream.precision, is_signed=stream.is_signed)
 
 
-def _resolution(content: bytes, at: int, shrink: float) -> int:
+def _halvings(stream: Codestream, shrink: float) -> int:
     """How often to halve: as often as `shrink` allows and the codestream can."""
-    coding = content.find(b"\xff\x52", at, at + 4096)
-    levels = content[coding + 9] if coding >= 0 else 0
-    return max(0, min(int(np.log2(max(1.0, shrink)) + 0.001), levels, _LARGEST_SHRINK))
+    return max(0, min(int(np.log2(max(1.0, shrink)) + 0.001), stream.levels, _LARGEST_SHRINK))
 
 
 def _levels(shown: Values, frame: Frame, precision: int, *, is_signed: bool) -> Values:
     """The stored values out of Pillow's, which are shifted up to 8 or 16 bits and unsigned."""
-    container = 8 if shown.dtype == np.uint8 else 16
-    values = shown.astype(np.int32) >> (container - precision)
-    if is_signed:
-        values -= 1 << (precision - 1)
+    bits = shown.dtype.itemsize * 8
     if is_signed != bool(whole(frame.header, "PixelRepresentation", 0)):
-        values = _signed((values & ((1 << precision) - 1)).astype(np.uint32), frame, precision)
-    return values
+        values = shown.astype(np.int32) >> (bits - precision)
+        if is_signed:
+            values -= 1 << (precision - 1)
+        return _signed((values & ((1 << precision) - 1)).astype(np.uint32), frame, precision)
+    if is_signed:
+        shown = (shown ^ shown.dtype.type(1 << (bits - 1))).view(f"i{bits // 8}")
+    return shown if bits == precision else shown >> (bits - precision)
 
 
 def _converted(image: Image.Image, header: Header) -> Image.Image:
