@@ -172,7 +172,7 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     factor = image.width // size[0], image.height // size[1]
     if (size[0] * factor[0], size[1] * factor[1]) == image.size:
         return image.reduce(factor)
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
 def _opaque(image: Image.Image) -> Image.Image:
