@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 
+from gateway.adapters import icons
 from gateway.adapters.cache import Fresh
 from gateway.adapters.desk import Chunks
-from gateway.adapters.icons import icon, kind_of
 from gateway.adapters.thumbnail import (
     MAX_BYTES,
     NO_SUCH_FRAME,
@@ -101,9 +101,9 @@ class Pictures:
                 return Fresh(value=previous)  # an instance never changes
             return await self._thumbnail(shown, wanted)
 
-        if body := await self._archives.cache.load(key, load):
-            return Picture(body=body, media_type=media_type)
-        return Picture(body=self._icon(shown, wanted), media_type=media_type, is_passing=True)
+        found = await self._archives.cache.load(key, load)
+        body = found or await _icon(shown, wanted)
+        return Picture(body=body, media_type=media_type, is_passing=not found)
 
     async def rendition(
         self,
@@ -195,7 +195,7 @@ class Pictures:
             if str(error) == NO_SUCH_FRAME:
                 raise NotFound("no such frame") from error
             if not isinstance(error, DecoderLost | WorkersBusy):
-                return Fresh(value=self._icon(shown, wanted))
+                return Fresh(value=await _icon(shown, wanted))
         except (ArchiveError, NotAcceptable, NotFound, TimeoutError):
             pass
         return Fresh(value=b"", is_absent=True)
@@ -271,9 +271,12 @@ class Pictures:
                 return body, part.content_type
         raise CannotDraw("nothing came")
 
-    def _icon(self, shown: Shown, wanted: PictureRequest) -> bytes:
-        kind = kind_of(_instance(shown).sop_class_uid, shown.series.modality)
-        return icon(kind, wanted.width, wanted.height, wanted.media_type)
+
+async def _icon(shown: Shown, wanted: PictureRequest) -> bytes:
+    """What stands for a picture; drawn in a thread, since a new one takes milliseconds."""
+    kind = icons.kind_of(_instance(shown).sop_class_uid, shown.series.modality)
+    size = wanted.width, wanted.height
+    return await asyncio.to_thread(icons.icon, kind, *size, wanted.media_type)
 
 
 def _instance(shown: Shown) -> Instance:
