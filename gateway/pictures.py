@@ -50,10 +50,7 @@ THUMBNAIL_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """An encoded image and its strong validator.
-
-    `is_passing`: it stands for one that cannot be had at the moment.
-    """
+    """An encoded image, or what stands for one that cannot be had at the moment: `is_passing`."""
 
     body: bytes
     media_type: str
