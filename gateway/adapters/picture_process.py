@@ -33,7 +33,6 @@ def message(header: dict[str, Any]) -> bytes:
 def main() -> None:
     """Draw until nobody can order any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(NICENESS)
     orders, pictures = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
@@ -43,6 +42,7 @@ def main() -> None:
 
     dicom_files.hush()
     desk = View(int(sys.argv[1]))
+    os.nice(NICENESS)  # from here on: whoever waits for the first picture has waited enough
     while (prefix := orders.read(LENGTH.size)) and len(prefix) == LENGTH.size:
         header = json.loads(orders.read(LENGTH.unpack(prefix)[0]))
         _limit_cpu()

@@ -16,7 +16,7 @@ import pydicom
 import pytest
 
 from gateway.adapters.desk import Desk
-from gateway.adapters.picture_process import LENGTH, MAX_MEMORY_BYTES, message
+from gateway.adapters.picture_process import LENGTH, MAX_MEMORY_BYTES, NICENESS, message
 
 FILES = Path(pydicom.__file__).parent / "data/test_files"
 ORDER = {
@@ -87,6 +87,13 @@ def test_memory_and_core_dumps_are_limited(started: Started) -> None:
     assert memory[3] == str(MAX_MEMORY_BYTES)
     assert core[4] == "0"
     assert int(cpu[3]) < 30
+
+
+def test_drawing_steps_back_behind_answering(started: Started) -> None:
+    answer(started, b"garbage")
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, started.process.pid) == min(19, own + NICENESS)
 
 
 def test_process_ends_when_nobody_can_order_any_more(started: Started) -> None:
