@@ -119,7 +119,7 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         trail.open()
     app[PATIENT_SERVERS] = patients = patient_servers(settings, telemetry)
     app[AUTHENTICATOR] = Authenticator(settings, patients.in_context)
-    app[CATALOG] = Catalog(archives, archives.key_images)
+    app[CATALOG] = Catalog(archives, archives.rejected.key_images)
     app[ANSWERS] = Answers(
         archives.cache,
         max_bytes=settings.cache.memory_mb * _MIB // _SHARE_OF_ANSWERS,

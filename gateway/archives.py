@@ -1,7 +1,7 @@
 """The records of studies, merged over archives; each archive is asked through the cache.
 
 What comes out of here is unfiltered by policy: only `catalog`, which applies it, may use it. But
-what rejection notes reject is gone already: for nobody it exists.
+what rejection notes reject is gone already; only `rejected` tells of it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -27,10 +27,10 @@ from gateway.known import Known, is_unchanged
 from gateway.model import Contents, Instance, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures
-from gateway.rejection_notes import NOTHING, Read, RejectionNotes, as_read
+from gateway.rejected import RejectedObjects
+from gateway.rejection_notes import Read, RejectionNotes, as_read
 from gateway.rules import (
     attributes,
-    key_objects,
     last_updated,
     merging,
     qido,
@@ -38,7 +38,6 @@ from gateway.rules import (
     retrieval,
 )
 from gateway.rules import dicom_json as dj
-from gateway.rules.key_objects import KeyObject
 from gateway.rules.qido import Query
 from gateway.rules.retrieval import Fetch
 from gateway.searching import Searched, searched
@@ -60,15 +59,6 @@ _SHAPE = hashlib.blake2b(
     msgspec.json.encode(msgspec.json.schema_components((Study, Contents))), digest_size=4
 ).hexdigest()
 """Part of every key: two versions of the gateway that share a cache keep their records apart."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hidden:
-    """Series and instances of a study that do not exist, and how many are left in the others."""
-
-    series: frozenset[str] = frozenset()
-    instances: frozenset[str] = frozenset()
-    counts: Mapping[str, int | None] = field(default_factory=dict)
 
 
 class Cache(Memory, Protocol):
@@ -116,7 +106,8 @@ class Archives:
         self.delivery = Delivery(self._fan_out)
         self.own_pictures = OwnPictures(self._fan_out)
         self._known = Known()
-        self._notes = RejectionNotes(self._fan_out, self._noticing, self.key, self._of_notes)
+        notes = RejectionNotes(self._fan_out, self._noticing, self.key, self._of_notes)
+        self.rejected = RejectedObjects(self._whole, notes)
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
         self._located: Derived[Target, Loaded] = Derived(cache, max_size=_MOST_LOCATED)
         self.cache = cache
@@ -138,51 +129,16 @@ class Archives:
         """The study merged over archives, loaded down to `level` (STUDY counts as SERIES).
 
         NotFound when no archive has it, or all of it is rejected; Unavailable when only silent
-        ones might. Which instances are rejected is known by its notes, and what is left by the
-        instance level: only studies with such notes pay for it.
+        ones might.
         """
-        loaded = await self._whole(study_uid, level)
-        rejected = await self._notes.rejected(loaded.study)
-        if rejected is NOTHING:
-            return loaded
-        if rejected.instances and level is not Level.INSTANCE:
-            loaded = await self._whole(study_uid, Level.INSTANCE)
-        study = key_objects.without(loaded.study, rejected.instances)
-        if study is None:
-            raise NotFound("no such study")
-        if level is not Level.INSTANCE and study.is_partial:
-            study = key_objects.down_to_series(study)
-        told = () if rejected.is_known else ("rejected objects may be among what is shown",)
-        since = last_updated.latest([study.last_updated, rejected.last_updated])
-        shown = replace(study, warnings=(*study.warnings, *told), last_updated=since)
-        return replace(loaded, study=shown)
-
-    async def hidden(self, study_uid: str) -> Hidden:
-        """What rows of series and instances of a study must not show: what is rejected."""
-        whole = (await self._whole(study_uid, Level.SERIES)).study
-        rejected = await self._notes.rejected(whole)
-        if not rejected.instances:
-            return Hidden()
-        try:
-            shown = (await self.record(study_uid, Level.SERIES)).study.series or ()
-        except NotFound:
-            shown = ()
-        counts = {s.uid: s.number_of_instances for s in shown}
-        gone = frozenset(s.uid for s in whole.series or ()) - counts.keys()
-        return Hidden(series=gone, instances=rejected.instances, counts=counts)
-
-    async def key_objects(self, study: Study) -> tuple[KeyObject, ...]:
-        """The key object selections of a study, rejection notes of it left out."""
-        found = await self._notes.key_objects(study)
-        return tuple(k for k in found if not (k.is_rejection and self.hides_rejected))
-
-    async def key_images(self, study: Study) -> tuple[Target, ...]:
-        """The images of a study that its key object selections point out."""
-        return key_objects.flagged(study.uid, await self.key_objects(study))
+        return await self.rejected.left(study_uid, level)
 
     async def _whole(self, study_uid: str, level: Level) -> Loaded:
         """The record as archives have it, with what is rejected."""
-        answers, failures = await self._fan_out.ask(lambda a: self._part(a, study_uid, level))
+        asked: list[str] = []
+        answers, failures = await self._fan_out.ask(
+            lambda a: self._part(a, study_uid, level, asked)
+        )
         parts = [p for _, p in answers if isinstance(p, Study)]
         if not parts:
             raise unavailable(failures) if failures else NotFound("no such study")
@@ -194,6 +150,7 @@ class Archives:
             silent=ids(failures),
             parts=tuple(parts),
             are_late=are_late(failures),
+            is_asked=bool(asked),
         )
 
     async def located(self, target: Target) -> Loaded:
@@ -203,21 +160,28 @@ class Archives:
         """
         if target.instance_uid is None:
             return await self._looked_up(target)
-        instance = replace(target, frames=()) if target.frames else target
-        found = self._located.found(instance)
+        found = self.located_before(target)
         if found is None:
+            instance = replace(target, frames=())
             with reads_noted() as reads:
                 found = await self._looked_up(instance)
             self._located.keep(instance, found, 1, reads)
         return found
 
+    def located_before(self, target: Target) -> Loaded | None:
+        """What `located` gives of an instance or its frames if nobody need be asked; else None."""
+        if target.instance_uid is None:
+            return None
+        return self._located.found(replace(target, frames=()) if target.frames else target)
+
     async def _looked_up(self, target: Target) -> Loaded:
         loaded = await self.record(target.study_uid, Level.SERIES)
         series = _series(loaded, target)
         if target.series_uid is not None and series is None:
-            if target.series_uid in (await self.hidden(target.study_uid)).series:
+            if target.series_uid in (await self.rejected.hidden(target.study_uid)).series:
                 raise _missing(loaded, "no such series")
-            loaded = await self._looked_again(target)
+            await self.looked_again(target)
+            loaded = await self.record(target.study_uid, Level.SERIES)
             series = _series(loaded, target)
         if target.series_uid is not None and series is None:
             raise _missing(loaded, "no such series")
@@ -281,11 +245,11 @@ class Archives:
         await self.cache.close()
         await self._fan_out.close()
 
-    async def _looked_again(self, target: Target) -> Loaded:
-        """The record after the archives were asked for a series that it does not hold.
+    async def looked_again(self, target: Target, *, is_asked: bool = False) -> None:
+        """Asks archives for a series that a record does not hold, or a study that is not shown.
 
         A study that is still arriving has more series than are remembered. What is not there is
-        believed as long as any absence.
+        believed as long as any absence, from when archives are asked; `is_asked`: they just were.
         """
 
         async def ask(archive: Archive) -> Study | None:
@@ -293,7 +257,9 @@ class Archives:
                 return await archive.study(target.study_uid)
 
         async def load(previous: bytes | None) -> Fresh:
-            answers, _ = await self._fan_out.ask(ask)
+            answers, failures = ([], []) if is_asked else await self._fan_out.ask(ask)
+            if failures and target.series_uid is None:
+                raise unavailable(failures)
             for archive, study in answers:
                 if any(s.uid == target.series_uid for s in (study and study.series) or ()):
                     await self.cache.forget(self.key("study", target.study_uid, (archive.id,)))
@@ -302,7 +268,6 @@ class Archives:
         everyone = self._fan_out.ids
         key = self.key("looked", target.study_uid, everyone, target.series_uid)
         await self.cache.load(key, load)
-        return await self.record(target.study_uid, Level.SERIES)
 
     async def _metadata(self, archive: Archive, target: Target) -> list[bytes]:
         """The metadata of `target` in one archive, from the cache if it is there."""
@@ -330,9 +295,12 @@ class Archives:
         key = self.key("metadata", target.study_uid, (archive.id,), *words)
         return await kept_metadata.remembered(self.cache, key, ask, is_whole)
 
-    async def _part(self, archive: Archive, study_uid: str, level: Level) -> Study | str | None:
+    async def _part(
+        self, archive: Archive, study_uid: str, level: Level, asked: list[str] | None = None
+    ) -> Study | str | None:
         """What one archive has of a study, from the cache where it is known; `_known` if not.
 
+        `asked` takes the archive's id where it is not: that it was asked.
         With the record goes a mark of the time when it was made: what else is remembered under it
         ends with the record, and is not read with another one that happens to count the same.
         """
@@ -340,6 +308,8 @@ class Archives:
         async def load(previous: bytes | None) -> Fresh:
             if previous and await self._is_unchanged(archive, _known(previous)[1]):
                 return Fresh(value=previous)
+            if asked is not None:
+                asked.append(archive.id)
             with self._fan_out.heard(archive):
                 study = await archive.study(study_uid)
             since = await self._noticing.study(archive.id, study_uid, study)

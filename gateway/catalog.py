@@ -132,7 +132,7 @@ class Catalog:
                     parts.setdefault(study.uid, []).append(study)
         merged = [merging.merge(p) for p in parts.values()]
         page = _page(_in_order(merged, found, lambda s: s.uid), query)
-        left = await existing.existing_studies(self._archives, page)
+        left = await existing.existing_studies(self._archives, query, page)
         for study in left:
             disclosures.shown(study)
         return Found(
@@ -148,6 +148,11 @@ class Catalog:
         NotFound when no archive has it; Unavailable when a silent one might.
         """
         return await Visibility(self._archives, consumer).study(study_uid, level)
+
+    async def explained(self, consumer: Consumer, study_uid: str) -> tuple[policy.Verdict, ...]:
+        """What exists of a study for a consumer and why; for operators. Errors as of `study`."""
+        loaded = await self._archives.rejected.marked(study_uid)
+        return policy.explained(consumer, loaded.study)
 
     async def located(self, consumer: Consumer, target: Target) -> Loaded:
         """The record of the study that a target is in, its own instance included; NotFound else.

@@ -20,6 +20,7 @@ from gateway.config_types import (
     OneOrMore,
     Origin,
     RedisUrl,
+    Rejections,
     Seconds,
     Secret,
     Section,
@@ -353,6 +354,11 @@ class PolicyRule(Section):
     """First StudyDate, as `YYYY-MM-DD`."""
     study_date_to: date | None = None
     """Last StudyDate, as `YYYY-MM-DD`."""
+    rejection_note: Rejections = ()
+    """Titles of the rejection notes that refer to the instance, or its own where it is one:
+    `113001` quality, `113037` patient safety, `113038` wrong worklist entry, `113039` retention
+    expired, `none` no note. In `allow`, all of its notes have to be listed, and what is rejected
+    is shown by such a rule alone. Reads the instances of what is asked for."""
 
 
 class Policy(Section):

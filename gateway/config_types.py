@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -21,6 +21,12 @@ VIEWER_VARIABLES = ("study_uid", "study_uids", "accession", "patient_id", "dicom
 def _listed(value: object) -> object:
     """A single word as a list of one."""
     return (value,) if isinstance(value, str) else value
+
+
+def _codes(value: object) -> object:
+    """The same for codes, which YAML takes for numbers where they stand without quotes."""
+    listed = value if isinstance(value, list | tuple) else (value,)
+    return tuple(str(v) if type(v) is int else v for v in listed)
 
 
 def _web_url(value: str) -> str:
@@ -111,6 +117,8 @@ FhirId = Annotated[str, AfterValidator(_fhir_id)]
 Seconds = Annotated[float, Field(gt=0, le=86400 * 365)]
 Name = Annotated[str, Field(min_length=1)]
 OneOrMore = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
+RejectionTitle = Literal["none", "113001", "113037", "113038", "113039"]
+Rejections = Annotated[tuple[RejectionTitle, ...], BeforeValidator(_codes)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 
 

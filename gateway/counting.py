@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from gateway.archives import Archives
 from gateway.errors import NotFound, Unavailable
 from gateway.fan_out import Archive
 from gateway.model import Level, Loaded
-from gateway.rules import attributes, merging
+from gateway.rules import attributes, matching, merging
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.key_objects import MODALITY
@@ -47,33 +47,48 @@ async def counted(
         found = loaded.get(uid)
         if uid in doubted and isinstance(found, NotFound) and query.level is Level.STUDY:
             continue  # gone since the search, or rejected
-        rows.append(_with_counts(query, row, found if isinstance(found, Loaded) else None))
+        row = _with_counts(query, row, found if isinstance(found, Loaded) else None)
+        is_partial = isinstance(found, Loaded) and found.study.is_partial
+        if not is_partial or matching.still_matches(query, row, attributes.COUNTED):
+            rows.append(row)  # else only what is rejected was found
     silent = [i for f in loaded.values() if isinstance(f, Loaded) for i in f.silent]
     return rows, tuple(dict.fromkeys(silent))
 
 
 async def records_of(
-    archives: Archives, uids: Sequence[str], *, level: Level = Level.SERIES, is_exact: bool
+    archives: Archives, uids: Sequence[str], *, is_exact: bool
 ) -> dict[str, Loaded | NotFound | Unavailable]:
-    """The records of studies, at least to `level` and as deep as their counts need."""
+    """The records of studies, as deep as their counts need."""
+
+    async def one(uid: str) -> Loaded:
+        loaded = await archives.record(uid, Level.SERIES)
+        if needs_instances(loaded, is_exact=is_exact):
+            loaded = await archives.record(uid, Level.INSTANCE)
+        return loaded
+
+    return await each_of(uids, one)
+
+
+async def each_of(
+    uids: Sequence[str], load: Callable[[str], Awaitable[Loaded]]
+) -> dict[str, Loaded | NotFound | Unavailable]:
+    """What is loaded for each study, or why there is nothing; a few at a time."""
     turns = asyncio.Semaphore(_AT_ONCE)
 
     async def one(uid: str) -> Loaded | NotFound | Unavailable:
         async with turns:
             try:
-                loaded = await archives.record(uid, level)
-                if level is not Level.INSTANCE and _needs_instances(loaded, is_exact=is_exact):
-                    loaded = await archives.record(uid, Level.INSTANCE)
+                return await load(uid)
             except (NotFound, Unavailable) as error:
                 return error
-            return loaded
 
     async with asyncio.TaskGroup() as tasks:
         running = {uid: tasks.create_task(one(uid)) for uid in uids}
     return {uid: task.result() for uid, task in running.items()}
 
 
-def _needs_instances(loaded: Loaded, *, is_exact: bool) -> bool:
+def needs_instances(loaded: Loaded, *, is_exact: bool) -> bool:
+    """Whether only the instances tell how many there are of what several archives hold."""
     shared = [s for s in loaded.study.series or () if len(s.archives) > 1]
     return any(is_exact or s.is_uneven for s in shared)
 

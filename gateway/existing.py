@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from gateway.archives import Archives, Hidden
+from gateway.archives import Archives
 from gateway.errors import NotFound, Unavailable
 from gateway.model import Level, Study
-from gateway.rules import attributes, qido
+from gateway.rejected import Hidden
+from gateway.rules import attributes, matching, merging, qido
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.key_objects import MODALITY, SOP_CLASS
@@ -26,8 +27,11 @@ _FEW_STUDIES = 2
 _T = TypeVar("_T")
 
 
-async def existing_studies(archives: Archives, found: Sequence[Study]) -> list[Study]:
-    """Study-level records with the counts of what is left of them; rejected ones are left out."""
+async def existing_studies(archives: Archives, query: Query, found: Sequence[Study]) -> list[Study]:
+    """Study-level records with the counts of what is left of them; rejected ones are left out.
+
+    So are those that are found only by what is rejected.
+    """
     if not archives.hides_rejected:
         return list(found)
     suspects = [s.uid for s in found if not s.modalities or MODALITY in s.modalities]
@@ -42,8 +46,13 @@ async def existing_studies(archives: Archives, found: Sequence[Study]) -> list[S
     return [
         _with_counts(s, known[s.uid]) if s.uid in known else s
         for s in found
-        if known.get(s.uid, s) is not None
+        if (left_of := known.get(s.uid, s)) is not None and _is_found(query, left_of)
     ]
+
+
+def _is_found(query: Query, left: Study) -> bool:
+    counted = merging.counts(left)
+    return not left.is_partial or matching.still_matches(query, counted, counted)
 
 
 def _with_counts(study: Study, record: Study | None) -> Study:
@@ -71,7 +80,7 @@ async def existing_rows(
 
     async def hidden(uid: str) -> Hidden:
         try:
-            return await archives.hidden(uid)
+            return await archives.rejected.hidden(uid)
         except NotFound:
             return Hidden()
 

@@ -76,7 +76,7 @@ class Rule:
 
     `sop_classes` and `series_descriptions` may hold `*` and `?`. A patient without a system is
     meant in any. Dates are inclusive FHIR dates of the study. `rejections`: titles (DCM codes) of
-    rejection notes that refer to the instance.
+    rejection notes that refer to the instance; None among them: no note does.
     """
 
     name: str
@@ -87,6 +87,7 @@ class Rule:
     patients: tuple[Identifier, ...] = ()
     study_date_from: str | None = None
     study_date_to: str | None = None
+    rejections: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +206,9 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A SOP instance. `archives` is empty where they are those of its series.
 
     `document_title` is Document Title (0042,0010); `title` is what else names it: the concept of a
-    report or key object selection, the label of a presentation state.
+    report or key object selection, the label of a presentation state. `rejections` are the titles
+    of the rejection notes that refer to it, or its own where it is one; `is_rejected`: it does not
+    exist, but for those whom a policy shows it. Only `rejected` tells either.
 
     A struct rather than a data class: they come by the thousand, and it is made 15 times as fast.
     """
@@ -221,6 +224,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     image_type: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
     document_title: str | None = None
+    rejections: tuple[str, ...] = ()
+    is_rejected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +285,7 @@ class Study:
     `last_updated`: the FHIR instant (UTC, milliseconds) since which it has been so; None: unknown.
     `is_partial`: archives hold some of it that does not exist here. `is_subset`: some of it is
     hidden from the consumer. `is_of_several_patients`: its archives do not agree whose it is, and
-    the first is believed.
+    the first is believed. `knows_rejections`: its instances name the notes that reject them.
     """
 
     uid: str
@@ -307,6 +312,7 @@ class Study:
     is_partial: bool = False
     is_subset: bool = False
     is_of_several_patients: bool = False
+    knows_rejections: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -398,13 +404,14 @@ class Loaded:
     """A study's record, and the ids of the archives that stayed silent while it was loaded.
 
     `parts`: what it was merged from, one for each archive that has some of it. `are_late`: those
-    that are silent all let their time pass.
+    that are silent all let their time pass. `is_asked`: archives were asked for it just now.
     """
 
     study: Study
     silent: tuple[str, ...] = ()
     parts: tuple[Study, ...] = ()
     are_late: bool = False
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 import orjson
@@ -30,12 +30,14 @@ Load = Callable[[Key, Loader], Awaitable["Read"]]
 class Rejected:
     """The instances of a study that do not exist; `is_known` False: some note cannot be read.
 
-    `last_updated`: since when that is so, for resources that are made of what is left.
+    `last_updated`: since when that is so, for resources that are made of what is left. `titles` of
+    the notes that refer to an instance, also of those that hide nothing.
     """
 
     instances: frozenset[str] = frozenset()
     is_known: bool = True
     last_updated: str | None = None
+    titles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 NOTHING = Rejected()
@@ -50,6 +52,7 @@ class Read:
 
 
 as_read = msgspec.msgpack.Decoder(Read).decode
+_Reads = Sequence[tuple[Archive, Read]]
 
 
 class RejectionNotes:
@@ -67,29 +70,35 @@ class RejectionNotes:
         """What rejection notes reject of a study that is loaded down to its series."""
         if not any(s.modality == key_objects.MODALITY for s in study.series or ()):
             return NOTHING
-        read, is_all = await self._all(study, lambda a: not a.origin.show_rejected)
-        return Rejected(
-            instances=key_objects.rejected(_known(read)),
-            is_known=is_all and all(r.found is not None for r in read),
-            last_updated=last_updated.latest(r.last_updated for r in read),
-        )
+        read, is_all = await self._all(study, _hides)
+        return _rejected(read, read, is_all=is_all)
 
-    async def key_objects(self, study: Study) -> tuple[KeyObject, ...]:
-        """The key object selections of a study that is loaded down to its series."""
-        return _known((await self._all(study, lambda a: True))[0])
+    async def noted(self, study: Study) -> Rejected:
+        """The same, with the titles of all notes, also of archives that show what they reject."""
+        read, is_all = await self._all(study, lambda archive: True)
+        return _rejected(read, [r for r in read if _hides(r[0])], is_all=is_all)
 
-    async def _all(
-        self, study: Study, is_asked: Callable[[Archive], bool]
-    ) -> tuple[Sequence[Read], bool]:
+    async def key_objects(self, study: Study) -> tuple[tuple[str, KeyObject], ...]:
+        """The key object selections of a study that is loaded to its series, each with archives.
+
+        One that several archives hold comes for each of them.
+        """
+        read, _ = await self._all(study, lambda archive: True)
+        return tuple(dict.fromkeys((a.id, k) for a, one in read for k in one.found or ()))
+
+    async def _all(self, study: Study, is_asked: Callable[[Archive], bool]) -> tuple[_Reads, bool]:
         """What was read in the archives that are asked, and whether that is every series."""
         series = [s for s in study.series or () if s.modality == key_objects.MODALITY]
-        reads = [
-            self._read(archive, study, one)
+        asked = [
+            (archive, one)
             for one in series[:_MOST_SERIES]
             for archive in self._fan_out.configured(one.archives)
             if is_asked(archive)
         ]
-        return await asyncio.gather(*reads), len(series) <= _MOST_SERIES or not reads
+        read = await asyncio.gather(*(self._read(a, study, one) for a, one in asked))
+        holders = [archive for archive, _ in asked]
+        is_all = len(series) <= _MOST_SERIES or not asked
+        return list(zip(holders, read, strict=True)), is_all
 
     async def _read(self, archive: Archive, study: Study, series: Series) -> Read:
         """The selections of one series in one archive."""
@@ -113,5 +122,19 @@ class RejectionNotes:
         return await self._load(key, load)
 
 
-def _known(read: Sequence[Read]) -> tuple[KeyObject, ...]:
-    return tuple(dict.fromkeys(k for one in read for k in one.found or ()))
+def _hides(archive: Archive) -> bool:
+    return not archive.origin.show_rejected
+
+
+def _known(read: _Reads) -> tuple[KeyObject, ...]:
+    return tuple(dict.fromkeys(k for _, one in read for k in one.found or ()))
+
+
+def _rejected(read: _Reads, hiding: _Reads, *, is_all: bool) -> Rejected:
+    """What the notes that were read refer to; only those of `hiding` hide it."""
+    return Rejected(
+        instances=frozenset(key_objects.rejections(_known(hiding))),
+        is_known=is_all and all(one.found is not None for _, one in read),
+        last_updated=last_updated.latest(one.last_updated for _, one in read),
+        titles=key_objects.rejections(_known(read)),
+    )

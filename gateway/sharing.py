@@ -30,6 +30,8 @@ from gateway.searching import MAX_DEPTH, Searched, page_rows
 from gateway.visibility import Visibility
 
 _FIRST_ROWS = 200
+_MOST_NAMED = 10
+"""So many studies of a list are looked at whether an archive finds them or not."""
 _OF_PATIENT = ("00201200", "00201202", "00201204")
 _RECOUNTED = (
     *attributes.COUNTED,
@@ -107,8 +109,9 @@ class SharedSearch:
         uids = dict.fromkeys(
             _study_uid(query, row) for one in found for _, rows in one.answers for row in rows
         )
+        named = _named(query)
         studies, silent = await Visibility(self._archives, self._consumer).studies(
-            list(uids), query.level
+            list(uids | named), query.level, named
         )
         answers = [rows for one in found for rows in _shown(one, query, studies)]
         matched = _matched(query, answers)
@@ -121,7 +124,7 @@ class SharedSearch:
         rank = {uid: at for at, uid in enumerate(u for one in found for u in one.order)}
         rows.sort(key=lambda row: rank.get(_study_uid(query, row), len(rank)))
         return _Seen(
-            rows=[row for row in rows if _still_matches(query, row)],
+            rows=[row for row in rows if matching.still_matches(query, row, _RECOUNTED)],
             studies=studies,
             silent=tuple(dict.fromkeys((*(s for one in found for s in one.silent), *silent))),
             unsearchable=tuple(dict.fromkeys(a for one in found for a in one.unsearchable)),
@@ -195,10 +198,12 @@ def _recounted(query: Query, row: Dataset, study: Study) -> Dataset:
     return kept | {tag: element for tag, element in known.items() if tag in wanted}
 
 
-def _still_matches(query: Query, row: Dataset) -> bool:
-    """Whether the keys that look at what was counted again still find `row`."""
-    again = tuple(k for k in query.keys if k.tag in _RECOUNTED)
-    return not again or matching.matches(replace(query, keys=again), row)
+def _named(query: Query) -> dict[str, None]:
+    """The studies that a query names: looked at whether they are found or not."""
+    keys = (k.value for k in query.keys if k.tag == dj.STUDY_INSTANCE_UID)
+    listed = [uid for value in keys for uid in value.split(",")][:_MOST_NAMED]
+    of_path = [query.study_uid] if query.study_uid else []
+    return dict.fromkeys(uid for uid in (*of_path, *listed) if dj.is_uid(uid))
 
 
 def _study_uid(query: Query, row: Dataset) -> str:

@@ -89,7 +89,7 @@ async def over(
         )
         cache = MemoryCache(lives=lives, max_bytes=1 << 24, telemetry=Telemetry(), clock=clock)
         archives = Archives(sources, cache)
-        catalog = Catalog(archives, archives.key_images)
+        catalog = Catalog(archives, archives.rejected.key_images)
         pictures = Pictures(catalog, archives, PictureWorker())
         yield Assembled(
             doubles=doubles,

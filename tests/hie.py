@@ -52,6 +52,8 @@ class Copy:
     sop_class: str
     modality: str
     station: str
+    rejected: frozenset[str] = frozenset()
+    """The titles of the rejection notes that name it, or its own where it is one."""
     content: bytes = field(repr=False)
 
     @property
@@ -80,9 +82,15 @@ class Caller:
     """The FHIR id of the patient that they are bound to."""
     is_of_ehr: bool = False
     """Whether that is the id of a Patient of a FHIR server, which the gateway asks who it is."""
+    rejected: frozenset[str] = frozenset()
+    """Of what is rejected, they see what no other note rejects."""
 
     def __str__(self) -> str:
         return self.name
+
+    def exists(self, copy: Copy) -> bool:
+        """Whether a file is there for them, were it not for what `may` says."""
+        return copy.rejected <= self.rejected
 
     @property
     def consumer(self) -> str:
@@ -132,6 +140,19 @@ def callers() -> tuple[Caller, ...]:
         ),
         Caller(name="no-class", headers=_key("no-class"), may=lambda c: not _is_of_hidden_class(c)),
         Caller(name="north-only", headers=_key("north-only"), may=lambda c: c.archive == "north"),
+        Caller(
+            name="qa",
+            headers=_key("qa"),
+            may=lambda c: c.rejected <= {QUALITY},
+            rejected=frozenset({QUALITY}),
+        ),
+        Caller(
+            name="qa-only-deny",
+            headers=_key("qa-only-deny"),
+            may=lambda c: bool(c.rejected) and not _is_report(c),
+            rejected=frozenset({QUALITY, SAFETY}),
+            denies_partial=True,
+        ),
         Caller(
             name="bound",
             headers=bearer(scope="launch/patient patient/*.rs", patient="anna"),
@@ -192,7 +213,10 @@ def sections(folder: Path, north: dict[str, Any], south: dict[str, Any]) -> dict
             "mode": "required",
             "api_keys": {
                 name: {"key": f"key-of-{name}"} | ({} if name == "full" else {"policy": name})
-                for name in ("full", "no-sr", "no-sr-deny", "no-class", "north-only")
+                for name in (
+                    *("full", "no-sr", "no-sr-deny", "no-class", "north-only"),
+                    *("qa", "qa-only-deny"),
+                )
             },
             "issuers": [
                 {
@@ -211,6 +235,12 @@ def sections(folder: Path, north: dict[str, Any], south: dict[str, Any]) -> dict
             "no-sr-deny": {"hide": [{"modality": "SR"}], "partial": "deny"},
             "no-class": {"hide": [{"sop_class": ["1.2.840.10008.5.1.4.1.1.88.*", SC]}]},
             "north-only": {"hide": [{"archive": "south"}]},
+            "qa": {"allow": [{"rejection_note": ["none", int(QUALITY)]}]},
+            "qa-only-deny": {
+                "hide": [{"rejection_note": "none"}, {"modality": "SR"}],
+                "allow": [{"rejection_note": [QUALITY, SAFETY]}],
+                "partial": "deny",
+            },
         },
     }
 
@@ -238,7 +268,8 @@ class World:
 
     def seen(self, caller: Caller, within: str = "") -> tuple[Copy, ...]:
         """The copies that exist for a caller, of a study or series if one is named."""
-        return tuple(c for c in self.copies if caller.may(c) and within in {"", *c.uids})
+        there = (c for c in self.copies if caller.exists(c) and caller.may(c))
+        return tuple(c for c in there if within in {"", *c.uids})
 
     def all(self, within: str = "") -> tuple[Copy, ...]:
         """The copies that there are."""
@@ -251,7 +282,7 @@ class World:
     def is_partial(self, caller: Caller, within: str) -> bool:
         """Whether some instance of a study or series does not exist for a caller."""
         seen = {c.instance for c in self.seen(caller, within)}
-        return {c.instance for c in self.all(within)} != seen
+        return {c.instance for c in self.all(within) if caller.exists(c)} != seen
 
     def hidden_uids(self, caller: Caller) -> frozenset[str]:
         """The UIDs that no answer may hold: those of what is hidden, and named by nothing seen."""
@@ -301,6 +332,7 @@ def _copy(archive: str, path: Path) -> Copy:
         sop_class=str(one.SOPClassUID),
         modality=str(one.Modality),
         station=str(one.StationName),
+        rejected=_rejections(str(one.SOPInstanceUID)),
         content=path.read_bytes(),
     )
 
@@ -318,9 +350,24 @@ _SERIES: tuple[tuple[int, int, str, tuple[tuple[int, str, str], ...]], ...] = (
     (4, 1, "CT", ((1, CT, "ns"), (2, CT, "ns"))),
     (5, 1, "CT", ((1, CT, "n"),)),
     (5, 2, "SR", ((1, SR, "s"),)),
+    (6, 1, "CT", ((1, CT, "n"), (2, CT, "ns"), (3, CT, "n"), (4, CT, "s"), (5, CT, "n"))),
+    (6, 2, "CT", ((1, SC, "s"),)),
+    (6, 3, "KO", ((1, KO, "n"), (2, KO, "n"))),
+    (6, 4, "KO", ((1, KO, "s"),)),
+    (6, 5, "SR", ((1, SR, "n"),)),
+    (7, 1, "CT", ((1, CT, "n"),)),
+    (7, 2, "KO", ((1, KO, "s"),)),
 )
+QUALITY, SAFETY = "113001", "113037"
+_SELECTIONS: dict[tuple[int, int, int], tuple[str, tuple[tuple[int, int], ...]]] = {
+    # study, series, instance of a key object selection: title, (series, instance) that it names
+    (6, 3, 1): (QUALITY, ((1, 2), (1, 3), (2, 1), (5, 1))),
+    (6, 3, 2): ("113000", ((1, 3), (1, 4))),
+    (6, 4, 1): (SAFETY, ((1, 3), (1, 4))),
+    (7, 2, 1): (SAFETY, ((1, 1),)),
+}
 _PATIENTS = {1: ("P1", "HOSP-A"), 2: ("P1", "HOSP-B"), 3: ("P1", "HOSP-A"), 4: ("P2", "HOSP-A"),
-             5: ("P1", "HOSP-A")}  # fmt: skip
+             5: ("P1", "HOSP-A"), 6: ("P1", "HOSP-A"), 7: ("P2", "HOSP-A")}  # fmt: skip
 
 
 def _files() -> Iterator[tuple[str, str, Dataset]]:
@@ -364,7 +411,41 @@ def _dataset(
         _draw(one, study * 100 + series * 10 + number)
     elif sop_class in {SR, KO}:
         _tell(one, modality)
+    if (selection := _SELECTIONS.get((study, series, number))) is not None:
+        _select(one, *selection)
     return one
+
+
+def _select(one: Dataset, title: str, named: Sequence[tuple[int, int]]) -> None:
+    """A key object selection of this title (DCM), of instances (series and number) of its study."""
+    code, evidence, content = Dataset(), Dataset(), Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = title, "DCM", "Title"
+    one.ConceptNameCodeSequence = [code]
+    content.RelationshipType, content.ValueType = "CONTAINS", "IMAGE"
+    content.ReferencedSOPSequence = []
+    evidence.StudyInstanceUID = one.StudyInstanceUID
+    evidence.ReferencedSeriesSequence = []
+    for series, number in named:
+        item, of_series = Dataset(), Dataset()
+        item.ReferencedSOPClassUID = CT
+        item.ReferencedSOPInstanceUID = f"{one.StudyInstanceUID}.{series}.{number}"
+        of_series.SeriesInstanceUID = f"{one.StudyInstanceUID}.{series}"
+        of_series.ReferencedSOPSequence = [item]
+        content.ReferencedSOPSequence.append(item)
+        evidence.ReferencedSeriesSequence.append(of_series)
+    one.CurrentRequestedProcedureEvidenceSequence = [evidence]
+    one.ContentSequence = [content]
+
+
+def _rejections(uid: str) -> frozenset[str]:
+    """The titles of the notes that name an instance, or its own where it is one."""
+    found = set()
+    for (study, series, number), (title, named) in _SELECTIONS.items():
+        note = f"{ROOT}.{study}.{series}.{number}"
+        names = {note, *(f"{ROOT}.{study}.{s}.{n}" for s, n in named)}
+        if title in {QUALITY, SAFETY} and uid in names:
+            found.add(title)
+    return frozenset(found)
 
 
 def _draw(one: Dataset, seed: int) -> None:

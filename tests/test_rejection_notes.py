@@ -143,10 +143,7 @@ async def test_notes_that_cannot_be_read_are_said_and_tried_again() -> None:
         assert again.study.last_updated == after
 
 
-async def test_key_objects_are_told_without_rejection_notes() -> None:
+async def test_rejection_notes_point_out_nothing() -> None:
     async with over([A, B, C, NOTE, KEYS]) as assembled:
         study = (await assembled.archives.record("1.2.3", Level.SERIES)).study
-        [found] = await assembled.archives.key_objects(study)
-        assert [(r.series_uid, r.instance_uid) for r in found.references] == [
-            (B.series, B.instance)
-        ]
+        assert await assembled.archives.rejected.key_images(study) == (target(B),)

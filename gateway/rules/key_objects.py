@@ -6,10 +6,12 @@ references does not exist for anybody any more, and neither does the note.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gateway.model import Code, Series, Study, Target
+from msgspec import structs
+
+from gateway.model import Code, Instance, Series, Study, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.values import codes
@@ -48,10 +50,16 @@ class KeyObject:
     references: tuple[Reference, ...] = ()
 
     @property
+    def rejects_for(self) -> str | None:
+        """Its title if that rejects what it points at; None: it does not."""
+        title = self.title
+        is_rejection = title is not None and title.scheme == "DCM" and title.value in REJECTIONS
+        return title.value if title is not None and is_rejection else None
+
+    @property
     def is_rejection(self) -> bool:
         """Whether what it points at is rejected."""
-        title = self.title
-        return title is not None and title.scheme == "DCM" and title.value in REJECTIONS
+        return self.rejects_for is not None
 
 
 def key_objects(study_uid: str, metadata: Iterable[Dataset]) -> tuple[KeyObject, ...]:
@@ -135,41 +143,35 @@ def _is_list(found: KeyObject) -> bool:
     return found.title is not None and found.title.value in _LISTS
 
 
-def rejected(found: Iterable[KeyObject]) -> frozenset[str]:
-    """The instances that do not exist: what rejection notes point at, and the notes."""
-    notes = [k for k in found if k.is_rejection]
-    return frozenset(uid for k in notes for uid in (k.uid, *(r.instance_uid for r in k.references)))
+def rejections(found: Iterable[KeyObject]) -> dict[str, tuple[str, ...]]:
+    """Titles of notes by the instances that they reject: what they point at, and the notes."""
+    titles: dict[str, tuple[str, ...]] = {}
+    for note in found:
+        if (code := note.rejects_for) is not None:
+            for uid in (note.uid, *(r.instance_uid for r in note.references)):
+                titles[uid] = tuple(sorted({*titles.get(uid, ()), code}))
+    return titles
 
 
-def without(study: Study, hidden: frozenset[str]) -> Study | None:
-    """`study`, loaded to its instances, without those of `hidden`; None when none is left.
+def marked(study: Study, titles: Mapping[str, tuple[str, ...]], rejected: Collection[str]) -> Study:
+    """`study`, loaded to its instances, each with the titles of the notes that refer to it.
 
-    A series that loses its last instance goes with it. What archives counted is counted anew.
+    `rejected`: those that do not exist, but for those whom a policy shows them.
     """
-    if not any(i.uid in hidden for s in study.series or () for i in s.instances or ()):
-        return study
-    kept = [_without(s, hidden) for s in study.series or ()]
-    series = tuple(s for s in kept if s is not None)
-    if not series:
-        return None
-    return replace(
-        study,
-        series=series,
-        modalities=tuple(dict.fromkeys(s.modality for s in series if s.modality)),
-        number_of_series=len(series),
-        number_of_instances=sum(len(s.instances or ()) for s in series),
-        is_partial=True,
+
+    def of(instance: Instance) -> Instance:
+        told = titles.get(instance.uid)
+        if told is None:
+            return instance
+        return structs.replace(instance, rejections=told, is_rejected=instance.uid in rejected)
+
+    series = tuple(
+        replace(s, instances=tuple(of(i) for i in s.instances or ()))
+        if any(i.uid in titles for i in s.instances or ())
+        else s
+        for s in study.series or ()
     )
-
-
-def _without(series: Series, hidden: frozenset[str]) -> Series | None:
-    instances = series.instances or ()
-    kept = tuple(i for i in instances if i.uid not in hidden)
-    if len(kept) == len(instances):
-        return series
-    if not kept:
-        return None
-    return replace(series, instances=kept, number_of_instances=len(kept), is_partial=True)
+    return replace(study, series=series, knows_rejections=True)
 
 
 def down_to_series(study: Study) -> Study:

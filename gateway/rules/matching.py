@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -33,6 +34,12 @@ def matches(query: Query, row: Dataset) -> bool:
         if wanted is not None and dj.text(row, tag) not in {wanted, None}:
             return False
     return all(_is_matched(k, row, is_fuzzy=query.fuzzy) for k in query.keys)
+
+
+def still_matches(query: Query, row: Dataset, counted: Collection[str]) -> bool:
+    """Whether the keys of a query that look at what was `counted` again still find `row`."""
+    again = tuple(k for k in query.keys if k.tag in counted)
+    return not again or matches(replace(query, keys=again), row)
 
 
 def _is_matched(key: Key, row: Dataset, *, is_fuzzy: bool) -> bool:

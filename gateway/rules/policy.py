@@ -7,19 +7,14 @@ What a rule needs to know and the record does not tell counts against showing it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from msgspec import structs
 
-from gateway import config
-from gateway.model import Consumer, Identifier, Instance, Level, Policy, Rule, Series, Study
+from gateway.model import Consumer, Instance, Level, Policy, Rule, Series, Study
 from gateway.rules import merging
-
-_Copy = tuple[Study, Series, str, Instance | None]
-"""An object as one archive holds it; no instance: the series as a whole."""
+from gateway.rules.policy_rules import NONE, decided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +30,6 @@ class Verdict:
     why: str
 
 
-def compiled(name: str, section: config.Policy) -> Policy:
-    """The policy called `name` from its section of the configuration."""
-    return Policy(
-        name=name,
-        hide=tuple(_rule(f"hide[{n}]", rule) for n, rule in enumerate(section.hide)),
-        allow=tuple(_rule(f"allow[{n}]", rule) for n, rule in enumerate(section.allow)),
-        denies_partial=section.partial == "deny",
-    )
-
-
 def is_restricted(consumer: Consumer) -> bool:
     """Whether anything may be hidden from `consumer`, who then must not pass the gateway by."""
     policy = consumer.policy
@@ -53,10 +38,14 @@ def is_restricted(consumer: Consumer) -> bool:
 
 def needs(consumer: Consumer) -> Level:
     """How deep a record must be loaded for `visible` to decide on it."""
-    rules = _rules(consumer.policy)
-    if any(rule.sop_classes for rule in rules):
+    if consumer.policy is not None and _is_by_instance(consumer.policy):
         return Level.INSTANCE
     return Level.SERIES if is_restricted(consumer) else Level.STUDY
+
+
+def looks_at_rejections(consumer: Consumer) -> bool:
+    """Whether `visible` has to know what is rejected, and why: some of it may exist."""
+    return any(rule.rejections for rule in _rules(consumer.policy))
 
 
 def hides_parts(consumer: Consumer) -> bool:
@@ -103,14 +92,19 @@ def visible(consumer: Consumer, study: Study, parts: Sequence[Study] = ()) -> St
     """
     if not _is_theirs(consumer, study):
         return None
-    policy = consumer.policy
-    if policy is None or not _rules(policy):
+    policy = consumer.policy or NONE
+    if not _rules(policy) and not study.knows_rejections:
         return study
     series = study.series or ()
     kept = tuple(s for s in (_visible_series(policy, study, s) for s in series) if s is not None)
     if not kept and (series or study.series is None):
         return None
-    return study if kept == series else _of_what_remains(study, parts, kept)
+    if kept == series:
+        return study
+    lost = [s for s in series if s.uid not in {k.uid for k in kept}]
+    is_subset = any(s.is_subset for s in kept)
+    is_subset = is_subset or any(_is_missed(policy, study, s) for s in lost)
+    return replace(_of_what_remains(study, parts, kept), is_subset=is_subset)
 
 
 def explained(consumer: Consumer, study: Study) -> tuple[Verdict, ...]:
@@ -149,21 +143,29 @@ def _is_theirs(consumer: Consumer, study: Study) -> bool:
 
 def _visible_series(policy: Policy, study: Study, series: Series) -> Series | None:
     """What remains of a series; None when nothing does."""
-    if not _is_by_instance(policy) or not series.instances:
+    is_whole = not (_is_by_instance(policy) or study.knows_rejections)
+    if is_whole or not series.instances:
         archives = _holders(policy, study, series, None)
         return _held_by(series, archives) if archives else None
-    kept = []
-    for instance in series.instances:
-        if archives := _holders(policy, study, series, instance):
-            whole = archives == (instance.archives or series.archives)
-            kept.append(instance if whole else structs.replace(instance, archives=archives))
-    if tuple(kept) == series.instances:
-        return series
-    return _with_instances(series, tuple(kept)) if kept else None
+    kept = tuple(_visible_instances(policy, study, series))
+    if not kept or kept == series.instances:
+        return series if kept else None
+    is_subset = _is_missed(policy, study, series, kept)
+    return replace(_with_instances(series, kept), is_subset=is_subset)
+
+
+def _visible_instances(policy: Policy, study: Study, series: Series) -> Iterator[Instance]:
+    for instance in series.instances or ():
+        if not _rules(policy):  # of thousands
+            if not instance.is_rejected:
+                yield instance
+        elif archives := _holders(policy, study, series, instance):
+            is_whole = archives == (instance.archives or series.archives)
+            yield instance if is_whole else structs.replace(instance, archives=archives)
 
 
 def _is_by_instance(policy: Policy) -> bool:
-    return any(rule.sop_classes for rule in _rules(policy))
+    return any(rule.sop_classes or rule.rejections for rule in _rules(policy))
 
 
 def _holders(
@@ -171,7 +173,7 @@ def _holders(
 ) -> tuple[str, ...]:
     """The archives whose copy of an object exists under `policy`."""
     archives = (instance.archives if instance else ()) or series.archives
-    return tuple(a for a in archives if _decided(policy, (study, series, a, instance))[0])
+    return tuple(a for a in archives if decided(policy, (study, series, a, instance))[0])
 
 
 def _held_by(series: Series, archives: tuple[str, ...]) -> Series:
@@ -201,8 +203,17 @@ def _with_instances(series: Series, kept: tuple[Instance, ...]) -> Series:
         instances=tuple(structs.replace(i, archives=i.archives or series.archives) for i in kept),
         number_of_instances=len(kept),
         is_partial=True,
-        is_subset=len(kept) < len(series.instances or ()),
         warnings=(),
+    )
+
+
+def _is_missed(policy: Policy, study: Study, series: Series, kept: Sequence[Instance] = ()) -> bool:
+    """Whether something is hidden, and not only what is rejected, and so exists for nobody."""
+    uids = {i.uid for i in kept}
+    lost = [i for i in series.instances or () if i.uid not in uids]
+    allows = replace(policy, hide=())
+    return not series.instances or any(
+        not i.is_rejected or _holders(allows, study, series, i) for i in lost
     )
 
 
@@ -211,7 +222,6 @@ def _of_what_remains(study: Study, parts: Sequence[Study], kept: tuple[Series, .
     numbers = [s.number_of_instances for s in kept]
     held = {a for s in kept for a in s.archives}
     before = {s.uid: s for s in study.series or ()}
-    is_subset = len(kept) < len(before) or any(s.is_subset for s in kept)
     told = [p for p in parts if not held.isdisjoint(p.archives)]
     kept = tuple(_as_told(parts, before[s.uid], s) for s in kept)
     return replace(
@@ -224,7 +234,6 @@ def _of_what_remains(study: Study, parts: Sequence[Study], kept: tuple[Series, .
         series=kept,
         warnings=(),
         is_partial=True,
-        is_subset=is_subset,
     )
 
 
@@ -252,90 +261,10 @@ def _verdicts(consumer: Consumer, study: Study, series: Series) -> Iterator[Verd
     for instance in series.instances or (None,):
         archives = (instance.archives if instance else ()) or series.archives
         copies = [(study, series, archive, instance) for archive in archives]
-        decided = [(True, "there is no policy")] if policy is None else []
-        decided += [_decided(policy, copy) for copy in copies if policy is not None]
-        shown = next((d for d in decided if d[0]), decided[0])
+        told = [decided(policy or NONE, copy) for copy in copies]
+        shown = next((d for d in told if d[0]), told[0])
         found.append((instance.uid if instance else None, *shown))
     if len({(is_visible, why) for _, is_visible, why in found}) == 1:
         found = [(None, *found[0][1:])]
     for uid, is_visible, why in found:
         yield Verdict(series_uid=series.uid, instance_uid=uid, is_visible=is_visible, why=why)
-
-
-def _decided(policy: Policy, copy: _Copy) -> tuple[bool, str]:
-    """Whether one copy of an object exists under `policy`, and the first rule that says so."""
-    for rule in policy.hide:
-        if all(fits is not False for fits in _fits(rule, copy)):
-            return False, _told(policy, rule)
-    if not policy.allow:
-        return True, f"no rule of policy {policy.name} hides it"
-    for rule in policy.allow:
-        if all(_fits(rule, copy)):
-            return True, _told(policy, rule)
-    return False, f"no rule of policy {policy.name} allows it"
-
-
-def _told(policy: Policy, rule: Rule) -> str:
-    return f"policy {policy.name}, {rule.name}"
-
-
-def _fits(rule: Rule, copy: _Copy) -> Iterator[bool | None]:
-    """Whether each thing that a rule asks for fits; None: the record does not tell."""
-    study, series, archive, instance = copy
-    if rule.archives:
-        yield archive in rule.archives
-    if rule.modalities:
-        yield None if series.modality is None else series.modality in rule.modalities
-    if rule.series_descriptions:
-        yield _is_like(series.description, rule.series_descriptions)
-    if rule.sop_classes:
-        yield _is_like(instance.sop_class_uid if instance else None, rule.sop_classes)
-    if rule.patients:
-        named = None if study.is_of_several_patients else study.patient.id
-        yield _is_patient(named, rule.patients)
-    if rule.study_date_from is not None or rule.study_date_to is not None:
-        yield _is_between(study.date, rule)
-
-
-def _is_like(value: str | None, patterns: Sequence[str]) -> bool | None:
-    if value is None:
-        return None
-    return any(_pattern(p).match(value) is not None for p in patterns)
-
-
-@lru_cache(maxsize=1024)
-def _pattern(text: str) -> re.Pattern[str]:
-    """`*` and `?` as wildcards, nothing else; case does not matter."""
-    escaped = re.escape(text).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.compile(rf"{escaped}\Z", re.IGNORECASE | re.DOTALL)
-
-
-def _is_patient(found: Identifier | None, meant: Sequence[Identifier]) -> bool | None:
-    if found is None:
-        return None
-    return any(p.value == found.value and p.system in {None, found.system} for p in meant)
-
-
-def _is_between(date: str | None, rule: Rule) -> bool | None:
-    if date is None:
-        return None
-    return (rule.study_date_from or "") <= date <= (rule.study_date_to or "9999-12-31")
-
-
-def _rule(name: str, section: config.PolicyRule) -> Rule:
-    return Rule(
-        name=name,
-        modalities=section.modality,
-        sop_classes=section.sop_class,
-        series_descriptions=section.series_description,
-        archives=section.archive,
-        patients=tuple(_identifier(text) for text in section.patient),
-        study_date_from=section.study_date_from.isoformat() if section.study_date_from else None,
-        study_date_to=section.study_date_to.isoformat() if section.study_date_to else None,
-    )
-
-
-def _identifier(text: str) -> Identifier:
-    """`system|value`, or the value in any system."""
-    system, bar, value = text.rpartition("|")
-    return Identifier(value=value, system=system if bar else None)

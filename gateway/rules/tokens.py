@@ -9,7 +9,7 @@ from typing import Any
 from gateway.config import Issuer, Settings
 from gateway.errors import BadRequest, Forbidden, Unauthorized
 from gateway.model import Consumer, Identifier, Scope
-from gateway.rules import policy, scopes
+from gateway.rules import policy_rules, scopes
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
@@ -87,7 +87,7 @@ def consumer(
     return Consumer(
         id=said.client,
         user=said.subject,
-        policy=policy.compiled(name, settings.policies[name]),
+        policy=policy_rules.compiled(name, settings.policies[name]),
         patients=patients if is_bound else None,
         patient=said.patient if is_bound else None,
         scopes=granted,
@@ -123,7 +123,7 @@ def of_key(name: str, chosen: str | None, settings: Settings) -> Consumer:
     """The consumer `name` under the policy `chosen`; None: nothing is hidden from them."""
     if chosen is None:
         return Consumer(id=name)
-    return Consumer(id=name, policy=policy.compiled(chosen, settings.policies[chosen]))
+    return Consumer(id=name, policy=policy_rules.compiled(chosen, settings.policies[chosen]))
 
 
 def _text(said: Mapping[str, Any], name: str) -> str | None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Code, Instance, Series, Study, Target
-from gateway.rules import key_objects
+from gateway.model import Code, Consumer, Instance, Series, Study, Target
+from gateway.rules import key_objects, policy
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.key_objects import KeyObject, Reference
 from tests.rules.rows import odd_rows, row
@@ -76,7 +77,7 @@ def test_content_deep_in_the_tree_is_found_and_endless_trees_end() -> None:
 def test_rejection_takes_what_it_points_at_and_itself(code: str) -> None:
     note = one(selection(code, EVIDENCE_SEQUENCE=evidence(STUDY, "1.2.1", "1.2.1.1")))
     assert note.is_rejection
-    assert key_objects.rejected([note]) == {"1.2.1.1", "1.2.9.1"}
+    assert key_objects.rejections([note]) == {"1.2.1.1": (code,), "1.2.9.1": (code,)}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_rejection_takes_what_it_points_at_and_itself(code: str) -> None:
     ],
 )
 def test_other_titles_reject_nothing(dataset: Dataset) -> None:
-    assert key_objects.rejected(key_objects.key_objects(STUDY, [dataset])) == frozenset()
+    assert key_objects.rejections(key_objects.key_objects(STUDY, [dataset])) == {}
 
 
 def test_what_is_no_selection_is_passed_over() -> None:
@@ -138,9 +139,16 @@ WHOLE = Study(
 )
 
 
+def without(*rejected: str) -> Study | None:
+    """What is left for anyone when these are rejected."""
+    marked = key_objects.marked(WHOLE, dict.fromkeys(rejected, ("113001",)), frozenset(rejected))
+    return policy.visible(Consumer(id="anyone"), marked)
+
+
 def test_what_is_left_is_counted_anew() -> None:
-    left = key_objects.without(WHOLE, frozenset({"1.2.1.1", "1.2.9.1"}))
+    left = without("1.2.1.1", "1.2.9.1")
     assert left is not None
+    assert not left.is_subset, "nobody misses what exists for nobody"
     assert (left.number_of_series, left.number_of_instances) == (2, 2)
     assert left.modalities == ("CT", "MR")
     assert left.is_partial
@@ -152,6 +160,35 @@ def test_what_is_left_is_counted_anew() -> None:
 
 
 def test_nothing_hidden_leaves_the_record_as_it_is_and_everything_leaves_none() -> None:
-    assert key_objects.without(WHOLE, frozenset({"1.9"})) is WHOLE
-    everything = frozenset({"1.2.1.1", "1.2.1.2", "1.2.2.1", "1.2.9.1"})
-    assert key_objects.without(WHOLE, everything) is None
+    left = without("1.9")
+    assert left is not None
+    assert replace(left, knows_rejections=False) == WHOLE
+    assert without("1.2.1.1", "1.2.1.2", "1.2.2.1", "1.2.9.1") is None
+
+
+def test_instances_are_marked_by_all_notes_that_refer_to_them() -> None:
+    titles = {"1.2.1.1": ("113001", "113037"), "1.2.2.1": ("113039",)}
+    marked = key_objects.marked(WHOLE, titles, frozenset({"1.2.1.1"}))
+    told = {
+        i.uid: (i.rejections, i.is_rejected) for s in marked.series or () for i in s.instances or ()
+    }
+    assert told == {
+        "1.2.1.1": (("113001", "113037"), True),
+        "1.2.1.2": ((), False),
+        "1.2.2.1": (("113039",), False),
+        "1.2.9.1": ((), False),
+    }
+    assert marked.knows_rejections
+
+
+def test_titles_are_told_of_instances_that_several_notes_refer_to() -> None:
+    first, second = (
+        one(selection(code, EVIDENCE_SEQUENCE=evidence(STUDY, "1.2.1", "1.2.1.1")))
+        for code in ("113037", "113001")
+    )
+    other = replace(second, uid="1.2.9.2")
+    assert key_objects.rejections([first, other]) == {
+        "1.2.1.1": ("113001", "113037"),
+        "1.2.9.1": ("113037",),
+        "1.2.9.2": ("113001",),
+    }

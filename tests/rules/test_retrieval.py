@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import Instance, Series, Study, Target
-from gateway.rules import key_objects, merging, retrieval
+from gateway.model import Consumer, Instance, Series, Study, Target
+from gateway.rules import key_objects, merging, policy, retrieval
 from gateway.rules.retrieval import Fetch
 
 WHOLE = Target(study_uid="1")
@@ -92,7 +92,9 @@ def test_what_is_hidden_never_comes_and_the_rest_comes_once(
     whole = loaded(holdings)
     every = sorted({(s, i) for of in holdings.values() for s, held in of.items() for i in held})
     hidden = data.draw(st.sets(st.sampled_from(every)))
-    study = key_objects.without(whole, frozenset(i for _, i in hidden))
+    rejected = frozenset(i for _, i in hidden)
+    marked = key_objects.marked(whole, dict.fromkeys(rejected, ("113001",)), rejected)
+    study = policy.visible(Consumer(id="anyone"), marked)
     if study is None:
         return
     target = data.draw(
