@@ -44,13 +44,13 @@ from gateway.config import FolderArchive as FolderSection
 from gateway.config import Settings
 from gateway.fan_out import Archive
 from gateway.http_server import (
-    AUDIT,
     AUTHENTICATOR,
     BUDGETS,
     CATALOG,
     DRAINING,
     MAX_BODY_BYTES,
     PICTURES,
+    RECORDER,
     SETTINGS,
     TELEMETRY,
     around,
@@ -58,6 +58,7 @@ from gateway.http_server import (
 )
 from gateway.model import Identifier, Organization, Origin
 from gateway.pictures import Pictures
+from gateway.recording import Recorder
 from gateway.routes import (
     console,
     dicomweb,
@@ -114,9 +115,10 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         _cache(settings, telemetry),
         settings=last_updated.settings_digest(settings, __version__),
     )
-    app[AUDIT] = trail = audit_trail(settings.audit)
-    if trail is not None:
-        trail.open()
+    trail = audit_trail(settings.audit)
+    app[RECORDER] = recorder = None if trail is None else Recorder(trail)
+    if recorder is not None:
+        recorder.open()
     app[PATIENT_SERVERS] = patients = patient_servers(settings, telemetry)
     app[AUTHENTICATOR] = Authenticator(settings, patients.in_context)
     app[CATALOG] = Catalog(archives, archives.rejected.key_images)
@@ -133,8 +135,8 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         await patients.close()
         await app[PICTURES].close()
         await archives.close()
-        if trail is not None:
-            await trail.close()
+        if recorder is not None:
+            await recorder.close()
         telemetry.close()
 
 

@@ -23,7 +23,6 @@ import orjson
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from gateway.adapters.audit import Audit
 from gateway.adapters.auth import OPEN, Authenticator
 from gateway.adapters.budgets import COST, Budgets, Cost
 from gateway.adapters.telemetry import Telemetry
@@ -40,19 +39,20 @@ from gateway.errors import (
     Unauthorized,
     Unavailable,
 )
-from gateway.model import Action, Consumer, Target
+from gateway.model import Consumer, Target
 from gateway.pictures import Picture, Pictures
-from gateway.rules import audit_event, rights
+from gateway.recording import Recorder
+from gateway.rules import rights
 from gateway.rules import dicom_json as dj
 from gateway.rules.audit_event import Access
 from gateway.rules.rights import Admission
 
-AUDIT: web.AppKey[Audit | None] = web.AppKey("audit")
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 BUDGETS = web.AppKey("budgets", Budgets)
 CATALOG = web.AppKey("catalog", Catalog)
 SETTINGS = web.AppKey("settings", Settings)
 PICTURES = web.AppKey("pictures", Pictures)
+RECORDER: web.AppKey[Recorder | None] = web.AppKey("recorder")
 TELEMETRY = web.AppKey("telemetry", Telemetry)
 DRAINING = web.AppKey("draining", asyncio.Event)
 CONSUMER: web.RequestKey[Consumer] = web.RequestKey("consumer", Consumer)
@@ -88,7 +88,7 @@ async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
     telemetry = request.app[TELEMETRY]
     telemetry.request_started()
     noted, cost = Disclosures(), Cost()
-    context = CURRENT.set(noted if request.app[AUDIT] is not None else None)
+    context = CURRENT.set(noted if request.app[RECORDER] is not None else None)
     costs = COST.set(cost)
     response: web.StreamResponse | None = None
     try:
@@ -141,31 +141,33 @@ async def errors_to_responses(request: web.Request, handler: _Handler) -> web.St
 
 def _record(request: web.Request, response: web.StreamResponse | None, noted: Disclosures) -> None:
     """Tells the audit trail what was disclosed or denied, also where the answer broke off."""
-    trail, consumer = request.app[AUDIT], request.get(CONSUMER)
-    if trail is None or consumer is None:
-        return
-    need = rights.needed(_route(request))
-    if need is None:
-        return
+    recorder, consumer = request.app[RECORDER], request.get(CONSUMER)
     status = response.status if response is not None else 200 if _has_begun(request) else 499
-    if need.admission is not Admission.SCOPED and status != 403:
-        return
-    is_denied = status == 403 or (status == 404 and bool(noted.denied))
-    if status >= 400 and not is_denied:
+    is_refused = consumer is None and status in {401, 403}
+    if recorder is None or (consumer is None and not is_refused):
         return
     access = Access(
         recorded=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         request_id=request[REQUEST_ID],
-        consumer=consumer.id,
-        user=consumer.user,
+        consumer=consumer.id if consumer is not None else None,
+        user=consumer.user if consumer is not None else None,
         address=request.remote,
         server=request.app[SETTINGS].server.public_url,
         asked=request.raw_path,
-        is_query=need.action is Action.SEARCH,
-        outcome="4" if is_denied else "0",
+        is_query=False,
+        refused_for=_refused_for(request, status),
     )
-    studies = (noted.denied or noted.shown) if is_denied else noted.shown
-    trail.record(audit_event.events(access, studies))
+    if is_refused:
+        recorder.refused(access)
+    else:
+        recorder.answered(access, rights.needed(_route(request)), status, noted)
+
+
+def _refused_for(request: web.Request, status: int) -> str:
+    if status == 403:
+        return "the caller has no policy"
+    has_any = any(name in request.headers for name in ("Authorization", "X-API-Key"))
+    return "the credentials are not accepted" if has_any else "there are no credentials"
 
 
 async def _admit(request: web.Request) -> None:
@@ -176,16 +178,15 @@ async def _admit(request: web.Request) -> None:
     need = rights.needed(_route(request))
     if need is not None and need.admission is Admission.PUBLIC:
         return
-    if request.app[SETTINGS].auth.mode == "open":
-        request[CONSUMER] = OPEN
-    else:
-        request[CONSUMER] = await request.app[AUTHENTICATOR].consumer(request.headers)
-        if request.match_info.http_exception is None:
-            rights.check(need, request[CONSUMER])
-    request.app[BUDGETS].check(request[CONSUMER].id)
-    trail = request.app[AUDIT]
-    if trail is not None and trail.forbids:
+    is_open = request.app[SETTINGS].auth.mode == "open"
+    authenticator = request.app[AUTHENTICATOR]
+    request[CONSUMER] = OPEN if is_open else await authenticator.consumer(request.headers)
+    recorder = request.app[RECORDER]
+    if recorder is not None and recorder.forbids:
         raise Unavailable("what is told cannot be recorded now, so nothing is")
+    if not is_open and request.match_info.http_exception is None:
+        rights.check(need, request[CONSUMER])
+    request.app[BUDGETS].check(request[CONSUMER].id)
 
 
 def error_response(request: web.Request, error: GatewayError) -> web.Response:

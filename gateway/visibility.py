@@ -80,10 +80,10 @@ class Visibility:
             if isinstance(found, Loaded):
                 silent |= dict.fromkeys(found.silent)
                 study = self._visible(found)
-                if study is None:
-                    disclosures.denied(found.study)
-                else:
+                if study is not None:
                     shown[uid] = study
+                elif uid in named:
+                    disclosures.denied(found.study)
             elif isinstance(found, Unavailable):
                 silent |= dict.fromkeys(found.archives)
         return shown, tuple(silent)

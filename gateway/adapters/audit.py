@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -66,7 +66,12 @@ class Audit:
         self._disk = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
+        self._also: Callable[[], Sequence[dict[str, Any]]] = list
         self.is_failing = False
+
+    def tell_also(self, source: Callable[[], Sequence[dict[str, Any]]]) -> None:
+        """Takes what `source` gives as well, each time that something is written."""
+        self._also = source
 
     def record(self, events: Sequence[dict[str, Any]]) -> None:
         """Takes events in; they are on disk within `FLUSH_SECONDS`."""
@@ -106,6 +111,7 @@ class Audit:
 
     async def _flush(self) -> None:
         """Brings what waits to disk; what cannot be written waits for the next time."""
+        self.record(self._also())
         async with self._disk:
             events, self._waiting = self._waiting, []
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.model import Identifier
 from gateway.rules.fhir_elements import Resource
@@ -36,6 +36,8 @@ _IS_RESOURCE = {
     "display": "Domain Resource",
 }
 _IS_QUERY = {"system": f"{_TERMINOLOGY}/object-role", "code": "24", "display": "Query"}
+_MOST_ASKED = 500
+"""Characters of what somebody unknown asked that are worth keeping."""
 _IS_REQUEST_ID = {"system": f"{_BALP}/CodeSystem/BasicAuditEntityType", "code": "XrequestId"}
 
 
@@ -43,7 +45,8 @@ _IS_REQUEST_ID = {"system": f"{_BALP}/CodeSystem/BasicAuditEntityType", "code": 
 class Access:
     """One request. `recorded` is a FHIR instant; `asked` the path and query as they came.
 
-    `outcome`: "0" success, "4" denied, "8" failed (FHIR R4 audit-event-outcome).
+    `outcome`: "0" success, "4" denied, "8" failed (FHIR R4 audit-event-outcome). `refused_for`: why
+    the caller is nobody known.
     """
 
     recorded: str
@@ -55,6 +58,7 @@ class Access:
     asked: str
     is_query: bool
     outcome: str = "0"
+    refused_for: str = "the caller is not known"
 
 
 def events(access: Access, studies: Mapping[str, Identifier | None]) -> list[Resource]:
@@ -65,6 +69,30 @@ def events(access: Access, studies: Mapping[str, Identifier | None]) -> list[Res
     if not by_patient:
         return [_event(access, None, ())]
     return [_event(access, patient, uids) for patient, uids in by_patient.items()]
+
+
+def refusal(access: Access, *, more: int = 0, last: str | None = None) -> Resource:
+    """The AuditEvent of a caller who is nobody known (DCM 110114 User Authentication, CID 403).
+
+    `more`: how many refusals of the same address it stands for, after this one and until `last`.
+    """
+    event: Resource = {
+        "resourceType": "AuditEvent",
+        "type": {"system": _DCM, "code": "110114", "display": "User Authentication"},
+        "subtype": [{"system": _DCM, "code": "110122", "display": "Login"}],
+        "action": "E",
+        "recorded": last or access.recorded,
+        "outcome": "4",
+        "outcomeDesc": access.refused_for,
+        "agent": _agents(replace(access, is_query=True)),
+        "source": {"observer": {"display": access.server}},
+        "entity": _entities(replace(access, asked=access.asked[:_MOST_ASKED]), None, ()),
+    }
+    if more:
+        event["period"] = {"start": access.recorded, "end": last or access.recorded}
+        counted = [{"type": "refusals", "valueString": str(more)}]
+        event["entity"].append({"type": _OBJECT, "name": "more like it", "detail": counted})
+    return event
 
 
 def _event(access: Access, patient: Identifier | None, study_uids: Iterable[str]) -> Resource:
