@@ -150,7 +150,7 @@ class Archives:
             silent=ids(failures),
             parts=tuple(parts),
             are_late=are_late(failures),
-            is_asked=bool(asked),
+            asked=tuple(asked),
         )
 
     async def located(self, target: Target) -> Loaded:
@@ -245,22 +245,27 @@ class Archives:
         await self.cache.close()
         await self._fan_out.close()
 
-    async def looked_again(self, target: Target, *, is_asked: bool = False) -> None:
+    async def looked_again(self, target: Target, known: Loaded | None = None) -> None:
         """Asks archives for a series that a record does not hold, or a study that is not shown.
 
         A study that is still arriving has more series than are remembered. What is not there is
-        believed as long as any absence, from when archives are asked; `is_asked`: they just were.
+        believed as long as any absence. `known` is the record, where it is not for the want of it
+        that archives are asked; those that just were, to have it, are not asked twice.
         """
+        has_it = known is not None and _series(known, target) is not None
+        others = self._fan_out.configured(self._fan_out.ids)
+        if known is not None and target.series_uid is None:
+            others = [a for a in others if a.id not in known.asked]
 
         async def ask(archive: Archive) -> Study | None:
             with self._fan_out.heard(archive):
                 return await archive.study(target.study_uid)
 
         async def load(previous: bytes | None) -> Fresh:
-            answers, failures = ([], []) if is_asked else await self._fan_out.ask(ask)
+            answers, failures = await self._fan_out.ask(ask, others)
             if failures and target.series_uid is None:
                 raise unavailable(failures)
-            for archive, study in answers:
+            for archive, study in answers if not has_it else ():
                 if any(s.uid == target.series_uid for s in (study and study.series) or ()):
                     await self.cache.forget(self.key("study", target.study_uid, (archive.id,)))
             return Fresh(value=b"", is_absent=True)

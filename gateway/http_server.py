@@ -42,8 +42,8 @@ from gateway.errors import (
 from gateway.model import Consumer, Target
 from gateway.pictures import Picture, Pictures
 from gateway.recording import Recorder
-from gateway.rules import rights
 from gateway.rules import dicom_json as dj
+from gateway.rules import rights
 from gateway.rules.audit_event import Access
 from gateway.rules.rights import Admission
 

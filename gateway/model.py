@@ -404,14 +404,14 @@ class Loaded:
     """A study's record, and the ids of the archives that stayed silent while it was loaded.
 
     `parts`: what it was merged from, one for each archive that has some of it. `are_late`: those
-    that are silent all let their time pass. `is_asked`: archives were asked for it just now.
+    that are silent all let their time pass. `asked`: those that were asked just now.
     """
 
     study: Study
     silent: tuple[str, ...] = ()
     parts: tuple[Study, ...] = ()
     are_late: bool = False
-    is_asked: bool = False
+    asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

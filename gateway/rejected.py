@@ -46,7 +46,7 @@ class RejectedObjects:
             return loaded
         if rejected.instances and level is not Level.INSTANCE:
             deeper = await self._whole(study_uid, Level.INSTANCE)
-            loaded = replace(deeper, is_asked=loaded.is_asked)
+            loaded = replace(deeper, asked=loaded.asked)
         study = _left(loaded, rejected)
         if level is not Level.INSTANCE and study.is_partial:
             study = key_objects.down_to_series(study)

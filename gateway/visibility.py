@@ -69,9 +69,9 @@ class Visibility:
             loaded = await self._record(uid, of)
             if not _is_deep(loaded.study) and needs_instances(loaded, is_exact=True):
                 deeper = await self._archives.record(uid, Level.INSTANCE)
-                loaded = replace(deeper, is_asked=loaded.is_asked)
+                loaded = replace(deeper, asked=loaded.asked)
             if uid in named and self._visible(loaded) is None:
-                await self._archives.looked_again(Target(study_uid=uid), is_asked=loaded.is_asked)
+                await self._archives.looked_again(Target(study_uid=uid), loaded)
             return loaded
 
         shown: dict[str, Study] = {}
@@ -96,7 +96,7 @@ class Visibility:
         loaded = await self._archives.record(study_uid, deep)
         if deep is not Level.INSTANCE and policy.needs_copies(self._consumer, loaded.study):
             deeper = await self._archives.record(study_uid, Level.INSTANCE)
-            loaded = replace(deeper, is_asked=loaded.is_asked)
+            loaded = replace(deeper, asked=loaded.asked)
         return loaded
 
     async def _checked(self, target: Target) -> Loaded:
@@ -108,10 +108,9 @@ class Visibility:
             loaded = await self._record(target.study_uid, Level.STUDY)
             study = self._visible(loaded)
             if study is None:
-                of_study = Target(study_uid=target.study_uid)
-                await self._archives.looked_again(of_study, is_asked=loaded.is_asked)
+                await self._archives.looked_again(Target(study_uid=target.study_uid), loaded)
             elif not _has_series(study, target):
-                await self._archives.looked_again(target)
+                await self._archives.looked_again(target, loaded)
                 loaded = await self._record(target.study_uid, Level.STUDY)
                 study = self._visible(loaded)
         except NotFound:
