@@ -25,7 +25,7 @@ from gateway.adapters.archive_folder import FolderArchive
 from gateway.adapters.archive_partial import Holdings, Objects, PartialArchive
 from gateway.adapters.audit import audit_trail
 from gateway.adapters.auth import Authenticator
-from gateway.adapters.budgets import Budget, Budgets
+from gateway.adapters.budgets import AtOnce, Budget, Budgets
 from gateway.adapters.cache import Lives, MemoryCache
 from gateway.adapters.cache_names import Names
 from gateway.adapters.cache_redis import RedisCache
@@ -97,6 +97,7 @@ def build_app(settings: Settings) -> web.Application:
     app[BUDGETS] = Budgets(
         Budget(settings.limits.requests_per_minute),
         Budget(settings.limits.archive_requests_per_minute),
+        AtOnce(settings.limits.requests_at_once),
     )
     app[DRAINING] = asyncio.Event()
     app.cleanup_ctx.append(_opened)

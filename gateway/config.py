@@ -386,6 +386,9 @@ class Limits(Section):
     """Requests of one consumer in one process; null: any number."""
     archive_requests_per_minute: Annotated[int, Field(ge=1)] | None = None
     """Requests to archives that one consumer causes in one process; null: any number."""
+    requests_at_once: Annotated[int, Field(ge=1)] | None = None
+    """Requests of one consumer that one process works on at a time, until their answers begin; the
+    next ones wait, so that those of others come between. null: any number."""
 
 
 class AuditTrail(Section):

@@ -24,7 +24,7 @@ import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from gateway.adapters.auth import OPEN, Authenticator
-from gateway.adapters.budgets import COST, Budgets, Cost
+from gateway.adapters.budgets import COST, Budgets, Cost, Place
 from gateway.adapters.telemetry import Telemetry
 from gateway.catalog import Catalog
 from gateway.config import Settings
@@ -57,6 +57,7 @@ TELEMETRY = web.AppKey("telemetry", Telemetry)
 DRAINING = web.AppKey("draining", asyncio.Event)
 CONSUMER: web.RequestKey[Consumer] = web.RequestKey("consumer", Consumer)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+PLACE: web.RequestKey[Place] = web.RequestKey("place", Place)
 BEGUN: web.RequestKey[bool] = web.RequestKey("begun", bool)
 
 MAX_BODY_BYTES = 16 << 20
@@ -97,6 +98,7 @@ async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
     finally:
         CURRENT.reset(context)
         COST.reset(costs)
+        _leave_place(request)
         if (consumer := request.get(CONSUMER)) is not None:
             request.app[BUDGETS].archive_requests.take(consumer.id, cost.archive_requests)
         _record(request, response, noted)
@@ -186,7 +188,9 @@ async def _admit(request: web.Request) -> None:
         raise Unavailable("what is told cannot be recorded now, so nothing is")
     if not is_open and request.match_info.http_exception is None:
         rights.check(need, request[CONSUMER])
-    request.app[BUDGETS].check(request[CONSUMER].id)
+    budgets = request.app[BUDGETS]
+    budgets.check(request[CONSUMER].id)
+    request[PLACE] = await budgets.at_once.place(request[CONSUMER].id)
 
 
 def error_response(request: web.Request, error: GatewayError) -> web.Response:
@@ -310,6 +314,12 @@ def _request_id(given: str | None) -> str:
     return os.urandom(8).hex()
 
 
+def _leave_place(request: web.Request) -> None:
+    """Lets the next request of the same consumer be worked on, if it waits for that."""
+    if (place := request.get(PLACE)) is not None:
+        place.leave()
+
+
 def _route(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return "unmatched" if resource is None else resource.canonical
@@ -334,6 +344,7 @@ def _is_allowed_origin(request: web.Request) -> bool:
 async def common_headers(request: web.Request, response: web.StreamResponse) -> None:
     """on_response_prepare: what every answer carries, streamed ones and errors included."""
     request[BEGUN] = True
+    _leave_place(request)
     headers = response.headers
     headers["X-Request-Id"] = request[REQUEST_ID]
     headers.setdefault("X-Content-Type-Options", "nosniff")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -342,3 +343,33 @@ def test_silence_is_told_in_warnings() -> None:
         '299 gateway "archive north did not answer; the result may be incomplete"',
         '299 gateway "there is more"',
     ]
+
+
+async def test_the_next_request_of_a_caller_waits_until_an_answer_begins(
+    aiohttp_client: AiohttpClient, sample_folder: Path
+) -> None:
+    entered: list[str] = []
+    inside, begin, end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        entered.append(request.query["n"])
+        inside.set()
+        await begin.wait()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await end.wait()
+        return response
+
+    app = build_app(settings(sample_folder, limits={"requests_at_once": 1}))
+    app.router.add_get("/slow", slow)
+    client = await aiohttp_client(app)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(client.get("/slow?n=1"))
+        await inside.wait()
+        second = tasks.create_task(client.get("/slow?n=2"))
+        assert (await client.get("/health/live")).status == 200, "it is nobody's"
+        assert entered == ["1"]
+        begin.set()
+        await asyncio.wait([first, second])  # both have begun, and neither is over
+        assert entered == ["1", "2"]
+        end.set()

@@ -6,6 +6,7 @@ over, so that a costly question is answered once and the next one waits. Each pr
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections import OrderedDict
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from gateway.errors import TooMany
 
 MAX_CONSUMERS = 10_000
+MOST_WAITING = 100
+"""Requests of one consumer that wait for their place; more are refused."""
 _WINDOW_SECONDS = 60.0
 
 
@@ -46,16 +49,74 @@ def asked_an_archive() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """The two budgets of every consumer."""
+    """What every consumer may ask, cost, and have worked on at a time."""
 
     requests: Budget
     archive_requests: Budget
+    at_once: AtOnce
 
     def check(self, consumer: str) -> None:
         """Pays for a request. TooMany when nothing is left of either budget."""
         self.requests.check(consumer)
         self.archive_requests.check(consumer)
         self.requests.take(consumer, 1)
+
+
+@dataclass(slots=True)
+class _Line:
+    """The requests of one consumer: the places, and how many have one or wait for one."""
+
+    places: asyncio.Semaphore
+    length: int = 0
+
+
+class Place:
+    """Room for one request; whoever has it leaves it, once or more often."""
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._leave: Callable[[], None] | None = leave
+
+    def leave(self) -> None:
+        """Lets the next one in."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+
+class AtOnce:
+    """So many requests of each consumer are worked on at a time; None: any number.
+
+    The next ones wait in their order, so that those of others come between.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._lines: dict[str, _Line] = {}
+
+    async def place(self, consumer: str) -> Place:
+        """A place, once there is one. TooMany when too many wait for one already."""
+        if self._most is None:
+            return Place(lambda: None)
+        line = self._lines.setdefault(consumer, _Line(asyncio.Semaphore(self._most)))
+        if line.length >= self._most + MOST_WAITING:
+            raise TooMany("too much was asked for at once", retry_after_seconds=1)
+        line.length += 1
+        try:
+            await line.places.acquire()
+        except BaseException:
+            self._left(consumer, line)
+            raise
+
+        def leave() -> None:
+            line.places.release()
+            self._left(consumer, line)
+
+        return Place(leave)
+
+    def _left(self, consumer: str, line: _Line) -> None:
+        line.length -= 1
+        if not line.length:
+            del self._lines[consumer]
 
 
 class Budget:

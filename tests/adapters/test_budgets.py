@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.adapters import budgets
-from gateway.adapters.budgets import COST, Budget, Cost
+from gateway.adapters.budgets import COST, MOST_WAITING, AtOnce, Budget, Cost
 from gateway.errors import TooMany
 from tests.assembled import Clock
 
@@ -74,3 +76,37 @@ def test_requests_to_archives_are_counted_for_the_request() -> None:
     budgets.asked_an_archive()
     COST.reset(context)
     assert cost.archive_requests == 2
+
+
+async def test_the_requests_of_one_wait_for_each_other_and_those_of_others_do_not() -> None:
+    at_once = AtOnce(2)
+    first, _ = await at_once.place("greedy"), await at_once.place("greedy")
+    order: list[str] = []
+
+    async def ask(consumer: str) -> None:
+        place = await at_once.place(consumer)
+        order.append(consumer)
+        place.leave()
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask("greedy"))
+        await asyncio.sleep(0)
+        await ask("modest")
+        assert order == ["modest"]
+        first.leave()
+        first.leave()
+    assert order == ["modest", "greedy"]
+
+
+async def test_who_waits_too_long_a_line_is_refused_and_who_leaves_it_makes_room() -> None:
+    at_once = AtOnce(1)
+    place = await at_once.place("greedy")
+    async with asyncio.TaskGroup() as tasks:
+        waiting = [tasks.create_task(at_once.place("greedy")) for _ in range(MOST_WAITING)]
+        await asyncio.sleep(0)
+        with pytest.raises(TooMany):
+            await at_once.place("greedy")
+        for one in waiting:
+            one.cancel()
+    place.leave()
+    assert not at_once._lines
