@@ -209,7 +209,7 @@ def _cache(settings: Settings, telemetry: Telemetry) -> Cache:
         ),
         max_bytes=section.memory_mb * _MIB,
         telemetry=telemetry,
-        names=Names(section.secret),
+        names=Names(section.secret, section.key_prefix),
     )
     if section.redis_url is None:
         return memory

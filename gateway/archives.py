@@ -17,9 +17,10 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from gateway import kept_metadata
-from gateway.adapters.cache import Fresh, Loader, reads_noted
+from gateway.adapters.cache import Fresh, Loader
 from gateway.adapters.cache_names import Group, Key, What
 from gateway.adapters.derived import Derived
+from gateway.adapters.reads import reads_noted
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound
 from gateway.fan_out import Archive, FanOut, Health, are_late, ids, silence, unavailable

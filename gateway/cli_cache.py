@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from gateway.adapters.cache_admin import CacheAdmin, Stats
-from gateway.adapters.cache_names import Group
+from gateway.adapters.cache_names import Group, Names
 from gateway.adapters.telemetry import configure_log
 from gateway.cli_ground import (
     CODES,
@@ -91,6 +91,7 @@ def _done(settings: Settings, ask: Callable[[CacheAdmin], Awaitable[_T]]) -> _T:
     async def run(url: str) -> _T:
         admin = CacheAdmin(
             url,
+            names=Names(section.secret, section.key_prefix),
             secret=section.secret,
             longest_seconds=max(section.fresh_seconds, section.stale_seconds),
         )

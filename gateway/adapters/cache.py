@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 import structlog
 
 from gateway.adapters.cache_names import Group, Key, Names, What
 from gateway.adapters.drops import Drops
 from gateway.adapters.flights import Flights
+from gateway.adapters.lasting import Lasting
+from gateway.adapters.reads import noted
 from gateway.adapters.telemetry import Telemetry
 from gateway.errors import ArchiveError, GatewayError, Unavailable
 
@@ -46,41 +46,6 @@ class Fresh:
     is_absent: bool = False
     age_seconds: float = 0
     epoch: bytes = NO_EPOCH
-
-
-@dataclass(slots=True)
-class Reads:
-    """What was read from a cache; not `is_whole` where something failed, or changed meanwhile."""
-
-    values: dict[str, bytes] = field(default_factory=dict)
-    is_whole: bool = True
-
-    def note(self, key: str, value: bytes) -> None:
-        """A value that was read; the same one again, or what came before is out of date."""
-        self.is_whole = self.is_whole and self.values.setdefault(key, value) is value
-
-
-_NOTED: ContextVar[Reads | None] = ContextVar("reads", default=None)
-
-
-@contextmanager
-def reads_noted() -> Iterator[Reads]:
-    """Notes what is read from caches within, in tasks begun within too."""
-    reads = Reads()
-    token = _NOTED.set(reads)
-    try:
-        yield reads
-    finally:
-        _NOTED.reset(token)
-        note_reads(reads.values, is_whole=reads.is_whole)
-
-
-def note_reads(values: Mapping[str, bytes], *, is_whole: bool = True) -> None:
-    """Notes, where reads are noted, what was read before for what is used now."""
-    if (noted := _NOTED.get()) is not None:
-        noted.is_whole = noted.is_whole and is_whole
-        for key, value in values.items():
-            noted.note(key, value)
 
 
 Loader = Callable[[bytes | None], Awaitable[Fresh]]
@@ -134,31 +99,6 @@ class Held:
     bytes: int
 
 
-class _Lasting:
-    """Small values that are not loaded again, the least recently used forgotten first."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._values: OrderedDict[str, bytes] = OrderedDict()
-        self.bytes_held = 0
-
-    def value(self, key: str) -> bytes | None:
-        if key in self._values:
-            self._values.move_to_end(key)
-        return self._values.get(key)
-
-    def put(self, key: str, value: bytes) -> None:
-        self._remove(key)
-        self._values[key] = value
-        self.bytes_held += _size(key, value)
-        while self.bytes_held > self._max_bytes:
-            self._remove(next(iter(self._values)))
-
-    def _remove(self, key: str) -> None:
-        if (value := self._values.pop(key, None)) is not None:
-            self.bytes_held -= _size(key, value)
-
-
 class MemoryCache:
     """Values by key, in this process. Whoever makes it closes it."""
 
@@ -183,7 +123,7 @@ class MemoryCache:
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._bytes = 0
-        self._lasting = _Lasting(max_bytes // LASTING_SHARE)
+        self._lasting = Lasting(max_bytes // LASTING_SHARE)
         self._flights: Flights[bytes] = Flights()
 
     @property
@@ -201,15 +141,15 @@ class MemoryCache:
 
         Raises what `loader` raises, unless it is an archive's failure and a stale value is known.
         """
-        noted = _NOTED.get()
+        reads = noted()
         try:
             value = await self._read(key, loader)
         except BaseException:
-            if noted is not None:
-                noted.is_whole = False
+            if reads is not None:
+                reads.is_whole = False
             raise
-        if noted is not None:
-            noted.note(key, value)
+        if reads is not None:
+            reads.note(key, value)
         return value
 
     def is_current(self, key: str, value: bytes) -> bool:
@@ -225,6 +165,11 @@ class MemoryCache:
         entry = self._entry(key)
         return entry is not None and self._is_fresh(entry)
 
+    def is_doubted(self, key: str) -> bool:
+        """Whether `key` is served only if nothing newer can be loaded."""
+        entry = self._entry(key)
+        return entry is not None and self._is_doubted(entry)
+
     async def _read(self, key: Key, loader: Loader) -> bytes:
         entry = self._entry(key)
         if entry is not None and self._is_fresh(entry):
@@ -232,7 +177,7 @@ class MemoryCache:
             self._telemetry.cache_read(LAYER, "hit")
             return entry.fresh.value
         kept = self.peek(key)
-        if kept is None or entry is None or entry.is_doubted:
+        if kept is None or entry is None or self._is_doubted(entry):
             flight = self._flight(key)
             outcome = "join" if self._flights.is_under_way(flight) else "miss"
             self._telemetry.cache_read(LAYER, outcome)
@@ -244,7 +189,10 @@ class MemoryCache:
 
     def _is_fresh(self, entry: _Entry) -> bool:
         age_seconds = max(0.0, self._clock() - entry.loaded_at)
-        return not entry.is_doubted and self.lives.is_fresh(entry.fresh, age_seconds)
+        return not self._is_doubted(entry) and self.lives.is_fresh(entry.fresh, age_seconds)
+
+    def _is_doubted(self, entry: _Entry) -> bool:
+        return entry.is_doubted or entry.stamp < self.drops.doubted
 
     def peek(self, key: Key) -> Fresh | None:
         """What is kept for `key` and may still be served, with its age; nothing is loaded."""
@@ -275,6 +223,11 @@ class MemoryCache:
         """Serve the value of `key` from now on only if nothing newer can be loaded."""
         if entry := self._entries.get(key):
             self._entries[key] = replace(entry, is_doubted=True)
+
+    def confirm(self, key: Key, stamp: int) -> None:
+        """The value of `key` was what it is when `drops.now` was `stamp`: it is not in doubt."""
+        if entry := self._entries.get(key):
+            self._entries[key] = replace(entry, stamp=stamp, is_doubted=False)
 
     async def forget(self, what: What) -> bool:
         """Drop a value or a group of them, and do not keep what loads under way will bring."""

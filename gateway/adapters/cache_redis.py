@@ -22,17 +22,18 @@ from gateway.adapters.cache_names import Key, What
 from gateway.adapters.flights import Flights
 from gateway.adapters.redis_client import DEFAULT_LIMITS, Complaints, Limits
 from gateway.adapters.redis_envelope import Envelopes
+from gateway.adapters.redis_locks import Lock
 from gateway.adapters.redis_notices import Notices
-from gateway.adapters.redis_store import LOCK_SECONDS, Kept, Lock, RedisStore, Seen
+from gateway.adapters.redis_store import Kept, RedisStore, Seen
 from gateway.adapters.telemetry import Telemetry
 
 LAYER = "redis"
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.5
 """How long a value in this process is believed without notices before Redis is asked for it."""
 MAX_LOOKS = 100_000
 """Keys whose last look into Redis is remembered."""
-WAIT_SECONDS = 2.0
-"""How long a load waits for the same load of another process, then it goes on its own."""
+WAIT_SECONDS = 60.0
+"""How long a load waits for the same load of another, living process; then it goes on its own."""
 POLL_SECONDS = 0.025
 SPREAD_SECONDS = 0.5
 """How long writing to Redis may take, and how far apart the clocks of processes may be."""
@@ -71,7 +72,9 @@ class RedisCache:
         complaints = Complaints(telemetry, limits, clock)
         self._notices = Notices(
             client,
+            channel=memory.names.channel,
             dropped=memory.drops.note,
+            broken=memory.drops.doubt,
             told=self._told,
             resumed=self._resumed,
             limits=limits,
@@ -143,7 +146,9 @@ class RedisCache:
         look = self._looked.get(key)
         if look is None:
             return False
-        return self._is_recent(look) or (self._is_heard(look) and self._memory.has_fresh(key))
+        if self._is_heard(look) and self._memory.has_fresh(key):
+            return True
+        return self._is_recent(look) and not self._memory.is_doubted(key)
 
     def _is_recent(self, look: _Look) -> bool:
         return self._clock() - look.at < LOOK_SECONDS
@@ -166,6 +171,8 @@ class RedisCache:
         self._looked[key] = look
         if seen is None:
             self._telemetry.cache_read(LAYER, "error")
+            if not self._memory.has_fresh(key):
+                self._memory.doubt(key)  # for so long anything may have been forgotten elsewhere
             return
         self._telemetry.cache_read(LAYER, self._outcome(seen))
         self._follow(key, seen, stamp)
@@ -177,6 +184,8 @@ class RedisCache:
         if seen.kept is not None:
             if held is None or not is_of_epoch or self._is_other(held, seen.kept):
                 self._memory.put(key, _fresh(seen.kept, seen.epoch), stamp)
+            else:
+                self._memory.confirm(key, stamp)
         elif held is not None and seen.is_forgotten and not is_of_epoch:
             self._memory.drop(key)
         elif held is not None and not (is_of_epoch and self._lives.is_fresh(held)):
@@ -201,12 +210,11 @@ class RedisCache:
     async def _load(self, key: Key, loader: Loader, previous: bytes | None) -> Fresh:
         """A load that no other process does at the same time, as long as Redis answers.
 
-        A revalidation, which keeps nobody waiting, gives way as long as a lock can live.
+        The holder of the lock renews it; when it died, another takes its place.
         """
         held = self._memory.peek(key)
-        patience_seconds = WAIT_SECONDS if previous is None else LOCK_SECONDS
         seen = await self._store.look(key)
-        for _ in range(round(patience_seconds / POLL_SECONDS)):
+        for _ in range(round(WAIT_SECONDS / POLL_SECONDS)):
             if seen is None:
                 break
             if seen.kept is not None and self._lives.is_fresh(_fresh(seen.kept, seen.epoch)):
@@ -225,15 +233,13 @@ class RedisCache:
         self, key: Key, loader: Loader, previous: bytes | None, before: Seen, lock: Lock
     ) -> Fresh:
         """The load, unless another process finished the same one just before the lock was taken."""
-        try:
+        async with self._store.held(lock):
             seen = await self._store.look(key) or before
             if seen.kept is not None and self._lives.is_fresh(_fresh(seen.kept, seen.epoch)):
                 return _fresh(seen.kept, seen.epoch)
             return await self._own_load(
                 key, loader, previous if seen.epoch == before.epoch else None, seen
             )
-        finally:
-            await self._store.release(lock)
 
     async def _own_load(
         self, key: Key, loader: Loader, previous: bytes | None, seen: Seen | None

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from gateway.adapters.cache import Reads, note_reads
+from gateway.adapters.reads import Reads, note_reads
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

@@ -18,6 +18,8 @@ class Drops:
         self._floor = 0
         self.now = 0
         """The number of the last drop: the stamp of whatever is read from now on."""
+        self.doubted = 0
+        """Whatever has a stamp before this one may have been dropped without a word."""
 
     def note(self, mark: str) -> None:
         """What has this mark was dropped."""
@@ -26,6 +28,11 @@ class Drops:
         self._last[mark] = self.now
         if len(self._last) > self._max_known:
             _, self._floor = self._last.popitem(last=False)
+
+    def doubt(self) -> None:
+        """From now on it is not known what of all that was read may have been dropped."""
+        self.now += 1
+        self.doubted = self.now
 
     def last(self, marks: Iterable[str]) -> int:
         """The stamp from which on a read of what has these marks is good."""

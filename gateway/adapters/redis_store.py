@@ -17,26 +17,27 @@ import asyncio
 import hashlib
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import (
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-)
 
 from gateway.adapters.cache_names import Key, Names, What
+from gateway.adapters.redis_asking import Asking
 from gateway.adapters.redis_client import Complaints, Limits, disconnect
-from gateway.adapters.redis_envelope import EPOCH_BYTES, Envelope, Envelopes
+from gateway.adapters.redis_envelope import (
+    EPOCH_BYTES,
+    Envelope,
+    Envelopes,
+    packed,
+    unpacked,
+)
+from gateway.adapters.redis_locks import Lock, Locks
 from gateway.adapters.redis_notices import Publish
-
-T = TypeVar("T")
+from gateway.adapters.redis_runs import Runs
 
 MISSING = -2
 """What PTTL says of a key that does not exist."""
@@ -45,12 +46,12 @@ FORGOTTEN = b"f"
 """How a mark begins that forgetting has made."""
 MADE = b"m"
 """How a mark begins that was made because there was none."""
-LOCK_SECONDS = 30.0
-"""After this long a load counts as abandoned and another process may start it."""
-LOCK_MARGIN_SECONDS = 5.0
-"""A lock this close to its end is left to expire: it may be another's by now."""
+MARK_SECONDS = 60.0
+"""So much longer than any value its marks are kept."""
 LASTING_SECONDS = 400 * 86400.0
 """How long what is remembered is kept after it was last written."""
+AT_ONCE_BYTES = 1 << 16
+"""So much is compressed, or read again, without a thread of its own."""
 UNSENT_AT_ONCE = 32
 """How many of them one look tells Redis of, besides its own."""
 MAX_UNSENT = 100_000
@@ -80,19 +81,15 @@ class Seen:
     kept: Kept | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lock:
-    """The right to load an entry, since `taken_at`."""
-
-    name: str
-    taken_at: float
-
-
 @dataclass(frozen=True, slots=True)
 class _Marks:
-    """The marks of a value as Redis has them; None: it has not, or they are no marks."""
+    """The marks of a value as Redis has them; None: it has not, or they are no marks.
+
+    `runs`: those of the servers that they are from.
+    """
 
     values: tuple[bytes | None, ...]
+    runs: tuple[bytes, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -107,7 +104,7 @@ class _Marks:
     def epoch(self) -> bytes:
         """The epoch that they stand for, whatever they are made of."""
         digest = hashlib.blake2b(digest_size=EPOCH_BYTES)
-        for value in self.values:
+        for value in (*self.values, *self.runs):
             digest.update(hashlib.blake2b(value or b"").digest())
         return digest.digest()
 
@@ -132,20 +129,17 @@ class RedisStore:
         self._names = names
         self._envelopes = envelopes
         self._publish = publish
-        self._limits = limits
-        self._mark_life_ms = round((longest_seconds + LOCK_SECONDS) * 1000)
-        self._clock = clock
-        self._complaints = complaints
-        self._turns = asyncio.Semaphore(limits.max_connections - 1)  # one is for notices
-        self._failures = 0
-        self._away_until = float("-inf")
-        self._full_until = float("-inf")
+        self._mark_life_ms = round((longest_seconds + MARK_SECONDS) * 1000)
+        self._asking = Asking(limits, clock, complaints)
+        self._asked = self._asking.asked
+        self._runs = Runs(client)
+        self._locks = Locks(client, self._asking, clock)
         self._unsent: dict[str, str | None] = {}
 
     @property
     def takes_writes(self) -> bool:
         """Whether it makes sense to write now: Redis is neither left alone nor full."""
-        return self._clock() >= max(self._away_until, self._full_until)
+        return self._asking.takes_writes
 
     async def look(self, key: Key) -> Seen | None:
         """What there is for `key`; None while Redis is away. Garbage is deleted and not there."""
@@ -160,7 +154,7 @@ class RedisStore:
         if marks is None:
             return None
         plain = Seen(epoch=marks.epoch, is_forgotten=marks.is_forgotten)
-        envelope = None if raw is None else self._envelopes.opened(name, raw)
+        envelope = None if raw is None else await self._opened(name, raw)
         if remaining_ms != MISSING and (envelope is None or remaining_ms < 0):
             await self._asked(lambda: self._client.delete(name))
             return Seen(epoch=plain.epoch, is_forgotten=plain.is_forgotten, is_garbage=True)
@@ -190,22 +184,16 @@ class RedisStore:
         envelope = Envelope(
             value=kept.value, is_absent=kept.is_absent, life_ms=life_ms, epoch=epoch
         )
-        await self._asked(lambda: self._write(key, envelope, remaining_ms))
+        raw = await self._sealed(self._names.value(key), envelope)
+        await self._asked(lambda: self._write(key, raw, remaining_ms))
 
     async def lock(self, key: Key, epoch: bytes) -> Lock | None:
         """The right to load `key` in `epoch`; None: another has it, or no write is taken."""
-        if not self.takes_writes:
-            return None
-        name = f"{self._names.value(key)}:lock:{epoch.hex()}"
-        lock = Lock(name=name, taken_at=self._clock())
-        life_ms = round(LOCK_SECONDS * 1000)
-        taken = await self._asked(lambda: self._client.set(lock.name, b"1", nx=True, px=life_ms))
-        return lock if taken else None
+        return await self._locks.taken(f"{self._names.value(key)}:lock:{epoch.hex()}")
 
-    async def release(self, lock: Lock) -> None:
-        """Give `lock` back, unless so much time went by that it may be another's by now."""
-        if self._clock() - lock.taken_at < LOCK_SECONDS - LOCK_MARGIN_SECONDS:
-            await self._asked(lambda: self._client.delete(lock.name))
+    def held(self, lock: Lock) -> AbstractAsyncContextManager[None]:
+        """While something is loaded: `lock` is renewed, and given back afterwards."""
+        return self._locks.held(lock)
 
     async def forget(self, what: What) -> bool:
         """Begin a new epoch of a value or a group, and tell all processes; whether that was done.
@@ -294,17 +282,30 @@ class RedisStore:
                 break
         return marks
 
-    async def _write(self, key: Key, envelope: Envelope, remaining_ms: int) -> bool:
+    async def _write(self, key: Key, raw: bytes, remaining_ms: int) -> bool:
         """Write a value, let its marks live longer than it, and tell the others."""
         name = self._names.value(key)
         own, *groups = self._names.marks(key)
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.set(name, self._envelopes.sealed(name, envelope), px=remaining_ms)
+        pipeline.set(name, raw, px=remaining_ms)
         for mark in groups:
             pipeline.pexpire(mark, self._mark_life_ms)
         await pipeline.execute()
         await self._publish(own)
         return True
+
+    async def _sealed(self, name: str, envelope: Envelope) -> bytes:
+        """A value as it is written: compressed, and sealed."""
+        if len(envelope.value) > AT_ONCE_BYTES:
+            return await asyncio.to_thread(lambda: self._envelopes.sealed(name, packed(envelope)))
+        return self._envelopes.sealed(name, packed(envelope))
+
+    async def _opened(self, name: str, raw: bytes) -> Envelope | None:
+        """What is written under `name`; None: no value of ours."""
+        envelope = self._envelopes.opened(name, raw)
+        if envelope is not None and len(raw) > AT_ONCE_BYTES:
+            return await asyncio.to_thread(unpacked, envelope)
+        return None if envelope is None else unpacked(envelope)
 
     async def _mget(self, names: list[str]) -> list[bytes | None]:
         """Values by MGET, to which a key of another type is absent."""
@@ -326,34 +327,5 @@ class RedisStore:
         pipeline.execute_command("MGET", name, own, study)
         pipeline.execute_command("MGET", *others)
         remaining_ms, (raw, *mine), rest = await pipeline.execute()
-        return remaining_ms, raw, _Marks((*mine, *rest))
-
-    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """What Redis answers; None while it is away. The only place where it is called."""
-        async with self._turns:
-            if self._clock() < self._away_until:
-                return None
-            if self._failures >= self._limits.max_failures:
-                self._pause()  # until this one, the only one let through, has succeeded
-            try:
-                async with asyncio.timeout(self._limits.total_seconds):
-                    answer = await ask()
-            except (OutOfMemoryError, ReadOnlyError) as error:
-                self._full_until = self._clock() + self._limits.full_pause_seconds
-                self._complaints.say(error)
-                return None
-            except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
-                self._failed(error)
-                return None
-            self._failures = 0
-            self._away_until = float("-inf")
-            return answer
-
-    def _failed(self, error: Exception) -> None:
-        self._failures += 1
-        if self._failures >= self._limits.max_failures:
-            self._pause()
-        self._complaints.say(error)
-
-    def _pause(self) -> None:
-        self._away_until = self._clock() + self._limits.pause_seconds
+        runs = (self._runs.of(own), self._runs.of(others[0]))
+        return remaining_ms, raw, _Marks((*mine, *rest), runs)

@@ -11,9 +11,6 @@ from gateway.adapters.cache_names import Group, Key, Names
 from gateway.adapters.redis_client import Complaints, Limits, connect
 from gateway.adapters.redis_envelope import Envelopes
 from gateway.adapters.redis_store import (
-    LOCK_MARGIN_SECONDS,
-    LOCK_SECONDS,
-    NO_EPOCH,
     UNSENT_AT_ONCE,
     Kept,
     RedisStore,
@@ -67,22 +64,6 @@ async def test_redis_is_left_alone_after_failures_and_asked_again_later(
     clock.seconds += limits.pause_seconds
     assert await entries.look(key("a")) is not None
     await entries.close()
-
-
-async def test_lock_is_held_by_one_and_released_only_in_time(redis_server: RedisServer) -> None:
-    clock = Clock()
-    mine, theirs = store(redis_server.url, clock), store(redis_server.url, clock)
-    lock = await mine.lock(key("a"), NO_EPOCH)
-    assert lock is not None
-    assert await theirs.lock(key("a"), NO_EPOCH) is None
-    await mine.release(lock)
-    again = await theirs.lock(key("a"), NO_EPOCH)
-    assert again is not None
-    clock.seconds += LOCK_SECONDS - LOCK_MARGIN_SECONDS
-    await theirs.release(again)
-    assert await mine.lock(key("a"), NO_EPOCH) is None
-    for each in (mine, theirs):
-        await each.close()
 
 
 async def test_what_was_forgotten_while_redis_was_away_is_told_bit_by_bit(
