@@ -26,7 +26,7 @@ async def test_one_asks_again_after_a_while_and_all_once_it_is_answered() -> Non
     clock, asked = Clock(), 0
     one = asking(clock)
 
-    async def fail() -> None:
+    async def fail() -> str:
         nonlocal asked
         asked += 1
         raise Unreachable
@@ -49,7 +49,7 @@ async def test_what_takes_no_writes_is_still_read(error: RedisError) -> None:
     clock = Clock()
     one = asking(clock)
 
-    async def fail() -> None:
+    async def fail() -> str:
         raise error
 
     for _ in range(10):

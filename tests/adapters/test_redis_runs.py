@@ -40,7 +40,9 @@ async def test_server_that_may_not_be_asked_is_used_all_the_same(
     redis_server: RedisServer,
 ) -> None:
     async with redis.asyncio.Redis.from_url(redis_server.url) as admin:
-        await admin.execute_command("ACL", "SETUSER", "gw", "on", ">pw", "~*", "+@all", "-info")
+        await admin.acl_setuser(
+            "gw", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-info"]
+        )
         client = connect(redis_server.url.replace("redis://", "redis://gw:pw@"), LIMITS)
         runs = Runs(client)
         try:
@@ -49,4 +51,4 @@ async def test_server_that_may_not_be_asked_is_used_all_the_same(
             assert runs.of("a") == b""
         finally:
             await disconnect(client)
-            await admin.execute_command("ACL", "DELUSER", "gw")
+            await admin.acl_deluser("gw")
