@@ -20,6 +20,7 @@ from gateway import kept_metadata
 from gateway.adapters.cache import Fresh, Loader
 from gateway.adapters.cache_names import Group, Key, What
 from gateway.adapters.derived import Derived
+from gateway.adapters.drops import Since
 from gateway.adapters.reads import reads_noted
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound
@@ -81,6 +82,15 @@ class Cache(Memory, Protocol):
     def is_current(self, key: str, value: bytes) -> bool:
         """Whether a load of `key` would give this very value, and ask nobody."""
 
+    async def at_hand(self, keys: Sequence[Key]) -> dict[Key, bytes]:
+        """What is kept of many keys; nothing is loaded."""
+
+    def since(self, key: Key) -> Since:
+        """Now, to know later whether anything of `key` was dropped."""
+
+    def is_quiet(self, since: Since) -> bool:
+        """Whether nothing was dropped since, nor loaded anew by others."""
+
     async def forget(self, what: What) -> bool:
         """Drops a value or a group of them; False: some processes hear of it later."""
 
@@ -116,7 +126,7 @@ class Archives:
         self._fan_out = FanOut(archives)
         self.delivery = Delivery(self._fan_out)
         self.own_pictures = OwnPictures(self._fan_out)
-        self._known = Known()
+        self._known = Known(cache.is_quiet)
         self._notes = RejectionNotes(self._fan_out, self._noticing, self.key, self._of_notes)
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
         self._located: Derived[Target, Loaded] = Derived(cache, max_size=_MOST_LOCATED)
@@ -125,15 +135,36 @@ class Archives:
     async def search(self, query: Query) -> Searched:
         """The rows of every archive that answers; Unavailable when none does.
 
-        A row that contradicts what is remembered of its study ends that memory.
+        A row that contradicts what is remembered of its study ends that memory, in whichever
+        process that is.
         """
         found = await searched(self._fan_out, query)
+        await self._learn(found, query)
         for archive, rows in found.answers:
             for row in rows:
                 uid = dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or ""
                 if self._known.is_contradicted(archive.id, uid, row, query.level):
                     await self.cache.forget(self.key("study", uid, (archive.id,)))
         return found
+
+    async def _learn(self, found: Searched, query: Query) -> None:
+        """What is remembered of the studies that rows are about, where that is not known here."""
+        keys: dict[Key, tuple[str, str, Since]] = {}
+        for archive, rows in found.answers:
+            uids = {dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or "" for row in rows}
+            for uid in uids:
+                if self._known.since(archive.id, uid) is None:
+                    key = self.key("study", uid, (archive.id,))
+                    keys[key] = archive.id, uid, self.cache.since(key)
+        remembered = await self.cache.at_hand(list(keys)) if keys else {}
+        for key, (archive_id, uid, since) in keys.items():
+            try:
+                mark, one = _known(remembered[key])
+            except (KeyError, msgspec.DecodeError):
+                self._known.note_nothing(archive_id, uid, since)
+                continue
+            study = one if isinstance(one, Study) else None
+            self._known.note(archive_id, uid, study, mark, since)
 
     async def record(self, study_uid: str, level: Level) -> Loaded:
         """The study merged over archives, loaded down to `level` (STUDY counts as SERIES).
@@ -350,9 +381,10 @@ class Archives:
             return Fresh(value=_encoded((mark, replace(study, last_updated=since))))
 
         key = self.key("study", study_uid, (archive.id,))
+        until = self._known.since(archive.id, study_uid) or self.cache.since(key)
         mark, found = await self._remembered(key, load, _known)
         study = found if isinstance(found, Study) else None
-        self._known.note(archive.id, study_uid, study, mark)
+        self._known.note(archive.id, study_uid, study, mark, until)
         if study is None or level is not Level.INSTANCE:
             return found
         listing = await self._all_instances(archive, study)

@@ -156,11 +156,11 @@ async def test_a_remembered_value_that_cannot_be_read_is_loaded_anew() -> None:
     async with over([A]) as assembled:
         cache = assembled.archives.cache
         await assembled.archives.record("1.2.3", Level.INSTANCE)
-        entries = cache._entries  # type: ignore[attr-defined] # corrupted as Redis might
+        entries = cache._entries._entries  # type: ignore[attr-defined] # corrupted as Redis might
         assert entries
         for key, entry in list(entries.items()):
-            fresh = dataclasses.replace(entry.fresh, value=b"\xc1 garbage")
-            entries[key] = dataclasses.replace(entry, fresh=fresh)
+            fresh = dataclasses.replace(entry.content, value=b"\xc1 garbage")
+            entries[key] = dataclasses.replace(entry, content=fresh)
         loaded = await assembled.archives.record("1.2.3", Level.INSTANCE)
         assert [s.uid for s in loaded.study.series or ()] == [A.series]
 

@@ -9,14 +9,14 @@ in bytes; what was used least recently goes first.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 
 from gateway.adapters.cache_names import Group, Key, Names, What
-from gateway.adapters.drops import Drops
+from gateway.adapters.drops import MARK_BYTES, Drops, Since
+from gateway.adapters.entries import Entries, Entry
 from gateway.adapters.flights import Flights
 from gateway.adapters.lasting import Lasting
 from gateway.adapters.reads import noted
@@ -24,12 +24,11 @@ from gateway.adapters.telemetry import Telemetry
 from gateway.errors import ArchiveError, GatewayError, Unavailable
 
 LAYER = "memory"
-ENTRY_OVERHEAD_BYTES = 400
-"""What an entry costs besides its key and value: objects, hash table slots, list links."""
-LARGEST_SHARE = 4
-"""An entry larger than this part of the whole cache is not kept: it would empty it."""
 LASTING_SHARE = 8
 """What is remembered for long takes no more than this part of the whole cache."""
+DROPS_SHARE = 8
+"""And so does what is known of drops."""
+LEAST_DROPS = 1000
 NO_EPOCH = bytes(8)
 LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -76,21 +75,6 @@ class Lives:
         return max(self.fresh_seconds, self.stale_seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """What was loaded, and the reading of the clock at its age of 0.
-
-    `stamp`: how many drops there had been when it was asked for, of which those that bear one of
-    its `marks` count. `is_doubted`: serve it only if nothing newer can be loaded.
-    """
-
-    fresh: Fresh
-    loaded_at: float
-    stamp: int
-    marks: tuple[str, ...]
-    is_doubted: bool = False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """How much a cache in a process holds."""
@@ -117,19 +101,17 @@ class MemoryCache:
         """`clock` reads seconds that never go back."""
         self.lives = lives
         self.names = names or Names()
-        self.drops = Drops()
-        self._max_bytes = max_bytes
+        self.drops = Drops(max(LEAST_DROPS, max_bytes // DROPS_SHARE // MARK_BYTES))
         self._telemetry = telemetry
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._bytes = 0
+        self._entries: Entries[Fresh] = Entries(max_bytes, self.drops)
         self._lasting = Lasting(max_bytes // LASTING_SHARE)
         self._flights: Flights[bytes] = Flights()
 
     @property
     def bytes_held(self) -> int:
-        """The size of all entries with their overhead."""
-        return self._bytes + self._lasting.bytes_held
+        """The size of all that is held, with its overhead."""
+        return self._entries.bytes_held + self._lasting.bytes_held
 
     @property
     def held(self) -> Held:
@@ -154,80 +136,92 @@ class MemoryCache:
 
     def is_current(self, key: str, value: bytes) -> bool:
         """Whether a load of `key` would give this very value, and ask nobody."""
-        entry = self._entry(key)
-        if entry is None or entry.fresh.value is not value or not self._is_fresh(entry):
+        entry = self._entries.found(key)
+        if entry is None or entry.content.value is not value or not self._is_fresh(entry):
             return False
-        self._entries.move_to_end(key)
+        self._entries.used(key)
         return True
+
+    def has(self, key: str) -> bool:
+        """Whether there is anything for `key`, be it of no use."""
+        return key in self._entries
 
     def has_fresh(self, key: str) -> bool:
         """Whether `key` would be served as it is."""
-        entry = self._entry(key)
+        entry = self._entries.found(key)
         return entry is not None and self._is_fresh(entry)
 
     def is_doubted(self, key: str) -> bool:
         """Whether `key` is served only if nothing newer can be loaded."""
-        entry = self._entry(key)
-        return entry is not None and self._is_doubted(entry)
+        entry = self._entries.found(key)
+        return entry is not None and self._entries.is_doubted(entry)
 
     async def _read(self, key: Key, loader: Loader) -> bytes:
-        entry = self._entry(key)
+        entry = self._entries.found(key)
         if entry is not None and self._is_fresh(entry):
-            self._entries.move_to_end(key)
+            self._entries.used(key)
             self._telemetry.cache_read(LAYER, "hit")
-            return entry.fresh.value
+            return entry.content.value
         kept = self.peek(key)
-        if kept is None or entry is None or self._is_doubted(entry):
-            flight = self._flight(key)
+        if kept is None or entry is None or self._entries.is_doubted(entry):
+            flight = self.flight(key)
             outcome = "join" if self._flights.is_under_way(flight) else "miss"
             self._telemetry.cache_read(LAYER, outcome)
             return await self._flights.join(flight, lambda: self._first_load(key, loader))
-        self._entries.move_to_end(key)
+        self._entries.used(key)
         self._telemetry.cache_read(LAYER, "stale")
-        self._flights.launch(self._flight(key), lambda: self._revalidation(key, loader, kept.value))
+        self._flights.launch(self.flight(key), lambda: self._revalidation(key, loader, kept.value))
         return kept.value
 
-    def _is_fresh(self, entry: _Entry) -> bool:
+    def _is_fresh(self, entry: Entry[Fresh]) -> bool:
         age_seconds = max(0.0, self._clock() - entry.loaded_at)
-        return not self._is_doubted(entry) and self.lives.is_fresh(entry.fresh, age_seconds)
-
-    def _is_doubted(self, entry: _Entry) -> bool:
-        return entry.is_doubted or entry.stamp < self.drops.doubted
+        return not self._entries.is_doubted(entry) and self.lives.is_fresh(
+            entry.content, age_seconds
+        )
 
     def peek(self, key: Key) -> Fresh | None:
         """What is kept for `key` and may still be served, with its age; nothing is loaded."""
-        entry = self._entry(key)
+        entry = self._entries.found(key)
         if entry is None:
             return None
         age_seconds = max(0.0, self._clock() - entry.loaded_at)
-        kept = replace(entry.fresh, age_seconds=age_seconds)
+        kept = replace(entry.content, age_seconds=age_seconds)
         return kept if self.lives.is_servable(kept) else None
+
+    async def at_hand(self, keys: Sequence[Key]) -> dict[Key, bytes]:
+        """What is kept of many keys, be it stale; nothing is loaded."""
+        return {key: kept.value for key in keys if (kept := self.peek(key)) is not None}
+
+    def since(self, key: Key) -> Since:
+        """Now, to know later whether anything of `key` was dropped."""
+        return Since(self.drops.now, self.names.marks(key))
+
+    def is_quiet(self, since: Since) -> bool:
+        """Whether nothing was dropped since, nor loaded anew by others."""
+        return self.drops.is_quiet(since)
 
     def put(self, key: Key, fresh: Fresh, stamp: int) -> None:
         """Keep `fresh` for `key`, at the age it has, unless it was dropped since it was asked for.
 
         `stamp` is what `drops.now` was before.
         """
-        marks = self.names.marks(key)
-        if self.drops.last(marks) > stamp:
-            return
-        self._remove(key)
-        size = _size(key, fresh.value)
-        if size * LARGEST_SHARE > self._max_bytes:
-            return
-        self._entries[key] = _Entry(fresh, self._clock() - fresh.age_seconds, stamp, marks)
-        self._bytes += size
+        entry = Entry(
+            fresh,
+            self._clock() - fresh.age_seconds,
+            len(fresh.value),
+            stamp,
+            self.names.marks(key),
+        )
+        self._entries.keep(key, entry)
         self._make_room()
 
     def doubt(self, key: Key) -> None:
         """Serve the value of `key` from now on only if nothing newer can be loaded."""
-        if entry := self._entries.get(key):
-            self._entries[key] = replace(entry, is_doubted=True)
+        self._entries.doubt(key)
 
     def confirm(self, key: Key, stamp: int) -> None:
         """The value of `key` was what it is when `drops.now` was `stamp`: it is not in doubt."""
-        if entry := self._entries.get(key):
-            self._entries[key] = replace(entry, stamp=stamp, is_doubted=False)
+        self._entries.confirm(key, stamp)
 
     async def forget(self, what: What) -> bool:
         """Drop a value or a group of them, and do not keep what loads under way will bring."""
@@ -238,10 +232,9 @@ class MemoryCache:
         """`forget`, at once: the values of a group make room when it is needed."""
         self.drops.note(self.names.mark(what))
         if isinstance(what, Key):
-            self._remove(what)
+            self._entries.remove(what)
         elif what == Group():
             self._entries.clear()
-            self._bytes = 0
 
     async def recall(self, key: Key) -> tuple[bytes, ...]:
         """What was remembered under `key`; () when it was not, or is lost."""
@@ -285,29 +278,11 @@ class MemoryCache:
         self.put(key, fresh, stamp)
         return fresh.value
 
-    def _entry(self, key: str) -> _Entry | None:
-        """The entry of `key`, if nothing that it bears the mark of was dropped since."""
-        entry = self._entries.get(key)
-        if entry is None or entry.stamp == self.drops.now:
-            return entry
-        if self.drops.last(entry.marks) <= entry.stamp:
-            return entry
-        self._remove(key)
-        return None
-
-    def _flight(self, key: Key) -> str:
+    def flight(self, key: Key) -> str:
         """The name of loads of `key`: another one after each drop, which none began before."""
-        return f"{self.drops.last(self.names.marks(key))} {key}"
+        last = max(self.drops.doubted, self.drops.last(self.names.marks(key)))
+        return f"{last} {key}"
 
     def _make_room(self) -> None:
-        while self._entries and self.bytes_held > self._max_bytes:
-            self._remove(next(iter(self._entries)))
+        self._entries.make_room(self._lasting.bytes_held)
         self._telemetry.cache_size(self.bytes_held)
-
-    def _remove(self, key: str) -> None:
-        if entry := self._entries.pop(key, None):
-            self._bytes -= _size(key, entry.fresh.value)
-
-
-def _size(key: str, value: bytes) -> int:
-    return len(key) + len(value) + ENTRY_OVERHEAD_BYTES

@@ -84,7 +84,7 @@ class CacheAdmin:
 
     async def purge(self, group: Group) -> int:
         """Forget a group of values, at once in every process; how many processes heard of it."""
-        if not await self._store.forget(group):
+        if not await self._store.forgetting.forget(group):
             raise Unavailable("the shared cache does not answer, or takes no writes")
         return self._heard
 

@@ -53,11 +53,11 @@ class Notices:
         dropped: Callable[[str], None],
         broken: Callable[[], None],
         told: Callable[[], bytes],
-        resumed: Callable[[], Awaitable[None]],
+        standing: Callable[[], Awaitable[None]],
         limits: Limits,
         complaints: Complaints,
     ) -> None:
-        """`dropped` hears the marks that others replace, `resumed` that the subscription stands.
+        """`dropped` hears the marks that others replace, `standing` now and then that it can.
 
         `broken` hears that marks may have been replaced without a notice; `told` is what this
         process answers when all are asked how they are.
@@ -67,7 +67,7 @@ class Notices:
         self._dropped = dropped
         self._lost = broken
         self._told = told
-        self._resumed = resumed
+        self._standing = standing
         self._limits = limits
         self._complaints = complaints
         self._me = secrets.token_hex(8).encode()
@@ -134,6 +134,7 @@ class Notices:
                 elif message is not None:
                     await self._hear(message)
                 if is_answered and now - asked_at >= PING_SECONDS:
+                    await self._standing()
                     asked_at, is_answered = now, False
                     await subscription.ping()
                 elif left_seconds <= 0 and message is None:
@@ -155,7 +156,7 @@ class Notices:
     async def _hear(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
             self._broken()  # what was published while there was no subscription is not known
-            await self._resumed()
+            await self._standing()
             return
         word, _, rest = bytes(message["data"]).partition(b" ")
         if word == DROPPED:

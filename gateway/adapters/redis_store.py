@@ -14,18 +14,14 @@ time to live: no two clocks are ever compared.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import itertools
-import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
-from gateway.adapters.cache_names import Key, Names, What
+from gateway.adapters.cache_names import Key, Names
 from gateway.adapters.redis_asking import Asking
 from gateway.adapters.redis_client import Complaints, Limits, disconnect
 from gateway.adapters.redis_envelope import (
@@ -35,27 +31,23 @@ from gateway.adapters.redis_envelope import (
     packed,
     unpacked,
 )
+from gateway.adapters.redis_forgetting import Forgetting
 from gateway.adapters.redis_locks import Lock, Locks
+from gateway.adapters.redis_marks import Marks, made
 from gateway.adapters.redis_notices import Publish
 from gateway.adapters.redis_runs import Runs
 
 MISSING = -2
 """What PTTL says of a key that does not exist."""
 NO_EPOCH = bytes(EPOCH_BYTES)
-FORGOTTEN = b"f"
-"""How a mark begins that forgetting has made."""
-MADE = b"m"
-"""How a mark begins that was made because there was none."""
 MARK_SECONDS = 60.0
 """So much longer than any value its marks are kept."""
 LASTING_SECONDS = 400 * 86400.0
 """How long what is remembered is kept after it was last written."""
+MANY = 200
+"""So many values are read at once."""
 AT_ONCE_BYTES = 1 << 16
 """So much is compressed, or read again, without a thread of its own."""
-UNSENT_AT_ONCE = 32
-"""How many of them one look tells Redis of, besides its own."""
-MAX_UNSENT = 100_000
-"""What was forgotten while Redis is away is remembered until it is back, so much of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,34 +71,6 @@ class Seen:
     is_forgotten: bool = False
     is_garbage: bool = False
     kept: Kept | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Marks:
-    """The marks of a value as Redis has them; None: it has not, or they are no marks.
-
-    `runs`: those of the servers that they are from.
-    """
-
-    values: tuple[bytes | None, ...]
-    runs: tuple[bytes, ...] = ()
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all are there but the value's own, which only forgetting makes."""
-        return None not in self.values[1:]
-
-    @property
-    def is_forgotten(self) -> bool:
-        return any(value is not None and value.startswith(FORGOTTEN) for value in self.values)
-
-    @property
-    def epoch(self) -> bytes:
-        """The epoch that they stand for, whatever they are made of."""
-        digest = hashlib.blake2b(digest_size=EPOCH_BYTES)
-        for value in (*self.values, *self.runs):
-            digest.update(hashlib.blake2b(value or b"").digest())
-        return digest.digest()
 
 
 class RedisStore:
@@ -134,7 +98,9 @@ class RedisStore:
         self._asked = self._asking.asked
         self._runs = Runs(client)
         self._locks = Locks(client, self._asking, clock)
-        self._unsent: dict[str, str | None] = {}
+        self.forgetting = Forgetting(
+            client, names=names, asking=self._asking, publish=publish, life_ms=self._mark_life_ms
+        )
 
     @property
     def takes_writes(self) -> bool:
@@ -143,7 +109,7 @@ class RedisStore:
 
     async def look(self, key: Key) -> Seen | None:
         """What there is for `key`; None while Redis is away. Garbage is deleted and not there."""
-        if not await self._sent_forgotten(self._names.marks(key)):
+        if not await self.forgetting.is_told(self._names.marks(key)):
             return None
         name = self._names.value(key)
         answer = await self._asked(lambda: self._read(key))
@@ -174,8 +140,8 @@ class RedisStore:
         The other processes are told: what they hold may be older.
         """
         remaining_ms = round((life_seconds - kept.age_seconds) * 1000)
-        is_unsent = not self._unsent.keys().isdisjoint(self._names.marks(key))
-        if remaining_ms <= 0 or is_unsent or not self.takes_writes:
+        is_untold = self.forgetting.is_untold(self._names.marks(key))
+        if remaining_ms <= 0 or is_untold or not self.takes_writes:
             return
         marks = await self._asked(lambda: self._marks(key))
         if marks is None or not marks.is_whole or marks.epoch != epoch:
@@ -195,24 +161,17 @@ class RedisStore:
         """While something is loaded: `lock` is renewed, and given back afterwards."""
         return self._locks.held(lock)
 
-    async def forget(self, what: What) -> bool:
-        """Begin a new epoch of a value or a group, and tell all processes; whether that was done.
-
-        While Redis is away it is remembered, and done before the next use of any such value.
-        """
-        mark = self._names.mark(what)
-        self._unsent[mark] = self._names.value(what) if isinstance(what, Key) else None
-        if len(self._unsent) > MAX_UNSENT:
-            del self._unsent[next(iter(self._unsent))]
-        return await self._sent_forgotten((mark,))
-
-    async def catch_up(self) -> None:
-        """Tell Redis of all that was forgotten while it was away."""
-        while self._unsent:
-            left = len(self._unsent)
-            await self._sent_forgotten(())
-            if len(self._unsent) >= left:
-                return
+    async def values(self, keys: Sequence[Key]) -> dict[Key, bytes]:
+        """What there is for many keys, whatever its age; nothing while Redis is away."""
+        found: dict[Key, bytes] = {}
+        for at in range(0, len(keys), MANY):
+            some = keys[at : at + MANY]
+            answers = await self._asked(lambda some=some: self._read_many(some))  # type: ignore[misc]
+            for key, (raw, marks) in zip(some, answers or (), strict=bool(answers)):
+                envelope = None if raw is None else await self._opened(self._names.value(key), raw)
+                if envelope is not None and marks.is_whole and envelope.epoch == marks.epoch:
+                    found[key] = envelope.value
+        return found
 
     async def recall(self, key: Key) -> bytes | None:
         """What is remembered under `key`; None: nothing, garbage, or Redis is away."""
@@ -235,47 +194,22 @@ class RedisStore:
         """Close all connections."""
         await disconnect(self._client)
 
-    async def _sent_forgotten(self, marks: tuple[str, ...]) -> bool:
-        """Whether Redis knows that `marks` were replaced, if they were. Tells it of others too."""
-        if not self._unsent:
-            return True
-        mine = [mark for mark in marks if mark in self._unsent]
-        others = (mark for mark in self._unsent if mark not in mine)
-        for mark in (*mine, *itertools.islice(others, UNSENT_AT_ONCE)):
-            value = self._unsent.get(mark)
-            if not await self._asked(partial(self._begin_epoch, mark, value)):
-                break
-            self._unsent.pop(mark, None)
-        return self._unsent.keys().isdisjoint(marks)
-
-    async def _begin_epoch(self, mark: str, value: str | None) -> bool:
-        """Replace a mark; what bears it alone is deleted first, since a full Redis still deletes.
-
-        The notice comes last: who reads after it sees the new mark.
-        """
-        if value is not None:
-            await self._client.delete(value)
-        await self._client.set(mark, FORGOTTEN + secrets.token_bytes(8), px=self._mark_life_ms)
-        await self._publish(mark)
-        return True
-
-    async def _made(self, key: Key) -> _Marks | None:
+    async def _made(self, key: Key) -> Marks | None:
         """The marks of `key`, those made that were missing; None: that cannot be done now."""
         if not self.takes_writes:
             return None
         return await self._asked(lambda: self._make(key))
 
-    async def _make(self, key: Key) -> _Marks:
+    async def _make(self, key: Key) -> Marks:
         """The marks of `key` once none is missing; two who make them agree on those of the first.
 
         In the second round what still seems to be missing is of another type, and is replaced.
         """
-        marks = _Marks((None,))
+        marks = Marks((None,))
         for is_first in (True, False):
             pipeline = self._client.pipeline(transaction=False)
             for mark in self._names.marks(key)[1:]:
-                made = MADE + secrets.token_bytes(8)
-                pipeline.set(mark, made, nx=is_first, px=self._mark_life_ms)
+                pipeline.set(mark, made(), nx=is_first, px=self._mark_life_ms)
             await pipeline.execute()
             marks = await self._marks(key)
             if marks.is_whole:
@@ -312,10 +246,10 @@ class RedisStore:
         values: list[bytes | None] = await self._client.execute_command("MGET", *names)
         return values
 
-    async def _marks(self, key: Key) -> _Marks:
+    async def _marks(self, key: Key) -> Marks:
         return (await self._read(key))[2]
 
-    async def _read(self, key: Key) -> tuple[int, bytes | None, _Marks]:
+    async def _read(self, key: Key) -> tuple[int, bytes | None, Marks]:
         """Remaining milliseconds, value and marks.
 
         In this order: a value written in between then looks older than it is, never younger.
@@ -328,4 +262,21 @@ class RedisStore:
         pipeline.execute_command("MGET", *others)
         remaining_ms, (raw, *mine), rest = await pipeline.execute()
         runs = (self._runs.of(own), self._runs.of(others[0]))
-        return remaining_ms, raw, _Marks((*mine, *rest), runs)
+        return remaining_ms, raw, Marks((*mine, *rest), runs)
+
+    async def _read_many(self, keys: Sequence[Key]) -> list[tuple[bytes | None, Marks]]:
+        """Values and marks of many keys."""
+        pipeline = self._client.pipeline(transaction=False)
+        shared = dict.fromkeys(mark for key in keys for mark in self._names.marks(key)[2:])
+        pipeline.execute_command("MGET", *shared)
+        for key in keys:
+            own, study, *_ = self._names.marks(key)
+            pipeline.execute_command("MGET", self._names.value(key), own, study)
+        groups, *rest = await pipeline.execute()
+        known = dict(zip(shared, groups, strict=True))
+        found = []
+        for key, (raw, *mine) in zip(keys, rest, strict=True):
+            own, _, *others = self._names.marks(key)
+            runs = (self._runs.of(own), self._runs.of(others[0]))
+            found.append((raw, Marks((*mine, *(known[mark] for mark in others)), runs)))
+        return found

