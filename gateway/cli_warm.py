@@ -41,7 +41,8 @@ from gateway.warming import Pace, State, Tally
 
 _NOT_SHARED = (
     "cache.redis_url is not set: what this command loads would end with it, "
-    "since nothing is shared with a running gateway"
+    "since nothing is shared with a running gateway. Set it for both, or search by the gateway: "
+    "what it answers it remembers"
 )
 
 

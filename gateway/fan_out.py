@@ -151,7 +151,7 @@ class FanOut:
             yield
         except (ArchiveError, NotFound, NotAcceptable) as error:
             self._note(archive, is_failure=isinstance(error, ArchiveError))
-            self._ended(archive, ticket, _has_answered(error))
+            self._ended(archive, ticket, _has_answered(error), _told_seconds(error))
             raise
         except BaseException:
             self._ended(archive, ticket, None)  # nobody waited for the end
@@ -169,7 +169,13 @@ class FanOut:
         busy.retry_after_seconds = self._breakers[archive.id].retry_after_seconds(now)
         raise busy
 
-    def _ended(self, archive: Archive, ticket: Ticket, has_answered: bool | None) -> None:  # noqa: FBT001
+    def _ended(
+        self,
+        archive: Archive,
+        ticket: Ticket,
+        has_answered: bool | None,  # noqa: FBT001
+        told_seconds: float = 0,
+    ) -> None:
         """A question came to its end. `has_answered`: None where that cannot be told."""
         before, now = self._breakers[archive.id], self._clock()
         if has_answered is None:
@@ -177,7 +183,7 @@ class FanOut:
         elif has_answered:
             after = before.answered(ticket, now)
         else:
-            after = before.failed(ticket, now, self._jitter())
+            after = before.failed(ticket, now, self._jitter(), told_seconds)
         self._breakers[archive.id] = after
         if after.is_open and after.period != before.period:
             seconds = after.retry_after_seconds(now)
@@ -303,6 +309,12 @@ def _has_answered(error: GatewayError) -> bool | None:
     if answered is None and isinstance(error, ArchiveBusy | ArchiveRefused):
         return None
     return answered is None or answered < 500 or answered == 501
+
+
+def _told_seconds(error: GatewayError) -> float:
+    """When an archive wants to be asked again, by its own answer; 0: it does not say."""
+    is_its_own = isinstance(error, ArchiveBusy) and error.answered is not None
+    return (error.retry_after_seconds or 0) if is_its_own else 0
 
 
 def are_late(failures: Sequence[ArchiveError]) -> bool:

@@ -2,7 +2,8 @@
 
 Closed, everything is asked. It opens after five failures in a row, or when half of at least twenty
 questions within ten seconds failed. Open, nothing is asked for five seconds, then one question;
-an answer closes it, a failure opens it for twice as long, up to a minute.
+an answer closes it, a failure opens it for twice as long, up to a minute. An archive that says when
+to come back is left alone until then, up to a minute.
 """
 
 from __future__ import annotations
@@ -75,13 +76,17 @@ class Breaker:
             return Breaker(period=self.period + 1)
         return replace(self, in_a_row=0, seconds=self._counted(now, failed=0))
 
-    def failed(self, ticket: Ticket, now: float, jitter: float) -> Breaker:
-        """The archive did not answer, or told of a failure of its own. `jitter`: from 0 to 1."""
+    def failed(self, ticket: Ticket, now: float, jitter: float, told_seconds: float = 0) -> Breaker:
+        """The archive did not answer, or told of a failure of its own. `jitter`: from 0 to 1.
+
+        `told_seconds`: when it wants to be asked again (Retry-After, RFC 9110 §10.2.3).
+        """
         if ticket.period != self.period:
             return self
         seconds = self._counted(now, failed=1)
         more = replace(self, in_a_row=self.in_a_row + 1, seconds=seconds)
-        return more._opened(now, jitter) if ticket.is_probe or more._is_too_much else more
+        is_opened = ticket.is_probe or more._is_too_much
+        return more._opened(now, jitter, told_seconds) if is_opened else more
 
     def released(self, ticket: Ticket) -> Breaker:
         """It is not known how the archive fares: the question was not asked, or nobody waited."""
@@ -95,12 +100,13 @@ class Breaker:
         is_half = ended >= LEAST_IN_WINDOW and 2 * failed >= ended
         return is_half or self.in_a_row >= FAILURES_IN_A_ROW
 
-    def _opened(self, now: float, jitter: float) -> Breaker:
+    def _opened(self, now: float, jitter: float, told_seconds: float) -> Breaker:
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self.openings, 10))
+        told = min(LONGEST_PAUSE_SECONDS, told_seconds)
         return Breaker(
             period=self.period + 1,
             openings=self.openings + 1,
-            until=now + pause * (1 - JITTER * jitter),
+            until=now + max(told, pause * (1 - JITTER * jitter)),
         )
 
     def _counted(self, now: float, failed: int) -> tuple[_Second, ...]:

@@ -147,6 +147,34 @@ async def test_waiter_goes_on_its_own_when_the_holder_of_the_lock_died(
     assert await pair[1].load(KEY, Source(b"two")) == b"one"
 
 
+async def test_next_one_takes_over_as_soon_as_the_lock_of_a_dead_holder_ends(
+    pair: tuple[RedisCache, RedisCache], client: redis.asyncio.Redis
+) -> None:
+    await heard(*pair)
+    seen = await pair[0]._store.look(KEY)
+    assert seen is not None
+    name = f"{NAME}:lock:{seen.epoch.hex()}"
+    late = []
+    for number in range(5):
+        await client.set(name, b"1", px=300)
+        source = Source(b"%d" % number, gate=asyncio.Event())
+        loads = [asyncio.ensure_future(c.load(KEY, source)) for c in pair for _ in range(100)]
+        while await client.exists(name):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+        ended_at = time.monotonic()
+        await source.started.wait()
+        late.append(time.monotonic() - ended_at)
+        assert source.gate is not None
+        source.gate.set()
+        assert set(await asyncio.gather(*loads)) == {source.value}
+        assert source.runs == 1
+        await pair[0].forget(KEY)
+        seen = await pair[0]._store.look(KEY)
+        assert seen is not None
+        name = f"{NAME}:lock:{seen.epoch.hex()}"
+    assert sorted(late)[2] < 0.05, late
+
+
 async def test_failed_load_of_one_process_lets_the_other_try_at_once(
     pair: tuple[RedisCache, RedisCache],
 ) -> None:
