@@ -17,7 +17,8 @@ from gateway.errors import (
     NotFound,
     Unavailable,
 )
-from gateway.fan_out import AILING_SECONDS, Archive, FanOut, unavailable
+from gateway.fan_out import Archive, FanOut, unavailable
+from gateway.faring import AILING_SECONDS
 from gateway.model import Level, Target
 from gateway.rules.breaker import FAILURES_IN_A_ROW, FIRST_PAUSE_SECONDS
 from gateway.rules.qido import Query
