@@ -29,6 +29,11 @@ from tests.servers import RedisServer, free_port
 
 LIMITS = Limits(connect_seconds=0.5, operation_seconds=0.3, pause_seconds=0.3)
 NAMES = Names()
+ACL = (
+    "user gateway on >s3cret/pw ~gw:* resetchannels &gw:* -@all +mget +set +del +pttl"
+    " +pexpire +publish +subscribe +unsubscribe +ping +info +select +scan +memory|usage"
+)
+ACL_OF_CLUSTER = "+cluster|slots +cluster|shards +command"
 KEYS = tuple(key(number) for number in range(60))
 
 
@@ -134,6 +139,13 @@ async def test_values_are_spread_over_a_cluster_counted_and_purged(three: Cluste
         assert set(await load_all(second, b"new")) == {b"new"}
         assert set(await load_all(first, b"none")) == {b"new"}
         await admin.close()
+
+
+async def test_user_of_a_cluster_may_little(three: Cluster) -> None:
+    for node in three.masters:
+        node.told("ACL", "SETUSER", *ACL.split()[1:], *ACL_OF_CLUSTER.split())
+    host = three.url.removeprefix("redis+cluster://")
+    await check_sharing(f"redis+cluster://gateway:s3cret%2Fpw@{host}")
 
 
 async def test_slot_that_moves_costs_no_load_its_value(three: Cluster) -> None:
@@ -260,12 +272,6 @@ async def test_sentinel_makes_a_replica_master_and_caches_follow(tmp_path: Path)
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))
-
-
-ACL = (
-    "user gateway on >s3cret/pw ~gw:* resetchannels &gw:* -@all +mget +set +del +pttl"
-    " +pexpire +publish +subscribe +unsubscribe +ping +info +select +scan +memory|usage"
-)
 
 
 async def test_tls_with_a_client_certificate_and_a_user_who_may_little(
