@@ -20,12 +20,11 @@ from gateway import kept_metadata
 from gateway.adapters.cache import Fresh, Loader
 from gateway.adapters.cache_names import Group, Key, What
 from gateway.adapters.derived import Derived
-from gateway.adapters.drops import Since
 from gateway.adapters.reads import reads_noted
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound
 from gateway.fan_out import Archive, FanOut, Health, are_late, ids, silence, unavailable
-from gateway.known import Known, is_unchanged
+from gateway.known import Known, Remembered, as_known, is_unchanged
 from gateway.model import Contents, Instance, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures
@@ -50,13 +49,6 @@ _MARK_BYTES = 6
 _MOST_LOCATED = 1000
 """Of how many instances it is kept where they are: a viewer asks for many frames of one."""
 _encoded = msgspec.msgpack.Encoder().encode
-_known: Callable[[bytes], tuple[str | None, Study | str | None]] = msgspec.msgpack.Decoder(
-    tuple[str | None, Study | str | None]
-).decode
-"""The mark and record of a study in one archive; else no mark, and since when that has lost it.
-
-None: it never had it.
-"""
 _instances = msgspec.msgpack.Decoder(dict[str, tuple[Instance, ...]]).decode
 _SHAPE = hashlib.blake2b(
     msgspec.json.encode(msgspec.json.schema_components((Study, Contents))), digest_size=4
@@ -73,7 +65,7 @@ class Hidden:
     counts: Mapping[str, int | None] = field(default_factory=dict)
 
 
-class Cache(Memory, Protocol):
+class Cache(Memory, Remembered, Protocol):
     """What is remembered. One load at a time for a key, whoever waits for it."""
 
     async def load(self, key: Key, loader: Loader) -> bytes:
@@ -81,15 +73,6 @@ class Cache(Memory, Protocol):
 
     def is_current(self, key: str, value: bytes) -> bool:
         """Whether a load of `key` would give this very value, and ask nobody."""
-
-    async def at_hand(self, keys: Sequence[Key]) -> dict[Key, bytes]:
-        """What is kept of many keys; nothing is loaded."""
-
-    def since(self, key: Key) -> Since:
-        """Now, to know later whether anything of `key` was dropped."""
-
-    def is_quiet(self, since: Since) -> bool:
-        """Whether nothing was dropped since, nor loaded anew by others."""
 
     async def forget(self, what: What) -> bool:
         """Drops a value or a group of them; False: some processes hear of it later."""
@@ -139,32 +122,18 @@ class Archives:
         process that is.
         """
         found = await searched(self._fan_out, query)
-        await self._learn(found, query)
+        about = {
+            (archive.id, dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or "")
+            for archive, rows in found.answers
+            for row in rows
+        }
+        await self._known.learn(about, lambda a, uid: self.key("study", uid, (a,)), self.cache)
         for archive, rows in found.answers:
             for row in rows:
                 uid = dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or ""
                 if self._known.is_contradicted(archive.id, uid, row, query.level):
                     await self.cache.forget(self.key("study", uid, (archive.id,)))
         return found
-
-    async def _learn(self, found: Searched, query: Query) -> None:
-        """What is remembered of the studies that rows are about, where that is not known here."""
-        keys: dict[Key, tuple[str, str, Since]] = {}
-        for archive, rows in found.answers:
-            uids = {dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or "" for row in rows}
-            for uid in uids:
-                if self._known.since(archive.id, uid) is None:
-                    key = self.key("study", uid, (archive.id,))
-                    keys[key] = archive.id, uid, self.cache.since(key)
-        remembered = await self.cache.at_hand(list(keys)) if keys else {}
-        for key, (archive_id, uid, since) in keys.items():
-            try:
-                mark, one = _known(remembered[key])
-            except (KeyError, msgspec.DecodeError):
-                self._known.note_nothing(archive_id, uid, since)
-                continue
-            study = one if isinstance(one, Study) else None
-            self._known.note(archive_id, uid, study, mark, since)
 
     async def record(self, study_uid: str, level: Level) -> Loaded:
         """The study merged over archives, loaded down to `level` (STUDY counts as SERIES).
@@ -363,14 +332,14 @@ class Archives:
         return await kept_metadata.remembered(self.cache, key, ask, is_whole)
 
     async def _part(self, archive: Archive, study_uid: str, level: Level) -> Study | str | None:
-        """What one archive has of a study, from the cache where it is known; `_known` if not.
+        """What one archive has of a study, from the cache where it is known; `as_known` if not.
 
         With the record goes a mark of the time when it was made: what else is remembered under it
         ends with the record, and is not read with another one that happens to count the same.
         """
 
         async def load(previous: bytes | None) -> Fresh:
-            if previous and await self._is_unchanged(archive, _known(previous)[1]):
+            if previous and await self._is_unchanged(archive, as_known(previous)[1]):
                 return Fresh(value=previous)
             with self._fan_out.heard(archive):
                 study = await archive.study(study_uid)
@@ -382,7 +351,7 @@ class Archives:
 
         key = self.key("study", study_uid, (archive.id,))
         until = self._known.since(archive.id, study_uid) or self.cache.since(key)
-        mark, found = await self._remembered(key, load, _known)
+        mark, found = await self._remembered(key, load, as_known)
         study = found if isinstance(found, Study) else None
         self._known.note(archive.id, study_uid, study, mark, until)
         if study is None or level is not Level.INSTANCE:

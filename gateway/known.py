@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+import msgspec
+
+from gateway.adapters.cache_names import Key
 from gateway.adapters.drops import Since
 from gateway.model import Level, Origin, Study
 from gateway.rules import dicom_json as dj
@@ -15,6 +19,26 @@ from gateway.rules.dicom_json import Dataset
 MOST_KNOWN = 10_000
 MOST_SERIES = 200
 _Counts = tuple[int | None, int | None]
+as_known: Callable[[bytes], tuple[str | None, Study | str | None]] = msgspec.msgpack.Decoder(
+    tuple[str | None, Study | str | None]
+).decode
+"""The mark and record of a study in one archive; else no mark, and since when that has lost it.
+
+None: it never had it.
+"""
+
+
+class Remembered(Protocol):
+    """What is remembered, by whichever process."""
+
+    async def at_hand(self, keys: Sequence[Key]) -> dict[Key, bytes]:
+        """What is kept of many keys; nothing is loaded."""
+
+    def since(self, key: Key) -> Since:
+        """Now, to know later whether anything of `key` was dropped."""
+
+    def is_quiet(self, since: Since) -> bool:
+        """Whether nothing was dropped since, nor loaded anew by others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +84,27 @@ class Known:
         mark = self.mark(archive, study_uid)
         noted = _Noted(counts=(None, None), mark=mark, since=since, is_nothing=True)
         self._keep((archive, study_uid), noted)
+
+    async def learn(
+        self,
+        about: Iterable[tuple[str, str]],
+        key: Callable[[str, str], Key],
+        remembered: Remembered,
+    ) -> None:
+        """What is remembered of studies in archives, where that is not known here."""
+        unknown = [(a, uid) for a, uid in about if self.since(a, uid) is None]
+        keys = {which: key(*which) for which in unknown}
+        moments = {which: remembered.since(one) for which, one in keys.items()}
+        values_of = await remembered.at_hand(list(keys.values())) if keys else {}
+        for (archive, uid), one in keys.items():
+            since = moments[archive, uid]
+            try:
+                mark, found = as_known(values_of[one])
+            except (KeyError, msgspec.DecodeError):
+                self.note_nothing(archive, uid, since)
+                continue
+            study = found if isinstance(found, Study) else None
+            self.note(archive, uid, study, mark, since)
 
     def since(self, archive: str, study_uid: str) -> Since | None:
         """Up to when what is known here is what is remembered; None: up to now it is not."""
