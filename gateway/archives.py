@@ -203,7 +203,7 @@ class Archives:
         """
         if target.instance_uid is None:
             return await self._looked_up(target)
-        instance = replace(target, frames=()) if target.frames else target
+        instance = target.instance
         found = self._located.found(instance)
         if found is None:
             with reads_noted() as reads:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Protocol, TypeVar
 
 import structlog
@@ -34,6 +35,8 @@ AILING_SECONDS = 30
 """How long an archive that failed is the last one to be asked for what others hold too."""
 
 _T = TypeVar("_T")
+_TELLING = (ArchiveError, NotFound, NotAcceptable)
+"""The errors that an archive's answer, or its silence, becomes."""
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -140,26 +143,14 @@ class FanOut:
         heard = self._heard.get(archive)
         return heard is not None and not heard.is_failure and self._clock() - heard.at < seconds
 
-    @contextmanager
-    def heard(self, archive: Archive) -> Iterator[None]:
+    def heard(self, archive: Archive) -> AbstractContextManager[None]:
         """Around a question to the archive itself: notes whether it answered or failed.
 
         ArchiveBusy at once where the archive failed again and again just now (`rules.breaker`).
         """
-        ticket = self._admitted(archive)
-        try:
-            yield
-        except (ArchiveError, NotFound, NotAcceptable) as error:
-            self._note(archive, is_failure=isinstance(error, ArchiveError))
-            self._ended(archive, ticket, _has_answered(error))
-            raise
-        except BaseException:
-            self._ended(archive, ticket, None)  # nobody waited for the end
-            raise
-        self._note(archive, is_failure=False)
-        self._ended(archive, ticket, True)
+        return _Question(self, archive)
 
-    def _admitted(self, archive: Archive) -> Ticket:
+    def admitted(self, archive: Archive) -> Ticket:
         """The leave to ask an archive; ArchiveBusy where it is left alone."""
         now = self._clock()
         self._breakers[archive.id], ticket = self._breakers[archive.id].admitted(now)
@@ -169,9 +160,13 @@ class FanOut:
         busy.retry_after_seconds = self._breakers[archive.id].retry_after_seconds(now)
         raise busy
 
-    def _ended(self, archive: Archive, ticket: Ticket, has_answered: bool | None) -> None:  # noqa: FBT001
-        """A question came to its end. `has_answered`: None where that cannot be told."""
+    def ended(self, archive: Archive, ticket: Ticket, error: BaseException | None) -> None:
+        """A question came to its end, by an answer or by an error."""
         before, now = self._breakers[archive.id], self._clock()
+        has_answered = _has_answered(error)
+        if error is None or isinstance(error, _TELLING):
+            is_failure = isinstance(error, ArchiveError)
+            self._heard[archive.id] = _Heard(at=now, is_failure=is_failure)
         if has_answered is None:
             after = before.released(ticket)
         elif has_answered:
@@ -265,14 +260,32 @@ class FanOut:
             failure.__cause__ = error
             return failure
 
-    def _note(self, archive: Archive, *, is_failure: bool) -> None:
-        self._heard[archive.id] = _Heard(at=self._clock(), is_failure=is_failure)
-
     def _is_ailing(self, archive: Archive) -> bool:
         heard = self._heard.get(archive.id)
         has_failed = heard is not None and heard.is_failure
         is_late = heard is not None and self._clock() - heard.at < AILING_SECONDS
         return self._breakers[archive.id].is_open or (has_failed and is_late)
+
+
+class _Question(AbstractContextManager[None]):
+    """A question to an archive itself, from its leave to its end."""
+
+    __slots__ = ("_archive", "_of", "_ticket")
+
+    def __init__(self, of: FanOut, archive: Archive) -> None:
+        self._of = of
+        self._archive = archive
+
+    def __enter__(self) -> None:
+        self._ticket = self._of.admitted(self._archive)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._of.ended(self._archive, self._ticket, error)
 
 
 def unavailable(failures: Sequence[ArchiveError]) -> Unavailable:
@@ -292,11 +305,16 @@ def silence(silent: tuple[str, ...], *, are_late: bool) -> Unavailable:
     return kind(f"no answer from archive {', '.join(silent)}", archives=silent)
 
 
-def _has_answered(error: GatewayError) -> bool | None:
-    """Whether an archive that gave this error is alive; None where the error is of our own making.
+def _has_answered(error: BaseException | None) -> bool | None:
+    """Whether an archive that gave this error, or none, is alive; None where that is not known.
 
-    4xx is an answer, and so is what cannot be understood; 501 tells of what it cannot do.
+    Where the error is of our own making, or nobody waited for the end. 4xx is an answer, and so is
+    what cannot be understood; 501 tells of what it cannot do.
     """
+    if error is None:
+        return True
+    if not isinstance(error, _TELLING):
+        return None
     if isinstance(error, ArchiveTimeout | ArchiveUnreachable):
         return False
     answered = error.answered if isinstance(error, ArchiveError) else None
