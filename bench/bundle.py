@@ -50,7 +50,9 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         held = Held(studies=STUDIES + 10, instances=INSTANCES)
         upstream = stack.enter_context(StubArchive(folder / "archive", held))
-        one = Gateway(folder / "gateway", {"archive": archive(upstream.url)}, cache={"fresh_seconds": 3600})
+        one = Gateway(
+            folder / "gateway", {"archive": archive(upstream.url)}, cache={"fresh_seconds": 3600}
+        )
         stack.enter_context(one)
         found = orjson.loads(ask(one.port, get(SEARCH), 3).body)
         resources = [orjson.dumps(entry["resource"]) for entry in found["entry"]]
@@ -79,7 +81,11 @@ def report(done: list[dict[str, float]], size: int) -> None:
     sys.stdout.write(f"{STUDIES} studies of {size // STUDIES} bytes, CPU ms: {shown}\n")
     what = f"search Bundle of {STUDIES} cached studies"
     times = ratio(with_bundle, BUNDLE, PLAIN)
-    tell(Result(what=f"{what}: CPU", of=f"{PLAIN} of the same", ratio=times, floor=1 / 8, goal=1 / 20))
+    tell(
+        Result(
+            what=f"{what}: CPU", of=f"{PLAIN} of the same", ratio=times, floor=1 / 8, goal=1 / 20
+        )
+    )
     times = ratio(with_bundle, WHOLE, PLAIN)
     tell(Result(what=f"{what}: CPU with the search", of=f"{PLAIN} of the same", ratio=times))
 
