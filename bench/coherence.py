@@ -60,14 +60,14 @@ async def overwritten(server: RedisServer, folder: Path, bursts: int, *, restart
     await cache.close()
     redis_too = ", Redis restarted" if restarts else ""
     sys.stdout.write(f"{bursts} bursts of {OVERWRITES} overwrites{redis_too}: {checked} checked\n")
-    limits = {"goal": 0} if restarts else {"floor": 0, "goal": 0}
     tell(
         Result(
             what=f"stale of {checked:,} after overwrites elsewhere{redis_too}",
             of="",
             ratio=found,
+            floor=None if restarts else 0,
+            goal=0,
             unit="entries",
-            **limits,
         )
     )
 

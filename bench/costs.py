@@ -21,7 +21,7 @@ import redis
 from bench.ground.processes import cpu_seconds, memory
 from bench.ground.reader import Reader
 from bench.ground.stub import Held, StubArchive, study_uid
-from bench.ground.sums import Result, median, ratio, rounds, rounds_asked, tell
+from bench.ground.sums import Result, median, ratio, rounds_asked, tell
 from tests.gateways import Gateway, archive
 from tests.servers import RedisServer
 

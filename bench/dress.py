@@ -1,9 +1,9 @@
 """What access, policy and audit cost a cached request.
 
-Run: python -m bench.dress [rounds], or `make bench`. Two gateways over one archive: one that is open
-and notes nothing, and one that knows its callers by their keys, applies a policy to what they see
-and notes every disclosure in the audit trail. Requests are counted and logged by both: that cannot
-be switched off, and is part of what nginx is measured against in `bench/cached.py`.
+Run: python -m bench.dress [rounds], or `make bench`. Two gateways over one archive: one that is
+open and notes nothing, and one that knows its callers by their keys, applies a policy to what they
+see and notes every disclosure in the audit trail. Requests are counted and logged by both: that
+cannot be switched off, and is part of what nginx is measured against in `bench/cached.py`.
 """
 
 from __future__ import annotations

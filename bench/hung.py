@@ -149,7 +149,8 @@ def main() -> None:
                 stack.enter_context(one)
                 Reader(one.port).read(KNOWN)
                 sides.append(Side(gateway=one, upstream=upstream))
-            report(what, measured(*sides, count))
+            well, ill = sides
+            report(what, measured(well, ill, count))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,9 +27,10 @@ from gateway.catalog import Catalog
 from gateway.config import AnyArchive, DicomwebArchive, Fhir, Settings
 from gateway.errors import ArchiveTimeout, TooCostly, Unavailable
 from gateway.model import Consumer, Identifier, Level, Patient, Study
+from gateway.routes.fhir_entries import Entries
 from gateway.routes.fhir_resources import Resources
 from gateway.routes.fhir_search import ImagingStudySearch
-from gateway.rules import fhir_requests, fhir_results, fhir_search, patient_ids
+from gateway.rules import fhir_bundle, fhir_requests, fhir_results, fhir_search, patient_ids
 from gateway.rules.fhir_patient import patient
 from gateway.rules.fhir_requests import Sizes
 from gateway.rules.fhir_search import Reading
@@ -476,6 +478,7 @@ class Gateway:
         lives = Lives(fresh_seconds=60, stale_seconds=60, absent_seconds=60)
         cache = MemoryCache(lives=lives, max_bytes=1 << 24, telemetry=Telemetry())
         self.catalog = Catalog(Archives(self.archives, cache, clock=Hours()))
+        self.entries = Entries(cache, max_bytes=1 << 24)
 
     async def search(self, pairs: Pairs, *, strict: bool = False) -> dict[str, Any]:
         named = fhir_search.by_name((*PARAMETERS, *CHAINS), self.version.absent)
@@ -492,8 +495,11 @@ class Gateway:
             base=BASE,
             search=search,
             now=NOW,
+            entries=self.entries,
         )
-        return await found.bundle()
+        bundle: dict[str, Any] = orjson.loads(orjson.dumps(await found.bundle()))
+        assert found.told == fhir_bundle.ids(bundle, "ImagingStudy")
+        return bundle
 
     async def pages(self, pairs: Pairs) -> list[list[str]]:
         """The ids on each page, by following the links."""
