@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from gateway import kept_metadata
+from gateway import kept_metadata, listings
 from gateway.adapters.cache import Fresh, Loader, reads_noted
 from gateway.adapters.cache_names import Group, Key, What
 from gateway.adapters.derived import Derived
@@ -24,6 +24,7 @@ from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound
 from gateway.fan_out import Archive, FanOut, Health, are_late, ids, silence, unavailable
 from gateway.known import Known, is_unchanged
+from gateway.listings import Listing
 from gateway.model import Contents, Instance, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures
@@ -55,7 +56,6 @@ _known: Callable[[bytes], tuple[str | None, Study | str | None]] = msgspec.msgpa
 
 None: it never had it.
 """
-_instances = msgspec.msgpack.Decoder(dict[str, tuple[Instance, ...]]).decode
 _SHAPE = hashlib.blake2b(
     msgspec.json.encode(msgspec.json.schema_components((Study, Contents))), digest_size=4
 ).hexdigest()
@@ -85,17 +85,6 @@ class Cache(Memory, Protocol):
 
     async def close(self) -> None:
         """Lets go of what it holds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Listing:
-    """The instance level of a study in one archive, and since when it has been so."""
-
-    contents: Contents
-    last_updated: str | None
-
-
-_listing = msgspec.msgpack.Decoder(_Listing).decode
 
 
 class Archives:
@@ -254,10 +243,10 @@ class Archives:
                 except ArchiveError:
                     continue
                 if series.uid in found:
-                    return Fresh(value=_encoded(found))
-            return Fresh(value=_encoded({}), is_absent=True)
+                    return Fresh(value=await listings.packed(found))
+            return Fresh(value=await listings.packed({}), is_absent=True)
 
-        return (await self._remembered(key, load, _instances)).get(series.uid, ())
+        return (await self._remembered(key, load, listings.instances)).get(series.uid, ())
 
     async def metadata(self, fetch: Fetch) -> list[bytes]:
         """The metadata objects of one fetch, from the first archive that answers.
@@ -366,13 +355,13 @@ class Archives:
         rows = (await self._fan_out.search(archive, query, 1)).items
         return bool(rows) and is_unchanged(known, rows[0])
 
-    async def _all_instances(self, archive: Archive, study: Study) -> _Listing:
+    async def _all_instances(self, archive: Archive, study: Study) -> Listing:
         """The instance level of what one archive has of a study.
 
         Where it is not what it was, the study's own record is made anew, so that searches, which
         look no deeper, tell the same time.
         """
-        just_loaded: dict[int, tuple[bytes, _Listing]] = {}
+        just_loaded: dict[int, tuple[bytes, Listing]] = {}
 
         async def load(previous: bytes | None) -> Fresh:
             if previous and study.number_of_instances is not None:
@@ -384,15 +373,15 @@ class Archives:
             await asyncio.sleep(0)
             if since != study.last_updated:
                 await self.cache.forget(self.key("study", study.uid, (archive.id,)))
-            listing = _Listing(contents=found, last_updated=since)
-            value = _encoded(listing)
+            listing = Listing(contents=found, last_updated=since)
+            value = await listings.packed(listing)
             just_loaded[id(value)] = value, listing
             return Fresh(value=value, is_absent=not found.is_complete)
 
-        def decoded(value: bytes) -> _Listing:
+        def decoded(value: bytes) -> Listing:
             """What a value says; the one that was just made need not be read to know."""
             known = just_loaded.get(id(value))
-            return _listing(value) if known is None else known[1]
+            return listings.listing(value) if known is None else known[1]
 
         key = self.key("instances", study.uid, (archive.id,), study.last_updated)
         return await self._remembered(key, load, decoded)
@@ -422,12 +411,12 @@ class Archives:
 
         async def load(previous: bytes | None) -> Fresh:
             found = records.instances((await self._fan_out.search(archive, query, 1)).items)
-            return Fresh(value=_encoded(found), is_absent=not found)
+            return Fresh(value=await listings.packed(found), is_absent=not found)
 
         key = self.key(
             "instance", target.study_uid, (archive.id,), target.series_uid, target.instance_uid
         )
-        found = await self._remembered(key, load, _instances)
+        found = await self._remembered(key, load, listings.instances)
         return next((i for i in found.get(target.series_uid or "", ())), None)
 
     async def _remembered(self, key: Key, load: Loader, decode: Callable[[bytes], _T]) -> _T:

@@ -210,7 +210,7 @@ class Specimen:
     uid: str | None = None
 
 
-class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A SOP instance. `archives` is empty where they are those of its series.
 
     `document_title` is Document Title (0042,0010); `title` is what else names it: the concept of a
