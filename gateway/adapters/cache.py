@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 
@@ -30,6 +31,8 @@ LARGEST_SHARE = 4
 """An entry larger than this part of the whole cache is not kept: it would empty it."""
 LASTING_SHARE = 8
 """What is remembered for long takes no more than this part of the whole cache."""
+PAUSE_SECONDS = 1.0
+"""How long a stale value is served before it is tried again to revalidate it."""
 NO_EPOCH = bytes(8)
 LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -116,7 +119,8 @@ class _Entry:
     """What was loaded, and the reading of the clock at its age of 0.
 
     `stamp`: how many drops there had been when it was asked for, of which those that bear one of
-    its `marks` count. `is_doubted`: serve it only if nothing newer can be loaded.
+    its `marks` count. `is_doubted`: serve it only if nothing newer can be loaded. `failed_at`: when
+    it could not be revalidated.
     """
 
     fresh: Fresh
@@ -124,6 +128,7 @@ class _Entry:
     stamp: int
     marks: tuple[str, ...]
     is_doubted: bool = False
+    failed_at: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,9 +218,14 @@ class MemoryCache:
         return value
 
     def is_current(self, key: str, value: bytes) -> bool:
-        """Whether a load of `key` would give this very value, and ask nobody."""
+        """Whether a load of `key` would give this very value, and ask nobody.
+
+        One that is stale is asked for already, or its archive failed to answer just now.
+        """
         entry = self._entry(key)
-        if entry is None or entry.fresh.value is not value or not self._is_fresh(entry):
+        if entry is None or entry.fresh.value is not value:
+            return False
+        if not (self._is_fresh(entry) or self._is_served_stale(key, entry)):
             return False
         self._entries.move_to_end(key)
         return True
@@ -239,8 +249,25 @@ class MemoryCache:
             return await self._flights.join(flight, lambda: self._first_load(key, loader))
         self._entries.move_to_end(key)
         self._telemetry.cache_read(LAYER, "stale")
-        self._flights.launch(self._flight(key), lambda: self._revalidation(key, loader, kept.value))
+        if not self._is_left_alone(entry):
+            revalidation = partial(self._revalidation, key, loader, kept.value)
+            self._flights.launch(self._flight(key), revalidation)
         return kept.value
+
+    def _is_served_stale(self, key: str, entry: _Entry) -> bool:
+        """Whether a stale value is served without anything being asked for."""
+        if entry.is_doubted or not self.lives.is_servable(self._aged(entry)):
+            return False
+        flight = f"{self.drops.last(entry.marks)} {key}"
+        return self._is_left_alone(entry) or self._flights.is_under_way(flight)
+
+    def _is_left_alone(self, entry: _Entry) -> bool:
+        """Whether it failed just now to be revalidated."""
+        return self._clock() - entry.failed_at < PAUSE_SECONDS
+
+    def _aged(self, entry: _Entry) -> Fresh:
+        """What an entry keeps, with its age."""
+        return replace(entry.fresh, age_seconds=max(0.0, self._clock() - entry.loaded_at))
 
     def _is_fresh(self, entry: _Entry) -> bool:
         age_seconds = max(0.0, self._clock() - entry.loaded_at)
@@ -251,8 +278,7 @@ class MemoryCache:
         entry = self._entry(key)
         if entry is None:
             return None
-        age_seconds = max(0.0, self._clock() - entry.loaded_at)
-        kept = replace(entry.fresh, age_seconds=age_seconds)
+        kept = self._aged(entry)
         return kept if self.lives.is_servable(kept) else None
 
     def put(self, key: Key, fresh: Fresh, stamp: int) -> None:
@@ -321,6 +347,8 @@ class MemoryCache:
             return await self._loaded(key, loader, previous)
         except (ArchiveError, Unavailable) as error:
             LOG.info("revalidation failed", cause=error.code)
+            if (entry := self._entries.get(key)) and entry.fresh.value == previous:
+                self._entries[key] = replace(entry, failed_at=self._clock())
             return previous
         except GatewayError:
             self.drop(key)
