@@ -7,12 +7,13 @@ look, and its resource decides.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.catalog import Catalog
 from gateway.config import Fhir
-from gateway.errors import ArchiveError, NotFound, TooCostly, Unavailable
+from gateway.errors import ArchiveError, GatewayError, NotFound, TooCostly, Unavailable
 from gateway.model import Consumer, Found, Level, Study
 from gateway.rules import attributes, fhir_dates, fhir_search, imaging_study_search
 from gateway.rules import dicom_json as dj
@@ -214,6 +215,11 @@ class Scanner:
         loaded = await self.all_loaded(candidates, level)
         pairs = zip(candidates, loaded, strict=True)
         return [c if one is not None and self.meets(one, criteria) else None for c, one in pairs]
+
+    async def loaded_ahead(self, study_uid: str) -> None:
+        """Lets the record of a study be known, if there is one; whoever needs it says the rest."""
+        with contextlib.suppress(GatewayError):
+            await self._catalog.study(self._consumer, study_uid, Level.SERIES)
 
     async def loaded(self, study: Study, level: Level) -> Study | None:
         """A study down to `level`; None where it is gone, or its archive is silent."""

@@ -92,7 +92,7 @@ class ImagingStudySearch:
         if self._wanted.only_total:
             count = len((await self._scanner.scan(take, beginning(), None)).matches)
             return self._written([], [], Turned(page=page, seal=seal, matched=0, total=count))
-        found, total = await self._page(take, page)
+        found, total = await self._found(take, page, imaging_study_search.one_study(plan))
         shown = [e for e in await self._shown(found.matches) if e is not None]
         included = [*self._endpoints(shown), *await self._patients(shown)]
         is_counted = len(shown) == len(found.matches)
@@ -148,6 +148,20 @@ class ImagingStudySearch:
         """What a page token belongs to: this search, in this version, by this consumer."""
         resources = self._resources
         return repr((self._searched, resources.version.id, resources.consumer, self._search.used))
+
+    async def _found(
+        self, take: Take, page: Page, study_uid: str | None
+    ) -> tuple[Scan, int | None]:
+        """`_page`; the record of the only study that can match is loaded meanwhile."""
+        if study_uid is None or self._known(study_uid) is not None:
+            return await self._page(take, page)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._scanner.loaded_ahead(study_uid))
+                found = tasks.create_task(self._page(take, page))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        return found.result()
 
     async def _page(self, take: Take, page: Page) -> tuple[Scan, int | None]:
         """The matches of a page, and how many there are in all; None: not known."""
