@@ -33,6 +33,8 @@ LASTING_SHARE = 8
 """What is remembered for long takes no more than this part of the whole cache."""
 PAUSE_SECONDS = 1.0
 """How long a stale value is served before it is tried again to revalidate it."""
+MOST_FAILED = 10_000
+"""Keys of which it is known when they could not be revalidated."""
 NO_EPOCH = bytes(8)
 LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -119,8 +121,7 @@ class _Entry:
     """What was loaded, and the reading of the clock at its age of 0.
 
     `stamp`: how many drops there had been when it was asked for, of which those that bear one of
-    its `marks` count. `is_doubted`: serve it only if nothing newer can be loaded. `failed_at`: when
-    it could not be revalidated.
+    its `marks` count. `is_doubted`: serve it only if nothing newer can be loaded.
     """
 
     fresh: Fresh
@@ -128,7 +129,6 @@ class _Entry:
     stamp: int
     marks: tuple[str, ...]
     is_doubted: bool = False
-    failed_at: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +190,7 @@ class MemoryCache:
         self._bytes = 0
         self._lasting = _Lasting(max_bytes // LASTING_SHARE)
         self._flights: Flights[bytes] = Flights()
+        self._failed: dict[str, float] = {}
 
     @property
     def bytes_held(self) -> int:
@@ -249,7 +250,7 @@ class MemoryCache:
             return await self._flights.join(flight, lambda: self._first_load(key, loader))
         self._entries.move_to_end(key)
         self._telemetry.cache_read(LAYER, "stale")
-        if not self._is_left_alone(entry):
+        if not self._is_left_alone(key):
             revalidation = partial(self._revalidation, key, loader, kept.value)
             self._flights.launch(self._flight(key), revalidation)
         return kept.value
@@ -259,11 +260,11 @@ class MemoryCache:
         if entry.is_doubted or not self.lives.is_servable(self._aged(entry)):
             return False
         flight = f"{self.drops.last(entry.marks)} {key}"
-        return self._is_left_alone(entry) or self._flights.is_under_way(flight)
+        return self._is_left_alone(key) or self._flights.is_under_way(flight)
 
-    def _is_left_alone(self, entry: _Entry) -> bool:
+    def _is_left_alone(self, key: str) -> bool:
         """Whether it failed just now to be revalidated."""
-        return self._clock() - entry.failed_at < PAUSE_SECONDS
+        return self._clock() - self._failed.get(key, float("-inf")) < PAUSE_SECONDS
 
     def _aged(self, entry: _Entry) -> Fresh:
         """What an entry keeps, with its age."""
@@ -347,8 +348,9 @@ class MemoryCache:
             return await self._loaded(key, loader, previous)
         except (ArchiveError, Unavailable) as error:
             LOG.info("revalidation failed", cause=error.code)
-            if (entry := self._entries.get(key)) and entry.fresh.value == previous:
-                self._entries[key] = replace(entry, failed_at=self._clock())
+            if len(self._failed) >= MOST_FAILED:
+                self._failed.clear()
+            self._failed[key] = self._clock()
             return previous
         except GatewayError:
             self.drop(key)
