@@ -129,7 +129,8 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         upstream = stack.enter_context(holding(folder, SMALL, WHOLE, LARGE))
         base = f"http://127.0.0.1:{upstream.port}{BASE}"
-        gateway = Gateway(folder / "gateway", {"archive": archive(base)})
+        cache = {"fresh_seconds": 3600}
+        gateway = Gateway(folder / "gateway", {"archive": archive(base)}, cache=cache)
         stack.enter_context(gateway)
         whole(gateway, upstream, count)
         down_to_series(gateway, upstream, count)
