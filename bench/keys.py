@@ -38,7 +38,7 @@ for number = ARGV[1], ARGV[2] - 1 do
   redis.call('SET', KEYS[1] .. '{' .. digest .. '}:' .. digest, ARGV[3], 'PX', 86400000)
 end
 """
-_AT_ONCE = 50_000
+_AT_ONCE = 10_000
 
 
 def fill(url: str, keys: int) -> None:

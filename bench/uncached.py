@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from bench.ground.orthanc import BASE, Noting, holding, study_of
+from bench.ground.orthanc import BASE, SERIES, Noting, holding, study_of
 from bench.ground.reader import Reader
 from bench.ground.sums import Result, median, ratio, rounds, rounds_asked, tell
 from tests.gateways import Gateway, archive
@@ -122,6 +122,31 @@ def down_to_series(gateway: Gateway, upstream: Noting, count: int) -> None:
             )
 
 
+def one_by_one(gateway: Gateway, upstream: Noting) -> None:
+    """The instances of a series, each asked for by itself, as viewers do."""
+    study = study_of(WHOLE)
+    series = f"{study}.0"
+    reader = Reader(gateway.port)
+    reader.forget(study)
+    before = len(upstream.asked())
+    numbers = range(0, WHOLE, SERIES)
+    for number in numbers:
+        reader.read(f"{BASE}/studies/{study}/series/{series}/instances/{series}.{number}")
+    asked = [one.partition("?")[0] for one in upstream.asked()[before:]]
+    retrieved = len([one for one in asked if "/instances/" in one])
+    if retrieved != len(numbers):
+        raise SystemExit(f"{retrieved} instances were retrieved of {len(numbers)}")
+    tell(
+        Result(
+            what=f"{len(numbers)} cold instances of a series one by one: searches for them",
+            of="",
+            ratio=len(asked) - retrieved,
+            goal=20,
+            unit="calls",
+        )
+    )
+
+
 def main() -> None:
     """Prints the figures."""
     count = rounds_asked(ROUNDS)
@@ -134,6 +159,7 @@ def main() -> None:
         stack.enter_context(gateway)
         whole(gateway, upstream, count)
         down_to_series(gateway, upstream, count)
+        one_by_one(gateway, upstream)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from gateway import kept_metadata, listings
 from gateway.adapters.cache import Fresh, Loader, reads_noted
 from gateway.adapters.cache_names import Group, Key, What
 from gateway.adapters.derived import Derived
+from gateway.asked_instances import AskedInstances
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound
 from gateway.fan_out import Archive, FanOut, Health, are_late, ids, silence, unavailable
@@ -105,6 +106,7 @@ class Archives:
         self.delivery = Delivery(self._fan_out)
         self.own_pictures = OwnPictures(self._fan_out)
         self._known = Known()
+        self._asked = AskedInstances()
         self._notes = RejectionNotes(self._fan_out, self._noticing, self.key, self._of_notes)
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
         self._located: Derived[Target, Loaded] = Derived(cache, max_size=_MOST_LOCATED)
@@ -389,7 +391,7 @@ class Archives:
     async def _with_instance(self, loaded: Loaded, series: Series, target: Target) -> Loaded:
         """`loaded` with the one instance of `target` in its series."""
         answers, failures = await self._fan_out.ask(
-            lambda a: self._instance(a, target), self._fan_out.configured(series.archives)
+            lambda a: self._instance(a, series, target), self._fan_out.configured(series.archives)
         )
         holders = [(a, i) for a, i in answers if i is not None]
         if not holders:
@@ -399,7 +401,7 @@ class Archives:
         others = tuple(shown if s.uid == series.uid else s for s in loaded.study.series or ())
         return replace(loaded, study=replace(loaded.study, series=others))
 
-    async def _instance(self, archive: Archive, target: Target) -> Instance | None:
+    async def _instance(self, archive: Archive, series: Series, target: Target) -> Instance | None:
         """The record of one instance in one archive; None: that series has no such instance."""
         query = Query(
             level=Level.INSTANCE,
@@ -410,7 +412,11 @@ class Archives:
         )
 
         async def load(previous: bytes | None) -> Fresh:
-            found = records.instances((await self._fan_out.search(archive, query, 1)).items)
+            found: dict[str, tuple[Instance, ...]] = {}
+            if previous is None:
+                found = await self._listed(archive, series, target)
+            if not found:
+                found = records.instances((await self._fan_out.search(archive, query, 1)).items)
             return Fresh(value=await listings.packed(found), is_absent=not found)
 
         key = self.key(
@@ -418,6 +424,32 @@ class Archives:
         )
         found = await self._remembered(key, load, listings.instances)
         return next((i for i in found.get(target.series_uid or "", ())), None)
+
+    async def _listed(
+        self, archive: Archive, series: Series, target: Target
+    ) -> dict[str, tuple[Instance, ...]]:
+        """The record of an instance out of those of its series, where that is worth it; else {}."""
+        mark = self._known.mark(archive.id, target.study_uid)
+        count = series.number_of_instances
+        if mark is None or not self._asked.is_listing_due(archive.id, series.uid, count):
+            return {}
+        query = Query(
+            level=Level.INSTANCE,
+            study_uid=target.study_uid,
+            series_uid=series.uid,
+            include=attributes.INSTANCE_FIELDS,
+        )
+
+        async def load(previous: bytes | None) -> Fresh:
+            if previous:
+                return Fresh(value=previous)  # the key names the record that it was read for
+            rows = (await self._fan_out.search(archive, query, None)).items
+            return Fresh(value=await listings.packed(records.instances(rows)))
+
+        key = self.key("series-listing", target.study_uid, (archive.id,), series.uid, mark)
+        listed = (await self._remembered(key, load, listings.instances)).get(series.uid, ())
+        found = tuple(i for i in listed if i.uid == target.instance_uid)
+        return {series.uid: found} if found else {}
 
     async def _remembered(self, key: Key, load: Loader, decode: Callable[[bytes], _T]) -> _T:
         """The cached value of `key`; one that cannot be read is forgotten and loaded anew."""
