@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from tests.servers import Orthanc
 
 SERIES = 4
 BASE = "/dicom-web"
+_WRITTEN_SECONDS = 0.2
 
 
 class Noting(NginxProxy):
@@ -28,7 +30,8 @@ class Noting(NginxProxy):
         self.locations = f"access_log {folder}/asked.log whole;\n{self.locations}"
 
     def asked(self) -> list[str]:
-        """All requests so far, in the order of their ends."""
+        """All requests so far, in the order of their ends; the last is written after its answer."""
+        time.sleep(_WRITTEN_SECONDS)
         lines = (self.folder / "asked.log").read_text().splitlines()
         return [line for line in lines if line != "/ready"]
 

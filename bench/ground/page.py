@@ -106,7 +106,7 @@ def _bar(result: Result, number: int) -> str:
     return (
         f'<text x="{_TEXT - 8}" y="{y + 16}" text-anchor="end">{label}</text>'
         f'<rect class="{result.verdict}" x="{_TEXT}" y="{y + 5}" width="{length:.0f}" height="14"/>'
-        f'<text x="{_TEXT + length + 6:.0f}" y="{y + 16}">{_figure(result)}</text>'
+        f'<text x="{_TEXT + _BAR + 10}" y="{y + 16}">{_figure(result)}</text>'
     )
 
 
