@@ -30,9 +30,10 @@ from bench.ground.sums import Result, median, ratio, rounds_asked, tell
 from gateway.app import build_app
 from gateway.catalog import Catalog
 from gateway.config import Settings
-from gateway.http_server import CATALOG, PATIENT_IDS, SETTINGS
+from gateway.http_server import CATALOG, SETTINGS
 from gateway.model import Consumer, Found, Level, Loaded, Study
 from gateway.routes.fhir_entries import ENTRIES
+from gateway.routes.fhir_http import PATIENT_IDS
 from gateway.routes.fhir_resources import Resources
 from gateway.routes.fhir_search import ImagingStudySearch
 from gateway.rules import fhir_dates

@@ -13,7 +13,6 @@ import orjson
 from aiohttp import web
 
 from gateway import disclosures
-from gateway.adapters.cache import reads_noted
 from gateway.adapters.derived import Current, Derived
 from gateway.disclosures import Disclosures
 from gateway.model import Endpoint, Study
@@ -21,6 +20,7 @@ from gateway.routes.fhir_resources import Resources
 from gateway.rules import fhir_bundle
 from gateway.rules.fhir_results import Wanted
 from gateway.rules.imaging_study import oddities
+from gateway.rules.patient_ids import OfServer
 
 _OVERHEAD_BYTES = 1500
 
@@ -56,13 +56,16 @@ class Entries:
             disclosures.repeat(entry.disclosed)
         return entry
 
-    async def made(self, kind: str, make: Callable[[], Awaitable[Entry | None]]) -> Entry | None:
+    async def made(
+        self, kind: str, study_uid: str, make: Callable[[], Awaitable[Entry | None]]
+    ) -> Entry | None:
         """What `make` gives, kept for the next time if cached values alone decide on it."""
-        with reads_noted() as reads:
+
+        async def weighed() -> tuple[Entry, int] | None:
             entry = await make()
-        if entry is not None:
-            self._kept.keep((kind, entry.uid), entry, entry.size + _OVERHEAD_BYTES, reads)
-        return entry
+            return None if entry is None else (entry, entry.size + _OVERHEAD_BYTES)
+
+        return await self._kept.made((kind, study_uid), weighed)
 
 
 ENTRIES = web.AppKey("entries", Entries)
@@ -71,7 +74,9 @@ ENTRIES = web.AppKey("entries", Entries)
 def kind(resources: Resources, base: str, wanted: Wanted) -> str:
     """What entries depend on besides their studies."""
     asked = (wanted.summary, sorted(wanted.elements))
-    return repr((base, resources.version.id, resources.consumer, asked))
+    patients = resources.patients
+    known = sorted(patients.known.items()) if isinstance(patients, OfServer) else ()
+    return repr((base, resources.version.id, resources.consumer, known, asked))
 
 
 def written(study: Study, resources: Resources, base: str, wanted: Wanted) -> Entry:

@@ -130,7 +130,7 @@ class ImagingStudySearch:
                 return None
             return fhir_entries.written(loaded, self._resources, self._base, self._wanted)
 
-        return await self._entries.made(self._kind, make)
+        return await self._entries.made(self._kind, study.uid, make)
 
     def _options(self) -> Options:
         """What the configuration says of archives and resources, as far as searches use it."""

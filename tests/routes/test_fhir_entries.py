@@ -16,6 +16,7 @@ from gateway.routes.fhir_resources import Resources
 from gateway.rules import patient_ids
 from gateway.rules.fhir_results import Wanted
 from gateway.rules.fhir_versions import VERSIONS
+from gateway.rules.patient_ids import OfServer
 from tests import study_records
 from tests.adapters.caches import KEY, LIVES, Clock, Source, memory
 from tests.routes.test_fhir_scan import SETTINGS
@@ -56,7 +57,7 @@ def bench() -> Bench:
 
 
 async def test_entry_that_was_made_is_found_and_disclosed(bench: Bench) -> None:
-    made = await bench.entries.made(KIND, bench.make)
+    made = await bench.entries.made(KIND, UID, bench.make)
     token = disclosures.CURRENT.set(Disclosures())
     try:
         assert bench.entries.found(KIND, UID) is made
@@ -68,15 +69,15 @@ async def test_entry_that_was_made_is_found_and_disclosed(bench: Bench) -> None:
 
 
 async def test_entry_of_another_kind_is_another(bench: Bench) -> None:
-    await bench.entries.made(KIND, bench.make)
+    await bench.entries.made(KIND, UID, bench.make)
     assert bench.entries.found("another kind", UID) is None
 
 
 async def test_entry_ends_with_what_it_was_made_from(bench: Bench) -> None:
-    await bench.entries.made(KIND, bench.make)
+    await bench.entries.made(KIND, UID, bench.make)
     await bench.cache.forget(KEY)
     assert bench.entries.found(KIND, UID) is None
-    await bench.entries.made(KIND, bench.make)
+    await bench.entries.made(KIND, UID, bench.make)
     bench.clock.seconds += LIVES.fresh_seconds
     assert bench.entries.found(KIND, UID) is None
 
@@ -87,7 +88,7 @@ async def test_entry_that_no_cached_value_vouches_for_is_not_kept(bench: Bench) 
         await bench.cache.forget(KEY)
         return made
 
-    await bench.entries.made(KIND, make)
+    await bench.entries.made(KIND, UID, make)
     assert bench.entries.found(KIND, UID) is None
 
 
@@ -110,6 +111,20 @@ def test_kinds_differ_by_version_caller_base_and_what_is_wanted() -> None:
     ]
     assert len(set(kinds)) == len(kinds)
     assert kind(resources(), "base", Wanted(count=5)) == kinds[0]
+
+
+def test_kinds_differ_by_the_patients_that_a_server_told_of() -> None:
+    def of(known: dict[str, tuple[Identifier, ...]]) -> str:
+        resources = Resources(
+            settings=SETTINGS,
+            patients=OfServer(known=known),
+            consumer=Consumer(id="a"),
+            version=VERSIONS["r5"],
+        )
+        return kind(resources, "base", Wanted())
+
+    kinds = {of({}), of({"p": (WHO,)}), of({"q": (WHO,)}), of({"p": (Identifier(value="P2"),)})}
+    assert len(kinds) == 4
 
 
 def test_entry_says_what_the_resource_is_and_where() -> None:
