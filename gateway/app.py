@@ -69,6 +69,7 @@ from gateway.routes import (
     status,
     wado_uri,
 )
+from gateway.routes.fhir_entries import ENTRIES, Entries
 from gateway.routes.fhir_http import PATIENT_IDS, PATIENT_SERVERS
 from gateway.rules import fhir_listing, last_updated, patient_ids
 
@@ -84,6 +85,8 @@ _GARBAGE_OBJECTS = 10_000
 _MIB = 1 << 20
 _SHARE_OF_ANSWERS = 4
 """Finished answers take no more than this part of `cache.memory_mb`, in addition to it."""
+_SHARE_OF_ENTRIES = 8
+"""The same of finished entries of searchsets."""
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -124,6 +127,9 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         archives.cache,
         max_bytes=settings.cache.memory_mb * _MIB // _SHARE_OF_ANSWERS,
         telemetry=telemetry,
+    )
+    app[ENTRIES] = Entries(
+        archives.cache, max_bytes=settings.cache.memory_mb * _MIB // _SHARE_OF_ENTRIES
     )
     app[PICTURES] = Pictures(app[CATALOG], archives, PictureWorker())
     try:

@@ -16,15 +16,17 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from gateway import kept_metadata
+from gateway import kept_metadata, listings
 from gateway.adapters.cache import Fresh, Loader
 from gateway.adapters.cache_names import Group, Key, What
 from gateway.adapters.derived import Derived
 from gateway.adapters.reads import reads_noted
+from gateway.asked_instances import AskedInstances
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound
 from gateway.fan_out import Archive, FanOut, Health, are_late, ids, silence, unavailable
 from gateway.known import Known, Remembered, as_known, is_unchanged
+from gateway.listings import Listing
 from gateway.model import Contents, Instance, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures
@@ -49,7 +51,6 @@ _MARK_BYTES = 6
 _MOST_LOCATED = 1000
 """Of how many instances it is kept where they are: a viewer asks for many frames of one."""
 _encoded = msgspec.msgpack.Encoder().encode
-_instances = msgspec.msgpack.Decoder(dict[str, tuple[Instance, ...]]).decode
 _SHAPE = hashlib.blake2b(
     msgspec.json.encode(msgspec.json.schema_components((Study, Contents))), digest_size=4
 ).hexdigest()
@@ -81,17 +82,6 @@ class Cache(Memory, Remembered, Protocol):
         """Lets go of what it holds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Listing:
-    """The instance level of a study in one archive, and since when it has been so."""
-
-    contents: Contents
-    last_updated: str | None
-
-
-_listing = msgspec.msgpack.Decoder(_Listing).decode
-
-
 class Archives:
     """The configured archives and what the cache knows of them."""
 
@@ -110,6 +100,7 @@ class Archives:
         self.delivery = Delivery(self._fan_out)
         self.own_pictures = OwnPictures(self._fan_out)
         self._known = Known(cache.is_quiet)
+        self._asked = AskedInstances()
         self._notes = RejectionNotes(self._fan_out, self._noticing, self.key, self._of_notes)
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
         self._located: Derived[Target, Loaded] = Derived(cache, max_size=_MOST_LOCATED)
@@ -204,7 +195,7 @@ class Archives:
         """
         if target.instance_uid is None:
             return await self._looked_up(target)
-        instance = replace(target, frames=()) if target.frames else target
+        instance = target.instance
         found = self._located.found(instance)
         if found is None:
             with reads_noted() as reads:
@@ -255,10 +246,10 @@ class Archives:
                 except ArchiveError:
                     continue
                 if series.uid in found:
-                    return Fresh(value=_encoded(found))
-            return Fresh(value=_encoded({}), is_absent=True)
+                    return Fresh(value=await listings.packed(found))
+            return Fresh(value=await listings.packed({}), is_absent=True)
 
-        return (await self._remembered(key, load, _instances)).get(series.uid, ())
+        return (await self._remembered(key, load, listings.instances)).get(series.uid, ())
 
     async def metadata(self, fetch: Fetch) -> list[bytes]:
         """The metadata objects of one fetch, from the first archive that answers.
@@ -368,13 +359,13 @@ class Archives:
         rows = (await self._fan_out.search(archive, query, 1)).items
         return bool(rows) and is_unchanged(known, rows[0])
 
-    async def _all_instances(self, archive: Archive, study: Study) -> _Listing:
+    async def _all_instances(self, archive: Archive, study: Study) -> Listing:
         """The instance level of what one archive has of a study.
 
         Where it is not what it was, the study's own record is made anew, so that searches, which
         look no deeper, tell the same time.
         """
-        just_loaded: dict[int, tuple[bytes, _Listing]] = {}
+        just_loaded: dict[int, tuple[bytes, Listing]] = {}
 
         async def load(previous: bytes | None) -> Fresh:
             if previous and study.number_of_instances is not None:
@@ -386,15 +377,15 @@ class Archives:
             await asyncio.sleep(0)
             if since != study.last_updated:
                 await self.cache.forget(self.key("study", study.uid, (archive.id,)))
-            listing = _Listing(contents=found, last_updated=since)
-            value = _encoded(listing)
+            listing = Listing(contents=found, last_updated=since)
+            value = await listings.packed(listing)
             just_loaded[id(value)] = value, listing
             return Fresh(value=value, is_absent=not found.is_complete)
 
-        def decoded(value: bytes) -> _Listing:
+        def decoded(value: bytes) -> Listing:
             """What a value says; the one that was just made need not be read to know."""
             known = just_loaded.get(id(value))
-            return _listing(value) if known is None else known[1]
+            return listings.listing(value) if known is None else known[1]
 
         key = self.key("instances", study.uid, (archive.id,), study.last_updated)
         return await self._remembered(key, load, decoded)
@@ -402,7 +393,7 @@ class Archives:
     async def _with_instance(self, loaded: Loaded, series: Series, target: Target) -> Loaded:
         """`loaded` with the one instance of `target` in its series."""
         answers, failures = await self._fan_out.ask(
-            lambda a: self._instance(a, target), self._fan_out.configured(series.archives)
+            lambda a: self._instance(a, series, target), self._fan_out.configured(series.archives)
         )
         holders = [(a, i) for a, i in answers if i is not None]
         if not holders:
@@ -412,7 +403,7 @@ class Archives:
         others = tuple(shown if s.uid == series.uid else s for s in loaded.study.series or ())
         return replace(loaded, study=replace(loaded.study, series=others))
 
-    async def _instance(self, archive: Archive, target: Target) -> Instance | None:
+    async def _instance(self, archive: Archive, series: Series, target: Target) -> Instance | None:
         """The record of one instance in one archive; None: that series has no such instance."""
         query = Query(
             level=Level.INSTANCE,
@@ -423,14 +414,44 @@ class Archives:
         )
 
         async def load(previous: bytes | None) -> Fresh:
-            found = records.instances((await self._fan_out.search(archive, query, 1)).items)
-            return Fresh(value=_encoded(found), is_absent=not found)
+            found: dict[str, tuple[Instance, ...]] = {}
+            if previous is None:
+                found = await self._listed(archive, series, target)
+            if not found:
+                found = records.instances((await self._fan_out.search(archive, query, 1)).items)
+            return Fresh(value=await listings.packed(found), is_absent=not found)
 
         key = self.key(
             "instance", target.study_uid, (archive.id,), target.series_uid, target.instance_uid
         )
-        found = await self._remembered(key, load, _instances)
+        found = await self._remembered(key, load, listings.instances)
         return next((i for i in found.get(target.series_uid or "", ())), None)
+
+    async def _listed(
+        self, archive: Archive, series: Series, target: Target
+    ) -> dict[str, tuple[Instance, ...]]:
+        """The record of an instance out of those of its series, where that is worth it; else {}."""
+        mark = self._known.mark(archive.id, target.study_uid)
+        count = series.number_of_instances
+        if mark is None or not self._asked.is_listing_due(archive.id, series.uid, count):
+            return {}
+        query = Query(
+            level=Level.INSTANCE,
+            study_uid=target.study_uid,
+            series_uid=series.uid,
+            include=attributes.INSTANCE_FIELDS,
+        )
+
+        async def load(previous: bytes | None) -> Fresh:
+            if previous:
+                return Fresh(value=previous)  # the key names the record that it was read for
+            rows = (await self._fan_out.search(archive, query, None)).items
+            return Fresh(value=await listings.packed(records.instances(rows)))
+
+        key = self.key("series-listing", target.study_uid, (archive.id,), series.uid, mark)
+        listed = (await self._remembered(key, load, listings.instances)).get(series.uid, ())
+        found = tuple(i for i in listed if i.uid == target.instance_uid)
+        return {series.uid: found} if found else {}
 
     async def _remembered(self, key: Key, load: Loader, decode: Callable[[bytes], _T]) -> _T:
         """The cached value of `key`; one that cannot be read is forgotten and loaded anew."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Protocol
 
 import structlog
@@ -17,7 +18,6 @@ from gateway.errors import (
     ArchiveRefused,
     ArchiveTimeout,
     ArchiveUnreachable,
-    GatewayError,
     NotAcceptable,
     NotFound,
 )
@@ -25,6 +25,8 @@ from gateway.rules.breaker import Breaker, Ticket
 
 AILING_SECONDS = 30
 """How long an archive that failed is the last one to be asked for what others hold too."""
+_TELLING = (ArchiveError, NotFound, NotAcceptable)
+"""The errors that an archive's answer, or its silence, becomes."""
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -68,26 +70,14 @@ class Faring:
         is_late = heard is not None and self._clock() - heard.at < AILING_SECONDS
         return self._breakers[archive].is_open or (has_failed and is_late)
 
-    @contextmanager
-    def heard(self, archive: Named) -> Iterator[None]:
+    def heard(self, archive: Named) -> AbstractContextManager[None]:
         """Around a question to the archive itself: notes whether it answered or failed.
 
         ArchiveBusy at once where the archive failed again and again just now (`rules.breaker`).
         """
-        ticket = self._admitted(archive.id)
-        try:
-            yield
-        except (ArchiveError, NotFound, NotAcceptable) as error:
-            self._note(archive.id, is_failure=isinstance(error, ArchiveError))
-            self._ended(archive.id, ticket, _has_answered(error), _told_seconds(error))
-            raise
-        except BaseException:
-            self._ended(archive.id, ticket, None)  # nobody waited for the end
-            raise
-        self._note(archive.id, is_failure=False)
-        self._ended(archive.id, ticket, True)
+        return _Question(self, archive.id)
 
-    def _admitted(self, archive: str) -> Ticket:
+    def admitted(self, archive: str) -> Ticket:
         """The leave to ask an archive; ArchiveBusy where it is left alone."""
         now = self._clock()
         self._breakers[archive], ticket = self._breakers[archive].admitted(now)
@@ -97,21 +87,19 @@ class Faring:
         busy.retry_after_seconds = self._breakers[archive].retry_after_seconds(now)
         raise busy
 
-    def _ended(
-        self,
-        archive: str,
-        ticket: Ticket,
-        has_answered: bool | None,  # noqa: FBT001
-        told_seconds: float = 0,
-    ) -> None:
-        """A question came to its end. `has_answered`: None where that cannot be told."""
+    def ended(self, archive: str, ticket: Ticket, error: BaseException | None) -> None:
+        """A question came to its end, by an answer or by an error."""
         before, now = self._breakers[archive], self._clock()
+        has_answered = _has_answered(error)
+        if error is None or isinstance(error, _TELLING):
+            is_failure = isinstance(error, ArchiveError)
+            self._heard[archive] = _Heard(at=now, is_failure=is_failure)
         if has_answered is None:
             after = before.released(ticket)
         elif has_answered:
             after = before.answered(ticket, now)
         else:
-            after = before.failed(ticket, now, self._jitter(), told_seconds)
+            after = before.failed(ticket, now, self._jitter(), _told_seconds(error))
         self._breakers[archive] = after
         if after.is_open and after.period != before.period:
             seconds = after.retry_after_seconds(now)
@@ -119,15 +107,38 @@ class Faring:
         elif before.is_open and not after.is_open:
             _log.info("archive answers again", archive=archive)
 
-    def _note(self, archive: str, *, is_failure: bool) -> None:
-        self._heard[archive] = _Heard(at=self._clock(), is_failure=is_failure)
+
+class _Question(AbstractContextManager[None]):
+    """A question to an archive itself, from its leave to its end."""
+
+    __slots__ = ("_archive", "_of", "_ticket")
+
+    def __init__(self, of: Faring, archive: str) -> None:
+        self._of = of
+        self._archive = archive
+
+    def __enter__(self) -> None:
+        self._ticket = self._of.admitted(self._archive)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._of.ended(self._archive, self._ticket, error)
 
 
-def _has_answered(error: GatewayError) -> bool | None:
-    """Whether an archive that gave this error is alive; None where the error is of our own making.
+def _has_answered(error: BaseException | None) -> bool | None:
+    """Whether an archive that gave this error, or none, is alive; None where that is not known.
 
-    4xx is an answer, and so is what cannot be understood; 501 tells of what it cannot do.
+    Where the error is of our own making, or nobody waited for the end. 4xx is an answer, and so is
+    what cannot be understood; 501 tells of what it cannot do.
     """
+    if error is None:
+        return True
+    if not isinstance(error, _TELLING):
+        return None
     if isinstance(error, ArchiveTimeout | ArchiveUnreachable):
         return False
     answered = error.answered if isinstance(error, ArchiveError) else None
@@ -136,7 +147,8 @@ def _has_answered(error: GatewayError) -> bool | None:
     return answered is None or answered < 500 or answered == 501
 
 
-def _told_seconds(error: GatewayError) -> float:
+def _told_seconds(error: BaseException | None) -> float:
     """When an archive wants to be asked again, by its own answer; 0: it does not say."""
-    is_its_own = isinstance(error, ArchiveBusy) and error.answered is not None
-    return (error.retry_after_seconds or 0) if is_its_own else 0
+    if not isinstance(error, ArchiveBusy) or error.answered is None:
+        return 0
+    return error.retry_after_seconds or 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from gateway import disclosures
 from gateway.archives import Archives
@@ -72,12 +71,19 @@ class Visibility:
     def _shown(self, loaded: Loaded, target: Target) -> Loaded:
         """What is visible of a record, if the target is; noted as shown, or else as denied."""
         study = policy.visible(self._consumer, loaded.study, loaded.parts)
-        if study is not None and (target.level is Level.STUDY or retrieval.plan(study, target)):
+        if study is not None and _holds(study, target):
             disclosures.shown(study)
-            return replace(loaded, study=study, parts=())
-        if target.level is Level.STUDY or retrieval.plan(loaded.study, target):
+            return Loaded(study=study, silent=loaded.silent, are_late=loaded.are_late)
+        if _holds(loaded.study, target):
             disclosures.denied(loaded.study)
         raise _absent(target, loaded)
+
+
+def _holds(study: Study, target: Target) -> bool:
+    """Whether a target is in its study."""
+    if target.instance_uid is not None:
+        return retrieval.instance_in(study, target) is not None
+    return target.level is Level.STUDY or bool(retrieval.plan(study, target))
 
 
 def _absent(target: Target, loaded: Loaded | None = None) -> GatewayError:

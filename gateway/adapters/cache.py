@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
@@ -29,6 +30,10 @@ LASTING_SHARE = 8
 DROPS_SHARE = 8
 """And so does what is known of drops."""
 LEAST_DROPS = 1000
+PAUSE_SECONDS = 1.0
+"""How long a stale value is served before it is tried again to revalidate it."""
+MOST_FAILED = 10_000
+"""Keys of which it is known when they could not be revalidated."""
 NO_EPOCH = bytes(8)
 LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -107,6 +112,7 @@ class MemoryCache:
         self._entries: Entries[Fresh] = Entries(max_bytes, self.drops)
         self._lasting = Lasting(max_bytes // LASTING_SHARE)
         self._flights: Flights[bytes] = Flights()
+        self._failed: dict[str, float] = {}
 
     @property
     def bytes_held(self) -> int:
@@ -135,9 +141,14 @@ class MemoryCache:
         return value
 
     def is_current(self, key: str, value: bytes) -> bool:
-        """Whether a load of `key` would give this very value, and ask nobody."""
+        """Whether a load of `key` would give this very value, and ask nobody.
+
+        One that is stale is asked for already, or its archive failed to answer just now.
+        """
         entry = self._entries.found(key)
-        if entry is None or entry.content.value is not value or not self._is_fresh(entry):
+        if entry is None or entry.content.value is not value:
+            return False
+        if not (self._is_fresh(entry) or self._is_served_stale(key, entry)):
             return False
         self._entries.used(key)
         return True
@@ -170,8 +181,25 @@ class MemoryCache:
             return await self._flights.join(flight, lambda: self._first_load(key, loader))
         self._entries.used(key)
         self._telemetry.cache_read(LAYER, "stale")
-        self._flights.launch(self.flight(key), lambda: self._revalidation(key, loader, kept.value))
+        if not self._is_left_alone(key):
+            revalidation = partial(self._revalidation, key, loader, kept.value)
+            self._flights.launch(self.flight(key), revalidation)
         return kept.value
+
+    def _is_served_stale(self, key: str, entry: Entry[Fresh]) -> bool:
+        """Whether a stale value is served without anything being asked for."""
+        if self._entries.is_doubted(entry) or not self.lives.is_servable(self._aged(entry)):
+            return False
+        flight = f"{self.drops.last(entry.marks)} {key}"
+        return self._is_left_alone(key) or self._flights.is_under_way(flight)
+
+    def _is_left_alone(self, key: str) -> bool:
+        """Whether it failed just now to be revalidated."""
+        return self._clock() - self._failed.get(key, float("-inf")) < PAUSE_SECONDS
+
+    def _aged(self, entry: Entry[Fresh]) -> Fresh:
+        """What an entry keeps, with its age."""
+        return replace(entry.content, age_seconds=max(0.0, self._clock() - entry.loaded_at))
 
     def _is_fresh(self, entry: Entry[Fresh]) -> bool:
         age_seconds = max(0.0, self._clock() - entry.loaded_at)
@@ -184,8 +212,7 @@ class MemoryCache:
         entry = self._entries.found(key)
         if entry is None:
             return None
-        age_seconds = max(0.0, self._clock() - entry.loaded_at)
-        kept = replace(entry.content, age_seconds=age_seconds)
+        kept = self._aged(entry)
         return kept if self.lives.is_servable(kept) else None
 
     async def at_hand(self, keys: Sequence[Key]) -> dict[Key, bytes]:
@@ -267,6 +294,9 @@ class MemoryCache:
             return await self._loaded(key, loader, previous)
         except (ArchiveError, Unavailable) as error:
             LOG.info("revalidation failed", cause=error.code)
+            if len(self._failed) >= MOST_FAILED:
+                self._failed.clear()
+            self._failed[key] = self._clock()
             return previous
         except GatewayError:
             self.drop(key)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 FAILURES_IN_A_ROW = 5
 WINDOW_SECONDS = 10
@@ -28,13 +29,12 @@ class Ticket:
     is_probe: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Second:
+class _Second(NamedTuple):
     """How many questions came to their end in a second of the clock, and how many failed."""
 
     number: int
-    ended: int = 0
-    failed: int = 0
+    ended: int
+    failed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,9 @@ class Breaker:
             return self
         if ticket.is_probe:
             return Breaker(period=self.period + 1)
-        return replace(self, in_a_row=0, seconds=self._counted(now, failed=0))
+        return Breaker(
+            period=self.period, openings=self.openings, seconds=self._counted(now, failed=0)
+        )
 
     def failed(self, ticket: Ticket, now: float, jitter: float, told_seconds: float = 0) -> Breaker:
         """The archive did not answer, or told of a failure of its own. `jitter`: from 0 to 1.
@@ -112,7 +114,9 @@ class Breaker:
     def _counted(self, now: float, failed: int) -> tuple[_Second, ...]:
         """The seconds of the window with one question more, in whole seconds of the clock."""
         number = math.floor(now)
-        kept = tuple(s for s in self.seconds if number - WINDOW_SECONDS < s.number)
-        last = kept[-1] if kept and kept[-1].number == number else _Second(number=number)
-        rest = kept[:-1] if last in kept else kept
-        return (*rest, replace(last, ended=last.ended + 1, failed=last.failed + failed))
+        if self.seconds and self.seconds[-1].number == number:
+            last = self.seconds[-1]
+            more = _Second(number, last.ended + 1, last.failed + failed)
+            return (*self.seconds[:-1], more)
+        kept = [s for s in self.seconds if number - WINDOW_SECONDS < s.number]
+        return (*kept, _Second(number, 1, failed))

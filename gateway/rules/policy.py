@@ -53,10 +53,10 @@ def is_restricted(consumer: Consumer) -> bool:
 
 def needs(consumer: Consumer) -> Level:
     """How deep a record must be loaded for `visible` to decide on it."""
-    rules = _rules(consumer.policy)
-    if any(rule.sop_classes for rule in rules):
-        return Level.INSTANCE
-    return Level.SERIES if is_restricted(consumer) else Level.STUDY
+    if not is_restricted(consumer):
+        return Level.STUDY
+    is_deep = any(rule.sop_classes for rule in _rules(consumer.policy))
+    return Level.INSTANCE if is_deep else Level.SERIES
 
 
 def hides_parts(consumer: Consumer) -> bool:
