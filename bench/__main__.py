@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.ground import page
-from bench.ground.sums import RESULTS, Result
+from bench.ground.sums import NAME, RESULTS, Result
 
 _FOLDER = Path(__file__).parent
 _DOCS = _FOLDER.parent / "docs"
@@ -24,9 +24,9 @@ _MEASURES_NOTHING = frozenset({"contact_sheet"})
 
 
 def names() -> list[str]:
-    """The benchmarks that there are."""
+    """The benchmarks that there are, in the order in which they are told of."""
     found = {p.stem for p in _FOLDER.glob("*.py") if not p.stem.startswith("__")}
-    return sorted(found - _MEASURES_NOTHING)
+    return sorted(found - _MEASURES_NOTHING, key=page.place)
 
 
 def run(chosen: Sequence[str], results: Path) -> list[str]:
@@ -35,7 +35,8 @@ def run(chosen: Sequence[str], results: Path) -> list[str]:
     for name in chosen:
         sys.stdout.write(f"\n== {name}\n")
         sys.stdout.flush()
-        environment = os.environ | {RESULTS: str(results), "PYTHONPATH": str(_FOLDER.parent)}
+        own = {RESULTS: str(results), NAME: name, "PYTHONPATH": str(_FOLDER.parent)}
+        environment = os.environ | own
         command = [sys.executable, "-m", f"bench.{name}"]
         if subprocess.run(command, env=environment, check=False).returncode:  # noqa: S603 - ours
             failed.append(name)

@@ -35,6 +35,7 @@ CHUNK_BYTES = 1 << 18
 LIMITS = {
     "raw CT": (1 / 4, 1 / 6),
     "JPEG 2000 CT": (1 / 8, 1 / 12),
+    "JPEG 2000 CT without noise": (1 / 8, 1 / 12),
     "30-frame US": (1 / 50, 1 / 120),
 }
 """Floor and goal of what a kind may cost, in plain ones."""

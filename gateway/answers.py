@@ -15,8 +15,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway import disclosures
-from gateway.adapters.cache import reads_noted
 from gateway.adapters.derived import Current, Derived
+from gateway.adapters.reads import reads_noted
 from gateway.adapters.telemetry import Telemetry
 from gateway.disclosures import Disclosures
 from gateway.http_server import CONSUMER

@@ -70,6 +70,7 @@ from gateway.routes import (
     status,
     wado_uri,
 )
+from gateway.routes.fhir_entries import ENTRIES, Entries
 from gateway.routes.fhir_http import PATIENT_IDS, PATIENT_SERVERS
 from gateway.rules import fhir_listing, last_updated, patient_ids
 
@@ -85,6 +86,8 @@ _GARBAGE_OBJECTS = 10_000
 _MIB = 1 << 20
 _SHARE_OF_ANSWERS = 4
 """Finished answers take no more than this part of `cache.memory_mb`, in addition to it."""
+_SHARE_OF_ENTRIES = 8
+"""The same of finished entries of searchsets."""
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -127,6 +130,9 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         archives.cache,
         max_bytes=settings.cache.memory_mb * _MIB // _SHARE_OF_ANSWERS,
         telemetry=telemetry,
+    )
+    app[ENTRIES] = Entries(
+        archives.cache, max_bytes=settings.cache.memory_mb * _MIB // _SHARE_OF_ENTRIES
     )
     app[PICTURES] = Pictures(app[CATALOG], archives, PictureWorker())
     try:
@@ -212,7 +218,7 @@ def _cache(settings: Settings, telemetry: Telemetry) -> Cache:
         ),
         max_bytes=section.memory_mb * _MIB,
         telemetry=telemetry,
-        names=Names(section.secret),
+        names=Names(section.secret, section.key_prefix),
     )
     if section.redis_url is None:
         return memory

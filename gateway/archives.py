@@ -10,20 +10,23 @@ import asyncio
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from gateway import kept_metadata
-from gateway.adapters.cache import Fresh, Loader, reads_noted
+from gateway import kept_metadata, listings
+from gateway.adapters.cache import Fresh, Loader
 from gateway.adapters.cache_names import Group, Key, What
 from gateway.adapters.derived import Derived
+from gateway.adapters.reads import reads_noted
+from gateway.asked_instances import AskedInstances
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound
 from gateway.fan_out import Archive, FanOut, Health, are_late, ids, silence, unavailable
-from gateway.known import Known, is_unchanged
+from gateway.known import Known, Remembered, as_known, is_unchanged
+from gateway.listings import Listing
 from gateway.model import Contents, Instance, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures
@@ -47,21 +50,13 @@ _MARK_BYTES = 6
 _MOST_LOCATED = 1000
 """Of how many instances it is kept where they are: a viewer asks for many frames of one."""
 _encoded = msgspec.msgpack.Encoder().encode
-_known: Callable[[bytes], tuple[str | None, Study | str | None]] = msgspec.msgpack.Decoder(
-    tuple[str | None, Study | str | None]
-).decode
-"""The mark and record of a study in one archive; else no mark, and since when that has lost it.
-
-None: it never had it.
-"""
-_instances = msgspec.msgpack.Decoder(dict[str, tuple[Instance, ...]]).decode
 _SHAPE = hashlib.blake2b(
     msgspec.json.encode(msgspec.json.schema_components((Study, Contents))), digest_size=4
 ).hexdigest()
 """Part of every key: two versions of the gateway that share a cache keep their records apart."""
 
 
-class Cache(Memory, Protocol):
+class Cache(Memory, Remembered, Protocol):
     """What is remembered. One load at a time for a key, whoever waits for it."""
 
     async def load(self, key: Key, loader: Loader) -> bytes:
@@ -75,17 +70,6 @@ class Cache(Memory, Protocol):
 
     async def close(self) -> None:
         """Lets go of what it holds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Listing:
-    """The instance level of a study in one archive, and since when it has been so."""
-
-    contents: Contents
-    last_updated: str | None
-
-
-_listing = msgspec.msgpack.Decoder(_Listing).decode
 
 
 class Archives:
@@ -105,7 +89,8 @@ class Archives:
         self._fan_out = FanOut(archives)
         self.delivery = Delivery(self._fan_out)
         self.own_pictures = OwnPictures(self._fan_out)
-        self._known = Known()
+        self._known = Known(cache.is_quiet)
+        self._asked = AskedInstances()
         notes = RejectionNotes(self._fan_out, self._noticing, self.key, self._of_notes)
         self.rejected = RejectedObjects(self._whole, notes)
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
@@ -115,9 +100,16 @@ class Archives:
     async def search(self, query: Query) -> Searched:
         """The rows of every archive that answers; Unavailable when none does.
 
-        A row that contradicts what is remembered of its study ends that memory.
+        A row that contradicts what is remembered of its study ends that memory, in whichever
+        process that is.
         """
         found = await searched(self._fan_out, query)
+        about = {
+            (archive.id, dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or "")
+            for archive, rows in found.answers
+            for row in rows
+        }
+        await self._known.learn(about, lambda a, uid: self.key("study", uid, (a,)), self.cache)
         for archive, rows in found.answers:
             for row in rows:
                 uid = dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or ""
@@ -162,7 +154,7 @@ class Archives:
             return await self._looked_up(target)
         found = self.located_before(target)
         if found is None:
-            instance = replace(target, frames=())
+            instance = target.instance
             with reads_noted() as reads:
                 found = await self._looked_up(instance)
             self._located.keep(instance, found, 1, reads)
@@ -172,7 +164,7 @@ class Archives:
         """What `located` gives of an instance or its frames if nobody need be asked; else None."""
         if target.instance_uid is None:
             return None
-        return self._located.found(replace(target, frames=()) if target.frames else target)
+        return self._located.found(target.instance)
 
     async def _looked_up(self, target: Target) -> Loaded:
         loaded = await self.record(target.study_uid, Level.SERIES)
@@ -218,10 +210,10 @@ class Archives:
                 except ArchiveError:
                     continue
                 if series.uid in found:
-                    return Fresh(value=_encoded(found))
-            return Fresh(value=_encoded({}), is_absent=True)
+                    return Fresh(value=await listings.packed(found))
+            return Fresh(value=await listings.packed({}), is_absent=True)
 
-        return (await self._remembered(key, load, _instances)).get(series.uid, ())
+        return (await self._remembered(key, load, listings.instances)).get(series.uid, ())
 
     async def metadata(self, fetch: Fetch) -> list[bytes]:
         """The metadata objects of one fetch, from the first archive that answers.
@@ -303,7 +295,7 @@ class Archives:
     async def _part(
         self, archive: Archive, study_uid: str, level: Level, asked: list[str] | None = None
     ) -> Study | str | None:
-        """What one archive has of a study, from the cache where it is known; `_known` if not.
+        """What one archive has of a study, from the cache where it is known; `as_known` if not.
 
         `asked` takes the archive's id where it is not: that it was asked.
         With the record goes a mark of the time when it was made: what else is remembered under it
@@ -311,7 +303,7 @@ class Archives:
         """
 
         async def load(previous: bytes | None) -> Fresh:
-            if previous and await self._is_unchanged(archive, _known(previous)[1]):
+            if previous and await self._is_unchanged(archive, as_known(previous)[1]):
                 return Fresh(value=previous)
             if asked is not None:
                 asked.append(archive.id)
@@ -324,9 +316,10 @@ class Archives:
             return Fresh(value=_encoded((mark, replace(study, last_updated=since))))
 
         key = self.key("study", study_uid, (archive.id,))
-        mark, found = await self._remembered(key, load, _known)
+        until = self._known.since(archive.id, study_uid) or self.cache.since(key)
+        mark, found = await self._remembered(key, load, as_known)
         study = found if isinstance(found, Study) else None
-        self._known.note(archive.id, study_uid, study, mark)
+        self._known.note(archive.id, study_uid, study, mark, until)
         if study is None or level is not Level.INSTANCE:
             return found
         listing = await self._all_instances(archive, study)
@@ -341,13 +334,13 @@ class Archives:
         rows = (await self._fan_out.search(archive, query, 1)).items
         return bool(rows) and is_unchanged(known, rows[0])
 
-    async def _all_instances(self, archive: Archive, study: Study) -> _Listing:
+    async def _all_instances(self, archive: Archive, study: Study) -> Listing:
         """The instance level of what one archive has of a study.
 
         Where it is not what it was, the study's own record is made anew, so that searches, which
         look no deeper, tell the same time.
         """
-        just_loaded: dict[int, tuple[bytes, _Listing]] = {}
+        just_loaded: dict[int, tuple[bytes, Listing]] = {}
 
         async def load(previous: bytes | None) -> Fresh:
             if previous and study.number_of_instances is not None:
@@ -359,15 +352,15 @@ class Archives:
             await asyncio.sleep(0)
             if since != study.last_updated:
                 await self.cache.forget(self.key("study", study.uid, (archive.id,)))
-            listing = _Listing(contents=found, last_updated=since)
-            value = _encoded(listing)
+            listing = Listing(contents=found, last_updated=since)
+            value = await listings.packed(listing)
             just_loaded[id(value)] = value, listing
             return Fresh(value=value, is_absent=not found.is_complete)
 
-        def decoded(value: bytes) -> _Listing:
+        def decoded(value: bytes) -> Listing:
             """What a value says; the one that was just made need not be read to know."""
             known = just_loaded.get(id(value))
-            return _listing(value) if known is None else known[1]
+            return listings.listing(value) if known is None else known[1]
 
         key = self.key("instances", study.uid, (archive.id,), study.last_updated)
         return await self._remembered(key, load, decoded)
@@ -375,7 +368,7 @@ class Archives:
     async def _with_instance(self, loaded: Loaded, series: Series, target: Target) -> Loaded:
         """`loaded` with the one instance of `target` in its series."""
         answers, failures = await self._fan_out.ask(
-            lambda a: self._instance(a, target), self._fan_out.configured(series.archives)
+            lambda a: self._instance(a, series, target), self._fan_out.configured(series.archives)
         )
         holders = [(a, i) for a, i in answers if i is not None]
         if not holders:
@@ -385,7 +378,7 @@ class Archives:
         others = tuple(shown if s.uid == series.uid else s for s in loaded.study.series or ())
         return replace(loaded, study=replace(loaded.study, series=others))
 
-    async def _instance(self, archive: Archive, target: Target) -> Instance | None:
+    async def _instance(self, archive: Archive, series: Series, target: Target) -> Instance | None:
         """The record of one instance in one archive; None: that series has no such instance."""
         query = Query(
             level=Level.INSTANCE,
@@ -396,14 +389,44 @@ class Archives:
         )
 
         async def load(previous: bytes | None) -> Fresh:
-            found = records.instances((await self._fan_out.search(archive, query, 1)).items)
-            return Fresh(value=_encoded(found), is_absent=not found)
+            found: dict[str, tuple[Instance, ...]] = {}
+            if previous is None:
+                found = await self._listed(archive, series, target)
+            if not found:
+                found = records.instances((await self._fan_out.search(archive, query, 1)).items)
+            return Fresh(value=await listings.packed(found), is_absent=not found)
 
         key = self.key(
             "instance", target.study_uid, (archive.id,), target.series_uid, target.instance_uid
         )
-        found = await self._remembered(key, load, _instances)
+        found = await self._remembered(key, load, listings.instances)
         return next((i for i in found.get(target.series_uid or "", ())), None)
+
+    async def _listed(
+        self, archive: Archive, series: Series, target: Target
+    ) -> dict[str, tuple[Instance, ...]]:
+        """The record of an instance out of those of its series, where that is worth it; else {}."""
+        mark = self._known.mark(archive.id, target.study_uid)
+        count = series.number_of_instances
+        if mark is None or not self._asked.is_listing_due(archive.id, series.uid, count):
+            return {}
+        query = Query(
+            level=Level.INSTANCE,
+            study_uid=target.study_uid,
+            series_uid=series.uid,
+            include=attributes.INSTANCE_FIELDS,
+        )
+
+        async def load(previous: bytes | None) -> Fresh:
+            if previous:
+                return Fresh(value=previous)  # the key names the record that it was read for
+            rows = (await self._fan_out.search(archive, query, None)).items
+            return Fresh(value=await listings.packed(records.instances(rows)))
+
+        key = self.key("series-listing", target.study_uid, (archive.id,), series.uid, mark)
+        listed = (await self._remembered(key, load, listings.instances)).get(series.uid, ())
+        found = tuple(i for i in listed if i.uid == target.instance_uid)
+        return {series.uid: found} if found else {}
 
     async def _remembered(self, key: Key, load: Loader, decode: Callable[[bytes], _T]) -> _T:
         """The cached value of `key`; one that cannot be read is forgotten and loaded anew."""

@@ -18,12 +18,14 @@ from collections.abc import (
     Callable,
     Sequence,
 )
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from gateway import disclosed_rows, disclosures, existing
 from gateway.archives import Archives
+from gateway.at_hand import first
 from gateway.counting import counted
 from gateway.errors import NotAcceptable, NotFound, PartlyHidden, Unavailable
 from gateway.fan_out import Health, silence
@@ -39,6 +41,7 @@ from gateway.model import (
     Study,
     Target,
 )
+from gateway.opening import Opening
 from gateway.rules import dicom_json as dj
 from gateway.rules import merging, policy, qido_rows, records, retrieval
 from gateway.rules.dicom_json import Dataset
@@ -161,30 +164,34 @@ class Catalog:
         """
         return await Visibility(self._archives, consumer).located(target)
 
-    @asynccontextmanager
-    async def retrieve(
+    def retrieve(
         self, consumer: Consumer, target: Target, form: Form
-    ) -> AsyncIterator[Retrieved]:
+    ) -> AbstractAsyncContextManager[Retrieved]:
         """The instances or frames of `target`, each once, from the archives that hold them.
 
         What fails before the first part raises; what fails later breaks the stream. PartlyHidden
         where the policy denies a whole of which something is hidden.
         """
+        return Opening(partial(self._retrieved, consumer, target, form))
+
+    async def _retrieved(
+        self, consumer: Consumer, target: Target, form: Form, opening: Opening[Retrieved]
+    ) -> Retrieved:
         loaded = await self._whole(consumer, target)
-        if target.frames and not retrieval.has_frames(_instance(loaded.study, target)):
+        if target.frames and not _has_frames(loaded.study, target):
             raise NotFound("this instance has no frames")
         planned = retrieval.plan(loaded.study, target, in_series=policy.hides_parts(consumer))
         fetches, silent = await self._answering(consumer, loaded, target, planned)
-        async with aclosing(self._parts(fetches, form)) as parts:
-            first = await anext(parts, None)
-            if first is None:
-                raise NotFound("nothing to retrieve")
-            if not form.takes(first.content_type):
-                raise NotAcceptable(f"available as {first.content_type.split(';')[0]} only")
-            async with aclosing(_chained(first, parts)) as chained:
-                yield Retrieved(
-                    parts=chained, silent=silent, is_subset=_is_subset(loaded.study, target)
-                )
+        if len(fetches) == 1 and fetches[0].only is None:
+            parts = await self._archives.delivery.parts(opening, fetches[0], form)
+        else:
+            parts = await opening.enter(aclosing(self._parts(fetches, form)))
+        if (begun := await first(parts)) is None:
+            raise NotFound("nothing to retrieve")
+        part, all_parts = begun
+        if not form.takes(part.content_type):
+            raise NotAcceptable(f"available as {part.content_type.split(';')[0]} only")
+        return Retrieved(parts=all_parts, silent=silent, is_subset=_is_subset(loaded.study, target))
 
     @asynccontextmanager
     async def metadata(self, consumer: Consumer, target: Target) -> AsyncIterator[Metadata]:
@@ -197,13 +204,11 @@ class Catalog:
         if (loaded.study.number_of_instances or 0) > _LARGE_STUDY_INSTANCES:
             fetches = retrieval.by_series(loaded.study, fetches)
         async with aclosing(self._batches(fetches)) as batches:
-            first = await anext(batches, None)
-            if first is None:
+            if (found := await first(batches)) is None:
                 raise NotFound("no metadata")
-            async with aclosing(_chained(first, batches)) as chained:
-                yield Metadata(
-                    batches=chained, silent=silent, is_subset=_is_subset(loaded.study, target)
-                )
+            yield Metadata(
+                batches=found[1], silent=silent, is_subset=_is_subset(loaded.study, target)
+            )
 
     @asynccontextmanager
     async def bulk_data(
@@ -215,13 +220,12 @@ class Catalog:
     ) -> AsyncIterator[Part]:
         """The value of the attribute at `path` (tag, item, tag, ...) of an instance."""
         loaded = await self.located(consumer, target)
-        async with AsyncExitStack() as stack:
-            for fetch in retrieval.plan(loaded.study, target):
-                parts = await self._archives.delivery.bulk_data(stack, fetch, path, byte_range)
+        for fetch in retrieval.plan(loaded.study, target):
+            async with self._archives.delivery.bulk_data(fetch, path, byte_range) as parts:
                 if (part := await anext(parts, None)) is not None:
                     yield part
                     return
-            raise NotFound("no bulk data at this attribute")
+        raise NotFound("no bulk data at this attribute")
 
     @asynccontextmanager
     async def by_wado_uri(
@@ -233,14 +237,12 @@ class Catalog:
     ) -> AsyncIterator[Retrieved]:
         """An instance as an archive's own WADO-URI gives it, by what the gateway does not do."""
         loaded = await self.located(consumer, target)
-        async with AsyncExitStack() as stack:
-            for fetch in retrieval.plan(loaded.study, target):
-                parts = await self._archives.delivery.by_wado_uri(
-                    stack, fetch, content_type, parameters
-                )
+        for fetch in retrieval.plan(loaded.study, target):
+            opened = self._archives.delivery.by_wado_uri(fetch, content_type, parameters)
+            async with opened as parts:
                 yield Retrieved(parts=parts)
                 return
-            raise NotFound("no such instance")
+        raise NotFound("no such instance")
 
     async def shown(self, consumer: Consumer, target: Target) -> Shown:
         """What a picture of `target` shows: itself, or the instance that stands for it."""
@@ -320,11 +322,11 @@ class Catalog:
 
         Unavailable where a share is missing and the policy denies what is not whole.
         """
+        if target.instance_uid is not None:
+            return planned, ()  # found: nobody can hold more of it
         if policy.needs(consumer) is Level.INSTANCE:
             planned = retrieval.only_known(loaded.study, planned)
         fetches, silent = await self._archives.delivery.answering(planned)
-        if target.instance_uid is not None:
-            return fetches, ()  # found: nobody can hold more of it
         silent = tuple(dict.fromkeys(loaded.silent + silent))
         if silent and consumer.policy and consumer.policy.denies_partial:
             raise silence(silent, are_late=False)
@@ -335,7 +337,8 @@ class Catalog:
         for fetch in fetches:
             async with AsyncExitStack() as stack:
                 try:
-                    parts = await self._archives.delivery.opened(stack, fetch, form)
+                    opened = self._archives.delivery.opened(fetch, form)
+                    parts = await stack.enter_async_context(opened)
                     if fetch.only is not None:
                         parts = screened(parts, fetch.only, fetch.archives[0])
                 except NotFound:
@@ -367,11 +370,9 @@ def _is_subset(study: Study, target: Target) -> bool:
     return False
 
 
-def _instance(study: Study, target: Target) -> Instance:
-    """The record of the instance that a located target names."""
-    return next(
-        i for s in study.series or () for i in s.instances or () if i.uid == target.instance_uid
-    )
+def _has_frames(study: Study, target: Target) -> bool:
+    found = retrieval.instance_in(study, target)
+    return found is None or retrieval.has_frames(found[1])
 
 
 def _in_order(
@@ -387,9 +388,3 @@ def _page(items: Sequence[_T], query: Query) -> Sequence[_T]:
     """The part of the merged order that `limit` and `offset` ask for."""
     most = page_rows(query)
     return items[query.offset :] if most is None else items[query.offset : query.offset + most]
-
-
-async def _chained(first: _T, rest: AsyncIterator[_T]) -> AsyncGenerator[_T, None]:
-    yield first
-    async for item in rest:
-        yield item

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from gateway.adapters.cache_admin import CacheAdmin, Stats
-from gateway.adapters.cache_names import Group
+from gateway.adapters.cache_names import Group, Names
 from gateway.adapters.telemetry import configure_log
 from gateway.cli_ground import (
     CODES,
@@ -31,10 +31,7 @@ from gateway.errors import BadRequest, GatewayError
 from gateway.rules import dicom_json as dj
 
 _T = TypeVar("_T")
-_NOT_SHARED = (
-    "cache.redis_url is not set: what a gateway remembers is in its own process; "
-    "POST /hooks/studies/{study} makes it forget a study, a restart all"
-)
+_NOT_SHARED = "cache.redis_url is not set: what a gateway remembers is in its own process. "
 cache = typer.Typer(
     help="What is remembered of the archives.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -44,7 +41,8 @@ cache = typer.Typer(
 def stats(config: ConfigOption = Path("gateway.yaml"), as_json: JsonOption = False) -> None:
     """Tell how much the shared cache and the processes that use it hold."""
     settings = settings_in(config, {})
-    found = _done(settings, lambda admin: admin.stats())
+    metrics = f"`curl {_address(settings)}/metrics` tells of it: gateway_cache_memory_bytes, reads"
+    found = _done(settings, lambda admin: admin.stats(), instead=metrics)
     if as_json:
         typer.echo(orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2))
         return
@@ -74,23 +72,39 @@ def purge(
         group = Group(study_uid=study and dj.uid(study, "STUDY"), archive=archive)
     except BadRequest as error:
         fail(str(error), MISTAKEN)
-    heard = _done(settings, lambda admin: admin.purge(group))
+    heard = _done(settings, lambda admin: admin.purge(group), instead=_other_way(settings, group))
     if as_json:
         typer.echo(orjson.dumps({**asdict(group), "all": everything, "processes": heard}))
         return
     print_line(Console(), f"Forgotten. {heard} running processes heard of it.")
 
 
-def _done(settings: Settings, ask: Callable[[CacheAdmin], Awaitable[_T]]) -> _T:
-    """What `ask` gives; else the end of the command."""
+def _address(settings: Settings) -> str:
+    """Where the gateway of this configuration is on its own machine."""
+    host = settings.server.host
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{settings.server.port}"  # noqa: S104 - compared
+
+
+def _other_way(settings: Settings, group: Group) -> str:
+    """How a gateway that shares nothing is made to forget."""
+    if group.study_uid is None or settings.server.workers > 1:
+        return "Restart it, and it has forgotten all"
+    key = "" if settings.auth.mode == "open" else " -H 'X-API-Key: …'"
+    url = f"{_address(settings)}/hooks/studies/{group.study_uid}"
+    return f"`curl -X POST{key} {url}` makes it forget the study"
+
+
+def _done(settings: Settings, ask: Callable[[CacheAdmin], Awaitable[_T]], *, instead: str) -> _T:
+    """What `ask` gives; else the end of the command, and what to do `instead`."""
     section = settings.cache
     if section.redis_url is None:
-        fail(_NOT_SHARED, FAILED)
+        fail(_NOT_SHARED + instead, FAILED)
     configure_log(sys.stderr)
 
     async def run(url: str) -> _T:
         admin = CacheAdmin(
             url,
+            names=Names(section.secret, section.key_prefix),
             secret=section.secret,
             longest_seconds=max(section.fresh_seconds, section.stale_seconds),
         )

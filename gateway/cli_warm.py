@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gateway import app as gateway_app
 from gateway import warming
 from gateway.adapters.cache_admin import CacheAdmin
+from gateway.adapters.cache_names import Names
 from gateway.adapters.telemetry import configure_log
 from gateway.cli_ground import (
     CODES,
@@ -40,7 +41,8 @@ from gateway.warming import Pace, State, Tally
 
 _NOT_SHARED = (
     "cache.redis_url is not set: what this command loads would end with it, "
-    "since nothing is shared with a running gateway"
+    "since nothing is shared with a running gateway. Set it for both, or search by the gateway: "
+    "what it answers it remembers"
 )
 
 
@@ -91,7 +93,12 @@ def _run(
         fail(_NOT_SHARED, FAILED)
 
     async def run(url: str) -> tuple[Tally, int]:
-        admin = CacheAdmin(url, secret=section.secret, longest_seconds=section.stale_seconds)
+        admin = CacheAdmin(
+            url,
+            names=Names(section.secret, section.key_prefix),
+            secret=section.secret,
+            longest_seconds=section.stale_seconds,
+        )
         try:
             await admin.check()
         finally:

@@ -256,9 +256,11 @@ class Cache(Section):
     """What is remembered so that archives are spared."""
 
     redis_url: RedisUrl | None = None
-    """Shared cache: redis, rediss, redis+sentinel or redis+cluster; null: in process only."""
+    """Shared cache: redis, redis+sentinel, redis+cluster, with rediss for TLS; null: in process."""
     seal_key: Annotated[SecretStr, Field(min_length=16)] | None = None
     """Seals what is in Redis by AES-GCM, and its names; 16 characters or more, for all replicas."""
+    key_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "gw"
+    """How names in Redis begin: another one for each installation that shares a Redis."""
     memory_mb: Annotated[int, Field(ge=1, le=1048576)] = 256
     """Size of the in-process cache, in MiB."""
     fresh_seconds: Annotated[float, Field(ge=0)] = 60

@@ -100,7 +100,9 @@ def _fhir_id(value: str) -> str:
 
 def _redis_url(value: SecretStr) -> SecretStr:
     """`value`; ValueError unless its scheme is one that the cache can speak."""
-    schemes = {"redis", "rediss", "redis+sentinel", "redis+cluster"}
+    schemes = {
+        f"{tls}{kind}" for tls in ("redis", "rediss") for kind in ("", "+sentinel", "+cluster")
+    }
     if urlsplit(value.get_secret_value()).scheme not in schemes:
         raise ValueError(f"scheme must be one of {', '.join(sorted(schemes))}")
     return value

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from typing import Any
 
 from gateway.errors import ArchiveError, GatewayError, NotAcceptable, NotFound
 from gateway.fan_out import Archive, FanOut, ids, unavailable
 from gateway.model import ByteRange, Level, Part, Target
+from gateway.opening import Opening
 from gateway.rules import dicom_json as dj
 from gateway.rules import qido
 from gateway.rules.media import Form
@@ -19,7 +21,8 @@ from gateway.rules.retrieval import Fetch
 _JUST_HEARD_SECONDS = 1.0
 _Range = ByteRange | None
 _Ask = Callable[[Archive, Target], Awaitable[list[bytes]]]
-_Open = Callable[[Archive], AbstractAsyncContextManager[AsyncIterator[Part]]]
+_Parts = AbstractAsyncContextManager[AsyncIterator[Part]]
+_Open = Callable[[Archive], _Parts]
 
 
 class Delivery:
@@ -34,8 +37,10 @@ class Delivery:
         Asked before the first byte of an answer put together from several archives: the record may
         be remembered from a time when all of them answered. Unavailable when none does.
         """
+        if len(fetches) < 2:
+            return list(fetches), ()
         holders = {i for f in fetches for i in f.archives}
-        if len(fetches) < 2 or len(holders) < 2:
+        if len(holders) < 2:
             return list(fetches), ()
         study = qido.key(dj.STUDY_INSTANCE_UID, fetches[0].target.study_uid)
         unheard = [i for i in holders if not self._fan_out.is_well(i, _JUST_HEARD_SECONDS)]
@@ -49,35 +54,31 @@ class Delivery:
             raise unavailable(failures)
         return kept, silent
 
-    async def opened(self, stack: AsyncExitStack, fetch: Fetch, form: Form) -> AsyncIterator[Part]:
+    def opened(self, fetch: Fetch, form: Form) -> _Parts:
         """The parts of one fetch, in the first transfer syntax of `form` that can be had."""
+        return Opening(lambda opening: self.parts(opening, fetch, form))
+
+    async def parts(self, opening: Opening[Any], fetch: Fetch, form: Form) -> AsyncIterator[Part]:
+        """What `opened` gives, open as long as `opening` is."""
         wanted = _ranged(fetch, form.byte_range)
         opens = [
             functools.partial(_retrieve, fetch.target, syntax, wanted)
             for syntax in form.transfer_syntaxes
         ]
-        return _honest(fetch, await self._first_answer(stack, fetch, opens))
+        return await self._first_answer(fetch, opens, opening)
 
-    async def bulk_data(
-        self, stack: AsyncExitStack, fetch: Fetch, path: tuple[str, ...], byte_range: _Range = None
-    ) -> AsyncIterator[Part]:
+    def bulk_data(self, fetch: Fetch, path: tuple[str, ...], byte_range: _Range = None) -> _Parts:
         """The value of the attribute at `path` of one instance, as one part."""
         wanted = _ranged(fetch, byte_range)
-        open_ = [lambda a: a.bulk_data(fetch.target, path, wanted)]
-        return _honest(fetch, await self._first_answer(stack, fetch, open_))
+        opens = [lambda a: a.bulk_data(fetch.target, path, wanted)]
+        return Opening(functools.partial(self._first_answer, fetch, opens))
 
-    async def by_wado_uri(
-        self,
-        stack: AsyncExitStack,
-        fetch: Fetch,
-        content_type: str,
-        parameters: Sequence[tuple[str, str]],
-    ) -> AsyncIterator[Part]:
+    def by_wado_uri(
+        self, fetch: Fetch, content_type: str, parameters: Sequence[tuple[str, str]]
+    ) -> _Parts:
         """One instance as the first archive's own WADO-URI gives it that does what is asked."""
-        target = fetch.target
-        return await self._first_answer(
-            stack, fetch, [lambda a: a.by_wado_uri(target, content_type, parameters)]
-        )
+        opens = [lambda a: a.by_wado_uri(fetch.target, content_type, parameters)]
+        return Opening(functools.partial(self._first_answer, fetch, opens))
 
     async def metadata(self, fetch: Fetch, ask: _Ask) -> list[bytes]:
         """What the first archive that answers gives to `ask`: the metadata objects of one fetch."""
@@ -90,7 +91,7 @@ class Delivery:
         raise (failures or [NotFound("no archive holds it")])[0]
 
     async def _first_answer(
-        self, stack: AsyncExitStack, fetch: Fetch, opens: Sequence[_Open]
+        self, fetch: Fetch, opens: Sequence[_Open], opening: Opening[Any]
     ) -> AsyncIterator[Part]:
         """What the first archive gives that can give `fetch`, each tried in each of the ways.
 
@@ -101,7 +102,7 @@ class Delivery:
             for open_ in opens:
                 try:
                     with self._fan_out.heard(archive):
-                        return await stack.enter_async_context(open_(archive))
+                        return _honest(fetch, await opening.enter(open_(archive)))
                 except (ArchiveError, NotFound, NotAcceptable) as error:
                     failures.append(error)
                 if not isinstance(failures[-1], NotAcceptable):
@@ -111,9 +112,7 @@ class Delivery:
         raise (refusals or silences or failures or [NotFound("no archive holds it")])[0]
 
 
-def _retrieve(
-    target: Target, transfer_syntax: str, byte_range: _Range, archive: Archive
-) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
+def _retrieve(target: Target, transfer_syntax: str, byte_range: _Range, archive: Archive) -> _Parts:
     return archive.retrieve(target, transfer_syntax, byte_range)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -14,24 +14,16 @@ import structlog
 
 from gateway.errors import (
     ArchiveBadAnswer,
-    ArchiveBusy,
     ArchiveError,
-    ArchiveRefused,
     ArchiveTimeout,
-    ArchiveUnreachable,
     GatewayError,
     NoAnswerInTime,
-    NotAcceptable,
-    NotFound,
     Unavailable,
 )
+from gateway.faring import Faring
 from gateway.model import ByteRange, Contents, Found, Level, Origin, Part, Rung, Study, Target
-from gateway.rules.breaker import Breaker, Ticket
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
-
-AILING_SECONDS = 30
-"""How long an archive that failed is the last one to be asked for what others hold too."""
 
 _T = TypeVar("_T")
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -94,14 +86,6 @@ class Health:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Heard:
-    """When an archive was last heard of, and whether it had failed."""
-
-    at: float
-    is_failure: bool
-
-
 class FanOut:
     """The archives in the order of the configuration, and how they fared of late."""
 
@@ -112,10 +96,11 @@ class FanOut:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._by_id: Mapping[str, Archive] = {a.id: a for a in archives}
-        self._clock = clock
-        self._heard: dict[str, _Heard] = {}
-        self._jitter = jitter
-        self._breakers = dict.fromkeys(self._by_id, Breaker())
+        self._faring = Faring(self._by_id, clock, jitter)
+        self.heard = self._faring.heard
+        """Around each question to an archive itself."""
+        self.is_well = self._faring.is_well
+        """Whether an archive answered within so many seconds."""
 
     @property
     def is_one(self) -> bool:
@@ -129,61 +114,11 @@ class FanOut:
 
     def named(self, ids: Sequence[str]) -> list[Archive]:
         """The archives of these ids in the order of preference: those that failed of late last."""
-        return sorted(self.configured(ids), key=self._is_ailing)
+        return sorted(self.configured(ids), key=lambda a: self._faring.is_ailing(a.id))
 
     def configured(self, ids: Sequence[str]) -> list[Archive]:
         """The archives of these ids in the order of the configuration."""
         return [a for a in self._by_id.values() if a.id in ids]
-
-    def is_well(self, archive: str, seconds: float) -> bool:
-        """Whether the archive answered within the last `seconds`."""
-        heard = self._heard.get(archive)
-        return heard is not None and not heard.is_failure and self._clock() - heard.at < seconds
-
-    @contextmanager
-    def heard(self, archive: Archive) -> Iterator[None]:
-        """Around a question to the archive itself: notes whether it answered or failed.
-
-        ArchiveBusy at once where the archive failed again and again just now (`rules.breaker`).
-        """
-        ticket = self._admitted(archive)
-        try:
-            yield
-        except (ArchiveError, NotFound, NotAcceptable) as error:
-            self._note(archive, is_failure=isinstance(error, ArchiveError))
-            self._ended(archive, ticket, _has_answered(error))
-            raise
-        except BaseException:
-            self._ended(archive, ticket, None)  # nobody waited for the end
-            raise
-        self._note(archive, is_failure=False)
-        self._ended(archive, ticket, True)
-
-    def _admitted(self, archive: Archive) -> Ticket:
-        """The leave to ask an archive; ArchiveBusy where it is left alone."""
-        now = self._clock()
-        self._breakers[archive.id], ticket = self._breakers[archive.id].admitted(now)
-        if ticket is not None:
-            return ticket
-        busy = ArchiveBusy("it is left alone for a while, since it failed", archive=archive.id)
-        busy.retry_after_seconds = self._breakers[archive.id].retry_after_seconds(now)
-        raise busy
-
-    def _ended(self, archive: Archive, ticket: Ticket, has_answered: bool | None) -> None:  # noqa: FBT001
-        """A question came to its end. `has_answered`: None where that cannot be told."""
-        before, now = self._breakers[archive.id], self._clock()
-        if has_answered is None:
-            after = before.released(ticket)
-        elif has_answered:
-            after = before.answered(ticket, now)
-        else:
-            after = before.failed(ticket, now, self._jitter())
-        self._breakers[archive.id] = after
-        if after.is_open and after.period != before.period:
-            seconds = after.retry_after_seconds(now)
-            _log.warning("archive left alone", archive=archive.id, seconds=seconds)
-        elif before.is_open and not after.is_open:
-            _log.info("archive answers again", archive=archive.id)
 
     async def ask(
         self, question: Callable[[Archive], Awaitable[_T]], among: Sequence[Archive] | None = None
@@ -265,15 +200,6 @@ class FanOut:
             failure.__cause__ = error
             return failure
 
-    def _note(self, archive: Archive, *, is_failure: bool) -> None:
-        self._heard[archive.id] = _Heard(at=self._clock(), is_failure=is_failure)
-
-    def _is_ailing(self, archive: Archive) -> bool:
-        heard = self._heard.get(archive.id)
-        has_failed = heard is not None and heard.is_failure
-        is_late = heard is not None and self._clock() - heard.at < AILING_SECONDS
-        return self._breakers[archive.id].is_open or (has_failed and is_late)
-
 
 def unavailable(failures: Sequence[ArchiveError]) -> Unavailable:
     """What is said when only archives that failed could know: NoAnswerInTime if all were late.
@@ -290,19 +216,6 @@ def silence(silent: tuple[str, ...], *, are_late: bool) -> Unavailable:
     """The same for archives by their ids; `are_late`: all of them let their time pass."""
     kind = NoAnswerInTime if are_late else Unavailable
     return kind(f"no answer from archive {', '.join(silent)}", archives=silent)
-
-
-def _has_answered(error: GatewayError) -> bool | None:
-    """Whether an archive that gave this error is alive; None where the error is of our own making.
-
-    4xx is an answer, and so is what cannot be understood; 501 tells of what it cannot do.
-    """
-    if isinstance(error, ArchiveTimeout | ArchiveUnreachable):
-        return False
-    answered = error.answered if isinstance(error, ArchiveError) else None
-    if answered is None and isinstance(error, ArchiveBusy | ArchiveRefused):
-        return None
-    return answered is None or answered < 500 or answered == 501
 
 
 def are_late(failures: Sequence[ArchiveError]) -> bool:

@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from gateway.at_hand import AtHand, everything
+from gateway.at_hand import first as first_of
 from gateway.http_codings import Packer
 from gateway.http_server import warnings_of
 from gateway.model import Part
@@ -64,8 +66,8 @@ async def stream_parts(
 
 async def _whole(part: Part, rest: AsyncIterator[Part], form: Form) -> web.Response:
     """A small single part at once: whatever is wrong with it is told by a status."""
-    body = b"".join([chunk async for chunk in part.chunks])
-    if len(body) != part.length or await anext(rest, None) is not None:
+    body = b"".join(await everything(part.chunks))
+    if len(body) != part.length or await first_of(rest) is not None:
         raise ShortBody(f"{len(body)} bytes of {part.length}, or another part")
     status = 206 if part.span else 200
     if not form.is_multipart:
@@ -88,15 +90,8 @@ def _headers_of(part: Part) -> dict[str, str]:
 
 async def _begun(part: Part) -> Part:
     """`part` with its first chunk at hand: what fails until then can still be told by a status."""
-    first = await anext(part.chunks, None)
-    return replace(part, chunks=_with_first(first, part.chunks))
-
-
-async def _with_first(first: bytes | None, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    if first is not None:
-        yield first
-        async for chunk in rest:
-            yield chunk
+    found = await first_of(part.chunks)
+    return replace(part, chunks=AtHand(()) if found is None else found[1])
 
 
 async def _stream_multipart(

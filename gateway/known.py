@@ -3,38 +3,114 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+import msgspec
+
+from gateway.adapters.cache_names import Key
+from gateway.adapters.drops import Since
 from gateway.model import Level, Origin, Study
 from gateway.rules import dicom_json as dj
 from gateway.rules import records, values
 from gateway.rules.dicom_json import Dataset
 
 MOST_KNOWN = 10_000
+MOST_SERIES = 200
 _Counts = tuple[int | None, int | None]
+as_known: Callable[[bytes], tuple[str | None, Study | str | None]] = msgspec.msgpack.Decoder(
+    tuple[str | None, Study | str | None]
+).decode
+"""The mark and record of a study in one archive; else no mark, and since when that has lost it.
+
+None: it never had it.
+"""
+
+
+class Remembered(Protocol):
+    """What is remembered, by whichever process."""
+
+    async def at_hand(self, keys: Sequence[Key]) -> dict[Key, bytes]:
+        """What is kept of many keys; nothing is loaded."""
+
+    def since(self, key: Key) -> Since:
+        """Now, to know later whether anything of `key` was dropped."""
+
+    def is_quiet(self, since: Since) -> bool:
+        """Whether nothing was dropped since, nor loaded anew by others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Noted:
-    """What a record counts, and its mark; `counts` None: the archive does not have the study."""
+    """What a record counts, and its mark; `counts` None: the archive does not have the study.
+
+    `series`: how many instances each series has; None: too many to be noted. `since`: up to when
+    this is what is remembered.
+    """
 
     counts: _Counts | None
+    series: Mapping[str, int | None] | None = None
     mark: str | None
+    since: Since | None
+    is_nothing: bool = False
 
 
 class Known:
     """The counts and marks of the records that were read last, by archive and study."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_quiet: Callable[[Since], bool] = lambda _: True) -> None:
+        """`is_quiet`: whether what was read then is what is remembered now."""
+        self._is_quiet = is_quiet
         self._noted: OrderedDict[tuple[str, str], _Noted] = OrderedDict()
 
-    def note(self, archive: str, study_uid: str, study: Study | None, mark: str | None) -> None:
+    def note(
+        self,
+        archive: str,
+        study_uid: str,
+        study: Study | None,
+        mark: str | None,
+        since: Since | None = None,
+    ) -> None:
         """What the record of a study says; None: that the archive does not have it."""
         counts = None if study is None else (study.number_of_series, study.number_of_instances)
-        self._noted[archive, study_uid] = _Noted(counts=counts, mark=mark)
-        self._noted.move_to_end((archive, study_uid))
-        if len(self._noted) > MOST_KNOWN:
-            self._noted.popitem(last=False)
+        series = {s.uid: s.number_of_instances for s in (study and study.series) or ()}
+        told = series if study and study.series and len(series) <= MOST_SERIES else None
+        noted = _Noted(counts=counts, series=told, mark=mark, since=since)
+        self._keep((archive, study_uid), noted)
+
+    def note_nothing(self, archive: str, study_uid: str, since: Since) -> None:
+        """Nobody remembers anything of the study."""
+        mark = self.mark(archive, study_uid)
+        noted = _Noted(counts=(None, None), mark=mark, since=since, is_nothing=True)
+        self._keep((archive, study_uid), noted)
+
+    async def learn(
+        self,
+        about: Iterable[tuple[str, str]],
+        key: Callable[[str, str], Key],
+        remembered: Remembered,
+    ) -> None:
+        """What is remembered of studies in archives, where that is not known here."""
+        unknown = [(a, uid) for a, uid in about if self.since(a, uid) is None]
+        keys = {which: key(*which) for which in unknown}
+        moments = {which: remembered.since(one) for which, one in keys.items()}
+        values_of = await remembered.at_hand(list(keys.values())) if keys else {}
+        for (archive, uid), one in keys.items():
+            since = moments[archive, uid]
+            try:
+                mark, found = as_known(values_of[one])
+            except (KeyError, msgspec.DecodeError):
+                self.note_nothing(archive, uid, since)
+                continue
+            study = found if isinstance(found, Study) else None
+            self.note(archive, uid, study, mark, since)
+
+    def since(self, archive: str, study_uid: str) -> Since | None:
+        """Up to when what is known here is what is remembered; None: up to now it is not."""
+        noted = self._noted.get((archive, study_uid))
+        is_good = noted is not None and noted.since is not None and self._is_quiet(noted.since)
+        return noted.since if noted is not None and is_good else None
 
     def mark(self, archive: str, study_uid: str) -> str | None:
         """The mark of the record that was read last; None: there is none to go by."""
@@ -44,13 +120,38 @@ class Known:
     def is_contradicted(self, archive: str, study_uid: str, row: Dataset, level: Level) -> bool:
         """Whether `row` says otherwise; then nothing is known any more."""
         noted = self._noted.get((archive, study_uid))
-        if noted is None:
+        if noted is None or noted.is_nothing:
             return False
-        said = counts_said(row) if level is Level.STUDY else (None, None)
-        is_other = noted.counts is None or (None not in said and said != noted.counts)
+        is_other = (
+            noted.counts is None
+            or _differ(counts_said(row), noted.counts)
+            or (level is not Level.STUDY and _is_other_series(noted, row))
+        )
         if is_other:
             del self._noted[archive, study_uid]
         return is_other
+
+    def _keep(self, which: tuple[str, str], noted: _Noted) -> None:
+        self._noted[which] = noted
+        self._noted.move_to_end(which)
+        if len(self._noted) > MOST_KNOWN:
+            self._noted.popitem(last=False)
+
+
+def _is_other_series(noted: _Noted, row: Dataset) -> bool:
+    """Whether a row is about a series that is not known, or counts otherwise what is in it."""
+    uid = dj.text(row, dj.SERIES_INSTANCE_UID)
+    if uid is None or noted.series is None:
+        return False
+    if uid not in noted.series:
+        return True
+    said = values.unsigned_int(row, dj.NUMBER_OF_SERIES_RELATED_INSTANCES)
+    return _differ((said,), (noted.series[uid],))
+
+
+def _differ(said: Sequence[int | None], known: Sequence[int | None]) -> bool:
+    """Whether some number is told by both, and another one."""
+    return any(None not in (a, b) and a != b for a, b in zip(said, known, strict=True))
 
 
 def counts_said(row: Dataset) -> _Counts:

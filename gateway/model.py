@@ -60,6 +60,15 @@ class Target:
             return Level.SERIES
         return Level.FRAME if self.frames else Level.INSTANCE
 
+    @property
+    def instance(self) -> Target:
+        """The instance that named frames are in; else the same."""
+        if not self.frames:
+            return self
+        return Target(
+            study_uid=self.study_uid, series_uid=self.series_uid, instance_uid=self.instance_uid
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identifier:
@@ -202,7 +211,7 @@ class Specimen:
     uid: str | None = None
 
 
-class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A SOP instance. `archives` is empty where they are those of its series.
 
     `document_title` is Document Title (0042,0010); `title` is what else names it: the concept of a

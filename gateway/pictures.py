@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from gateway.adapters import icons
@@ -259,8 +259,8 @@ class Pictures:
         """The only part of a fetch, and its Content-Type."""
         form = Form(is_multipart=False, types=(kind,), transfer_syntaxes=(ANY,))
         body = Chunks()
-        async with AsyncExitStack() as stack:
-            async for part in await self._archives.delivery.opened(stack, fetch, form):
+        async with self._archives.delivery.opened(fetch, form) as parts:
+            async for part in parts:
                 async for chunk in part.chunks:
                     body.append(chunk)
                     if len(body) > MAX_BYTES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import replace
 
+from gateway.at_hand import AtHand
 from gateway.errors import ArchiveBadAnswer
 from gateway.model import Part
 from gateway.rules import part10
@@ -25,13 +26,7 @@ async def screened(
         if meta is None or meta.instance_uid is None:
             raise ArchiveBadAnswer("it does not tell what it sends", archive=archive)
         if meta.instance_uid in instance_uids:
-            yield replace(part, chunks=_after(head, part.chunks))
+            yield replace(part, chunks=AtHand((head,), part.chunks))
             continue
         async for _ in part.chunks:
             pass
-
-
-async def _after(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield head
-    async for chunk in rest:
-        yield chunk

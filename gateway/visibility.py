@@ -126,7 +126,7 @@ class Visibility:
         if policy.needs(self._consumer) is Level.INSTANCE:
             return False
         study = self._visible(known)
-        return study is not None and bool(retrieval.plan(study, target))
+        return study is not None and _holds(study, target)
 
     def _is_deep_enough(self, study: Study, target: Target) -> bool:
         """Whether a record that was decided on tells all that there is to know of a target."""
@@ -140,10 +140,10 @@ class Visibility:
     def _shown(self, loaded: Loaded, target: Target) -> Loaded:
         """What is visible of a record, if the target is; noted as shown, or else as denied."""
         study = self._visible(loaded)
-        if study is not None and (target.level is Level.STUDY or retrieval.plan(study, target)):
+        if study is not None and _holds(study, target):
             disclosures.shown(study)
-            return replace(loaded, study=study, parts=())
-        if target.level is Level.STUDY or retrieval.plan(loaded.study, target):
+            return Loaded(study=study, silent=loaded.silent, are_late=loaded.are_late)
+        if _holds(loaded.study, target):
             disclosures.denied(loaded.study)
         raise _absent(target, loaded)
 
@@ -154,6 +154,13 @@ def _is_deep(study: Study) -> bool:
 
 def _has_series(study: Study, target: Target) -> bool:
     return target.series_uid is None or any(s.uid == target.series_uid for s in study.series or ())
+
+
+def _holds(study: Study, target: Target) -> bool:
+    """Whether a target is in its study."""
+    if target.instance_uid is not None:
+        return retrieval.instance_in(study, target) is not None
+    return target.level is Level.STUDY or bool(retrieval.plan(study, target))
 
 
 def _absent(target: Target, loaded: Loaded | None = None) -> GatewayError:

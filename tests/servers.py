@@ -205,6 +205,10 @@ class Orthanc(Process):
         data = source if isinstance(source, bytes) else source.read_bytes()
         return str(json.loads(self._ask("POST", "/instances", data))["ID"])
 
+    def upload_packed(self, files: bytes) -> None:
+        """Store the DICOM files of a ZIP archive."""
+        self._ask("POST", "/instances", files)
+
     def uids(self) -> frozenset[str]:
         """SOP Instance UIDs of all that it holds."""
         rows = json.loads(self._ask("GET", "/instances?expand"))

@@ -20,12 +20,10 @@ CONCRETE = ("archive_", "cache", "flights", "redis_")
 """Adapters that `app` alone names; the catalog and the facades know them by protocol."""
 CLOCK = {"now", "utcnow", "today"}
 TESTED_ELSEWHERE = {
-    "archive_failures": "http_client",
     "config_servers": "config",
     "config_types": "config",
     "demo_objects": "demo",
     "demo_studies": "demo",
-    "inflating": "http_client",
     "model": "catalog",
 }
 """Modules whose behaviour only shows through another: the test that covers them."""
@@ -64,6 +62,12 @@ def test_only_http_sessions_opens_sessions(path: Path) -> None:
     if _named(path) != "adapters/http_sessions.py":
         assert not CLIENTS & (set(_names(tree)) | {name.split(".")[-1] for name in _imports(tree)})
         assert not OTHER_CLIENTS & set(_imports(tree))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_named)
+def test_only_the_pool_opens_connections(path: Path) -> None:
+    if _named(path) != "adapters/http_pool.py":
+        assert not {"create_connection", "open_connection"} & set(_names(_tree(path)))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import dataclasses
 
 import pytest
 
+from gateway.asked_instances import LEAST_ASKED
 from gateway.errors import NoAnswerInTime, NotFound, Unavailable
 from gateway.model import Level, Target
 from gateway.rules.qido import Query
@@ -52,6 +53,20 @@ async def test_an_instance_is_located_by_one_small_search() -> None:
         [series] = [s for s in loaded.study.series or () if s.uid == B.series]
         assert [i.uid for i in series.instances or ()] == [B.instance]
         assert assembled.asked == 5
+
+
+async def test_instances_of_a_series_one_by_one_are_listed_at_last() -> None:
+    held = [dataclasses.replace(A, instance=f"{A.series}.{n}") for n in range(1, 21)]
+    async with over(held) as assembled:
+        for one in held:
+            loaded = await assembled.archives.located(target(one))
+            [series] = loaded.study.series or ()
+            assert [i.uid for i in series.instances or ()] == [one.instance]
+        assert assembled.asked == 2 + LEAST_ASKED + 2  # a list, and whether there is more of it
+        arrived = dataclasses.replace(A, instance=f"{A.series}.21")
+        with pytest.raises(NotFound):
+            await assembled.archives.located(target(arrived))
+        assert assembled.asked == 2 + LEAST_ASKED + 3  # it might have come since
 
 
 @pytest.mark.parametrize(
@@ -156,11 +171,11 @@ async def test_a_remembered_value_that_cannot_be_read_is_loaded_anew() -> None:
     async with over([A]) as assembled:
         cache = assembled.archives.cache
         await assembled.archives.record("1.2.3", Level.INSTANCE)
-        entries = cache._entries  # type: ignore[attr-defined] # corrupted as Redis might
+        entries = cache._entries._entries  # type: ignore[attr-defined] # corrupted as Redis might
         assert entries
         for key, entry in list(entries.items()):
-            fresh = dataclasses.replace(entry.fresh, value=b"\xc1 garbage")
-            entries[key] = dataclasses.replace(entry, fresh=fresh)
+            fresh = dataclasses.replace(entry.content, value=b"\xc1 garbage")
+            entries[key] = dataclasses.replace(entry, content=fresh)
         loaded = await assembled.archives.record("1.2.3", Level.INSTANCE)
         assert [s.uid for s in loaded.study.series or ()] == [A.series]
 

@@ -91,7 +91,7 @@ async def test_an_archive_that_falls_silent_after_it_was_remembered_is_said() ->
         assert (await retrieved(assembled, STUDY))[1] == ()
         assembled.doubles[0].server.on("*", Answer(status=500))
         assembled.clock.now += 10
-        assembled.archives._fan_out._heard.clear()  # as if that were a while ago
+        assembled.archives._fan_out._faring._heard.clear()  # as if that were a while ago
         assert await retrieved(assembled, STUDY) == ([D.file], ("north",))
         with pytest.raises(Unavailable):
             await retrieved(assembled, target(A))

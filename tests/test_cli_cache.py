@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -97,10 +98,22 @@ def test_what_is_wrong_is_told(words: list[str], code: int, told: str, tmp_path:
     assert "Traceback" not in answer.stderr
 
 
-@pytest.mark.parametrize("words", [["purge", "--all"], ["stats"]])
-def test_cache_that_is_not_shared_cannot_be_reached(words: list[str], tmp_path: Path) -> None:
-    settings = {"archives": {"a": archive("http://127.0.0.1:1")}}
+@pytest.mark.parametrize(
+    ("words", "more", "instead"),
+    [
+        (["purge", "1.2.3"], {}, "curl -X POST http://127.0.0.1:8080/hooks/studies/1.2.3"),
+        (["purge", "1.2.3"], {"server": {"port": 81, "workers": 2}}, "Restart it"),
+        (["purge", "--all"], {}, "Restart it"),
+        (["stats"], {"server": {"port": 81}}, "curl http://127.0.0.1:81/metrics"),
+    ],
+)
+def test_cache_that_is_not_shared_cannot_be_reached(
+    words: list[str], more: dict[str, Any], instead: str, tmp_path: Path
+) -> None:
+    settings = {"archives": {"a": archive("http://127.0.0.1:1")}, **more}
     (tmp_path / "gateway.yaml").write_text(json.dumps(settings))
     answer = run("cache", *words, folder=tmp_path)
     assert answer.returncode == 1
-    assert "cache.redis_url is not set" in answer.stderr
+    told = " ".join(answer.stderr.split())
+    assert "cache.redis_url is not set" in told
+    assert instead in told

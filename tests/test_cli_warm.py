@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway import demo
+from tests.adapters.redis_clusters import cluster
 from tests.gateways import archive
 from tests.servers import RedisServer, free_port
 from tests.test_cli import run
@@ -37,6 +38,19 @@ def test_studies_are_loaded_into_the_shared_cache(folder: Path) -> None:
     assert not (folder / "state").exists()
     stats = json.loads(run("cache", "stats", "--json", folder=folder).stdout)
     assert stats["values"] >= 2 * told["loaded"]
+
+
+def test_studies_are_loaded_into_a_cluster(tmp_path: Path, sample_folder: Path) -> None:
+    with cluster(tmp_path / "cluster") as made:
+        samples = {"type": "folder", "path": str(sample_folder)}
+        folder = configured(tmp_path, {"samples": samples}, made.url)
+        told = json.loads(run("warm", "", "--json", folder=folder).stdout)
+        assert told["found"] == told["loaded"] > 0
+        assert told["cache_troubles"] == 0
+        stats = json.loads(run("cache", "stats", "--json", folder=folder).stdout)
+        assert stats["values"] >= 2 * told["loaded"]
+        purged = json.loads(run("cache", "purge", "--all", "--json", folder=folder).stdout)
+        assert purged["all"]
 
 
 def test_outcome_is_told_in_words(folder: Path) -> None:

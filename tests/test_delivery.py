@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
@@ -29,8 +28,7 @@ JPEG_LS = "1.2.840.10008.1.2.4.80"
 
 
 async def content(assembled: Assembled, fetch: Fetch = FETCH, form: Form = STORED) -> list[bytes]:
-    async with AsyncExitStack() as stack:
-        parts = await assembled.archives.delivery.opened(stack, fetch, form)
+    async with assembled.archives.delivery.opened(fetch, form) as parts:
         return [b"".join([c async for c in p.chunks]) async for p in parts]
 
 

@@ -17,7 +17,8 @@ from gateway.errors import (
     NotFound,
     Unavailable,
 )
-from gateway.fan_out import AILING_SECONDS, Archive, FanOut, unavailable
+from gateway.fan_out import Archive, FanOut, unavailable
+from gateway.faring import AILING_SECONDS
 from gateway.model import Level, Target
 from gateway.rules.breaker import FAILURES_IN_A_ROW, FIRST_PAUSE_SECONDS
 from gateway.rules.qido import Query
@@ -154,6 +155,22 @@ async def test_archive_that_fails_again_and_again_is_left_alone(answer: Answer) 
         clock.now += 2 * FIRST_PAUSE_SECONDS
         for _ in range(3):
             assert await ids_of(fan_out) == (["north", "south"], [])
+
+
+async def test_archive_that_says_when_to_come_back_is_left_alone_until_then() -> None:
+    async with over([ONE]) as assembled:
+        double, fan_out, clock = assembled.doubles[0], assembled.fan_out, assembled.clock
+        double.server.on("*", Answer(status=503, headers={"Retry-After": "30"}))
+        await fail_until_left_alone(assembled, fan_out)
+        for seconds in (FIRST_PAUSE_SECONDS, 24):
+            clock.now += seconds
+            _, [failure] = await fan_out.ask(lambda a: fan_out.search(a, ALL, 1))
+            assert failure.retry_after_seconds == 30 - (clock.now - 1000)
+            assert len(double.server.requests) == FAILURES_IN_A_ROW
+        double.server.on("*", double.answer)
+        clock.now += 1
+        assert await ids_of(fan_out) == (["north"], [])
+        assert len(double.server.requests) == FAILURES_IN_A_ROW + 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 410, 429, 501])

@@ -7,10 +7,24 @@ import pytest
 
 from gateway import known
 from gateway.known import Known
-from gateway.model import Identifier, Level, Patient, Study
+from gateway.model import Identifier, Level, Patient, Series, Study
 from tests.dicom import row
 
-STUDY = Study(uid="1.2.3", archives=("north",), number_of_series=2, number_of_instances=5)
+STUDY = Study(
+    uid="1.2.3",
+    archives=("north",),
+    number_of_series=2,
+    number_of_instances=5,
+    series=(
+        Series(uid="1", archives=("north",), number_of_instances=5),
+        Series(uid="2", archives=("north",)),
+    ),
+)
+
+
+def series(uid: str, instances: int | None = None) -> dict[str, Any]:
+    told = {} if instances is None else {"NumberOfSeriesRelatedInstances": instances}
+    return row(SeriesInstanceUID=uid, **told)
 
 
 def counts(series: int, instances: int) -> dict[str, Any]:
@@ -23,7 +37,15 @@ def counts(series: int, instances: int) -> dict[str, Any]:
         pytest.param(STUDY, counts(2, 5), Level.STUDY, False, id="the same"),
         pytest.param(STUDY, counts(2, 6), Level.STUDY, True, id="more"),
         pytest.param(STUDY, row(PatientID="P"), Level.STUDY, False, id="no counts"),
-        pytest.param(STUDY, counts(2, 6), Level.SERIES, False, id="a row of another level"),
+        pytest.param(STUDY, counts(2, 6), Level.SERIES, True, id="more, by a row of a series"),
+        pytest.param(STUDY, counts(2, 6), Level.INSTANCE, True, id="more, by a row of an instance"),
+        pytest.param(STUDY, series("1", 5), Level.SERIES, False, id="the same in a series"),
+        pytest.param(STUDY, series("1", 6), Level.SERIES, True, id="more in a series"),
+        pytest.param(STUDY, series("2", 6), Level.SERIES, False, id="not known of a series"),
+        pytest.param(STUDY, series("1"), Level.SERIES, False, id="no counts of a series"),
+        pytest.param(STUDY, series("9"), Level.SERIES, True, id="another series"),
+        pytest.param(STUDY, series("9"), Level.INSTANCE, True, id="an instance of another series"),
+        pytest.param(STUDY, series("1"), Level.INSTANCE, False, id="an instance of a series"),
         pytest.param(None, counts(2, 5), Level.STUDY, True, id="there, where none was"),
         pytest.param(None, row(Modality="CT"), Level.SERIES, True, id="a series of it"),
     ],

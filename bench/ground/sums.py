@@ -7,18 +7,21 @@ import os
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 RESULTS = "BENCH_RESULTS"
 """The environment variable that names the file to which results are added, a JSON object a line."""
+NAME = "BENCH_NAME"
+"""The environment variable that names the benchmark which runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One figure: what was measured, as a multiple of what in the same run, and what it must be.
 
-    `floor` must hold, `goal` is aimed at; `is_more_better` says in which direction.
+    `floor` must hold, `goal` is aimed at; `is_more_better` says in which direction. `of` is empty
+    where the figure is no multiple of anything.
     """
 
     what: str
@@ -28,6 +31,7 @@ class Result:
     goal: float | None = None
     is_more_better: bool = False
     unit: str = "x"
+    bench: str = field(default_factory=lambda: os.environ.get(NAME, ""))
 
     @property
     def verdict(self) -> str:

@@ -7,26 +7,33 @@ was asked for before anything of it is believed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
-    AsyncExitStack,
     aclosing,
     asynccontextmanager,
-    contextmanager,
 )
+from functools import partial
 from typing import Any
 
 import orjson
-from aiohttp import ClientResponse
 
 from gateway.adapters import dicomweb_bodies as bodies
 from gateway.adapters import wado_uri_service
 from gateway.adapters.dicomweb_ranges import Ranges
 from gateway.adapters.dicomweb_search import Searches
-from gateway.adapters.http_client import ArchiveClient, has_end
+from gateway.adapters.http_client import ArchiveClient
+from gateway.adapters.http_response import Response
+from gateway.at_hand import AtHand, first
 from gateway.config import DicomwebArchive as Section
-from gateway.errors import ArchiveBadAnswer, ArchiveError, BadRequest, NotAcceptable, NotFound
+from gateway.errors import (
+    ArchiveBadAnswer,
+    ArchiveError,
+    BadRequest,
+    GatewayError,
+    NotAcceptable,
+    NotFound,
+)
 from gateway.model import (
     ByteRange,
     Contents,
@@ -39,6 +46,7 @@ from gateway.model import (
     Study,
     Target,
 )
+from gateway.opening import Opening
 from gateway.rules import (
     attributes,
     bulk_addresses,
@@ -157,33 +165,14 @@ class DicomwebArchive:
         objects = bodies.objects(body, self.id)
         return [bytes(o) for o in objects if bodies.is_of(target, o, self.id)]
 
-    @asynccontextmanager
-    async def retrieve(
+    def retrieve(
         self, target: Target, transfer_syntax: str = media.ANY, byte_range: ByteRange | None = None
-    ) -> AsyncIterator[AsyncIterator[Part]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[Part]]:
         """The instances of `target`, or its frames in the order asked, as they stream in.
 
         NotFound and NotAcceptable come before the first part.
         """
-        if byte_range is not None and transfer_syntax == media.ANY:
-            kind = media.OCTET_STREAM if target.frames else media.DICOM
-            accept = f"{kind}; transfer-syntax={media.ANY}"
-            async with self._ranges.part(_path(target), (), accept, byte_range) as part:
-                if part is not None:
-                    yield _iterated(part)
-                    return
-        asked = transfer_syntax
-        if not target.frames and asked != media.EXPLICIT_VR_LITTLE_ENDIAN:
-            asked = media.ANY  # archives fail in ugly ways when they cannot transcode
-        async with AsyncExitStack() as stack:
-            with _as_retrieve_errors(target, asked):
-                parts = await self._retrieved(stack, target, asked)
-            wanted = media.ANY if target.frames else transfer_syntax
-            checked = await stack.enter_async_context(aclosing(_only(parts, wanted)))
-            first = await anext(checked, None)
-            if first is None:
-                raise NotFound("the archive sent nothing")
-            yield await stack.enter_async_context(aclosing(_chained(first, checked)))
+        return Opening(partial(self._retrieved, target, transfer_syntax, byte_range))
 
     @asynccontextmanager
     async def bulk_data(
@@ -202,7 +191,7 @@ class DicomwebArchive:
             accept = f"{media.OCTET_STREAM}, */*;q=0.5"
             async with self._ranges.part(segments, parameters, accept, byte_range) as part:
                 if part is not None:
-                    yield _iterated(part)
+                    yield AtHand((part,))
                     return
         accept = f'{media.MULTIPART}; type="{media.OCTET_STREAM}", */*;q=0.5'
         async with (
@@ -229,7 +218,7 @@ class DicomwebArchive:
         async with self._client.get(
             self._wado, path, viewport, accept=media_type, is_stream=True
         ) as response:
-            return await bodies.picture(self._client.chunks(response), self.id)
+            return await bodies.picture(response, self.id)
 
     def by_wado_uri(
         self, target: Target, content_type: str, parameters: _Pairs
@@ -248,45 +237,86 @@ class DicomwebArchive:
         await self._client.close()
 
     async def _retrieved(
-        self, stack: AsyncExitStack, target: Target, transfer_syntax: str
-    ) -> AsyncGenerator[Part, None]:
-        """What the archive sends for `target`; converted frames where it cannot cut stored ones."""
-        try:
-            response = await self._opened(stack, target, transfer_syntax)
-        except (ArchiveBadAnswer, NotFound) as error:
-            if self._by_uri and target.level is Level.INSTANCE:
-                response = await stack.enter_async_context(self._by_uri.opened(target, media.DICOM))
-            elif (
-                isinstance(error, ArchiveBadAnswer)
-                and error.answered == 500
-                and target.frames
-                and transfer_syntax == media.ANY
-            ):  # some builds cannot cut big-endian frames, but can convert them
-                response = await self._opened(stack, target, media.EXPLICIT_VR_LITTLE_ENDIAN)
-            else:
-                raise
-        kind = media.OCTET_STREAM if target.frames else media.DICOM
-        parts = await stack.enter_async_context(aclosing(self._parts(response, kind)))
-        taken = bodies.frames if target.frames else bodies.instances
-        return await stack.enter_async_context(aclosing(taken(parts, target, self.id)))
+        self,
+        target: Target,
+        transfer_syntax: str,
+        byte_range: ByteRange | None,
+        opening: Opening[AsyncIterator[Part]],
+    ) -> AsyncIterator[Part]:
+        """What the archive sends for `target`; small answers as a whole, large ones as they come.
 
-    async def _opened(
-        self, stack: AsyncExitStack, target: Target, transfer_syntax: str
-    ) -> ClientResponse:
+        Of an instance not in the transfer syntax that was asked for nobody can tell beforehand
+        whether the archive will convert it.
+        """
+        if byte_range is not None and transfer_syntax == media.ANY:
+            part = await opening.enter(self._range(target, byte_range))
+            if part is not None:
+                return AtHand((part,))
+        if not target.frames:
+            return await self._instances(target, transfer_syntax, opening)
+        response = await self._answer(target, transfer_syntax, opening)
+        kind = media.OCTET_STREAM
+        if (body := await response.small()) is None:
+            await opening.enter(response)
+            parts = await opening.enter(aclosing(self._parts(response, kind)))
+            frames = await opening.enter(aclosing(bodies.frames(parts, target, self.id)))
+            return await _begun(frames)
+        of = response.headers.get("Content-Type", "")
+        found = bodies.parts_at_hand(of, body, kind=kind, archive=self.id, has_end=response.has_end)
+        return bodies.frames_at_hand(found, target, self.id)
+
+    async def _instances(
+        self, target: Target, transfer_syntax: str, opening: Opening[AsyncIterator[Part]]
+    ) -> AsyncIterator[Part]:
+        """Instances; NotAcceptable where they come in another transfer syntax than asked for."""
+        asked = transfer_syntax
+        if asked != media.EXPLICIT_VR_LITTLE_ENDIAN:
+            asked = media.ANY  # archives fail in ugly ways when they cannot transcode
+        response = await opening.enter(await self._answer(target, asked, opening))
+        parts = await opening.enter(aclosing(self._parts(response, media.DICOM)))
+        found = await opening.enter(aclosing(bodies.instances(parts, target, self.id)))
+        return await _begun(await opening.enter(aclosing(_only(found, transfer_syntax))))
+
+    def _range(
+        self, target: Target, byte_range: ByteRange
+    ) -> AbstractAsyncContextManager[Part | None]:
+        kind = media.OCTET_STREAM if target.frames else media.DICOM
+        accept = f"{kind}; transfer-syntax={media.ANY}"
+        return self._ranges.part(_path(target), (), accept, byte_range)
+
+    async def _answer(
+        self, target: Target, asked: str, opening: Opening[AsyncIterator[Part]]
+    ) -> Response:
+        """The answer for `target`, which somebody has to let go.
+
+        Converted frames where the archive cannot cut stored ones.
+        """
+        try:
+            try:
+                return await self._opened(target, asked)
+            except (ArchiveBadAnswer, NotFound) as error:
+                if self._by_uri and target.level is Level.INSTANCE:
+                    return await opening.enter(self._by_uri.opened(target, media.DICOM))
+                if target.frames and asked == media.ANY and getattr(error, "answered", 0) == 500:
+                    # some builds cannot cut big-endian frames, but can convert them
+                    return await self._opened(target, media.EXPLICIT_VR_LITTLE_ENDIAN)
+                raise
+        except ArchiveBadAnswer as error:
+            raise _meant(error, target, asked) from error
+
+    async def _opened(self, target: Target, transfer_syntax: str) -> Response:
         kind = media.OCTET_STREAM if target.frames else media.DICOM
         accept = f'{media.MULTIPART}; type="{kind}"; transfer-syntax={transfer_syntax}'
-        return await stack.enter_async_context(
-            self._client.get(self._wado, _path(target), accept=accept, is_stream=True)
-        )
+        return await self._client.opened(self._wado, _path(target), accept=accept, is_stream=True)
 
-    def _parts(self, response: ClientResponse, kind: str) -> AsyncGenerator[Part, None]:
+    def _parts(self, response: Response, kind: str) -> AsyncGenerator[Part, None]:
         return bodies.parts(
             response.headers.get("Content-Type", ""),
-            response.content_length,
-            self._client.chunks(response),
+            response.length,
+            response,
             kind=kind,
             archive=self.id,
-            has_end=has_end(response),
+            has_end=response.has_end,
         )
 
 
@@ -299,27 +329,21 @@ async def _only(parts: AsyncIterator[Part], transfer_syntax: str) -> AsyncGenera
         yield part
 
 
-async def _iterated(part: Part) -> AsyncGenerator[Part, None]:
-    yield part
+async def _begun(parts: AsyncIterator[Part]) -> AsyncIterator[Part]:
+    """The parts, known to be there."""
+    found = await first(parts)
+    if found is None:
+        raise NotFound("the archive sent nothing")
+    return found[1]
 
 
-async def _chained(first: Part, rest: AsyncIterator[Part]) -> AsyncGenerator[Part, None]:
-    yield first
-    async for part in rest:
-        yield part
-
-
-@contextmanager
-def _as_retrieve_errors(target: Target, asked: str) -> Iterator[None]:
+def _meant(error: ArchiveBadAnswer, target: Target, asked: str) -> GatewayError:
     """What archives mean by their 400 and 500 where a frame or a transcoding was asked for."""
-    try:
-        yield
-    except ArchiveBadAnswer as error:
-        if asked != media.ANY and error.answered in {400, 415, 500, 501}:
-            raise NotAcceptable(f"not available in transfer syntax {asked}") from error
-        if target.frames and error.answered == 400:
-            raise NotFound("no such frame") from error
-        raise
+    if asked != media.ANY and error.answered in {400, 415, 500, 501}:
+        return NotAcceptable(f"not available in transfer syntax {asked}")
+    if target.frames and error.answered == 400:
+        return NotFound("no such frame")
+    return error
 
 
 def _one_study(study_uid: str) -> Query:

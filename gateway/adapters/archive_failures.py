@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import aiohttp
 
 from gateway.adapters import tls
+from gateway.adapters.http_answer import BrokenOff
 from gateway.errors import (
     ArchiveBadAnswer,
     ArchiveBusy,
@@ -52,7 +53,7 @@ def failure(archive: str, error: BaseException) -> ArchiveError:
     if (found := tls.trouble(error)) is not None:
         words, is_refusal = found
         return (ArchiveRefused if is_refusal else ArchiveUnreachable)(words, archive=archive)
-    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientConnectionResetError):
+    if isinstance(error, BrokenOff | aiohttp.ClientPayloadError):
         return ArchiveUnreachable("its answer broke off", archive=archive)
     if isinstance(error, OSError | aiohttp.ClientConnectionError):
         return ArchiveUnreachable("no connection", archive=archive)

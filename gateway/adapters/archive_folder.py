@@ -22,6 +22,7 @@ from gateway.adapters.dicom_files import UNREADABLE, NotDicom, Opened, Unusable
 from gateway.adapters.folder_index import FolderIndex, open_regular, stamp
 from gateway.adapters.folder_snapshot import Entry, Snapshot
 from gateway.adapters.folder_watch import FolderWatch
+from gateway.at_hand import AtHand
 from gateway.errors import (
     ArchiveBadAnswer,
     ArchiveBusy,
@@ -121,7 +122,7 @@ class FolderArchive:
         else:
             parts = self._objects(entries, transfer_syntax, byte_range)
         try:
-            yield _chained(await anext(parts), parts)
+            yield AtHand((await anext(parts),), parts)
         finally:
             await parts.aclose()
 
@@ -144,7 +145,7 @@ class FolderArchive:
                 span = _span(byte_range, found.length)
                 chunks = self._chunks(stream, entry, found.offset + span.first, span.length)
                 part = _part(kind, chunks, span, byte_range)
-            yield dicom_parts.iterated((part,))
+            yield AtHand((part,))
 
     async def picture(
         self, target: Target, rung: Rung, width: int, height: int, media_type: str
@@ -364,9 +365,3 @@ def _held(content: bytes, kind: str, byte_range: ByteRange | None) -> Part:
     span = _span(byte_range, len(content))
     given = memoryview(content)[span.first : span.last + 1]
     return _part(kind, dicom_parts.held(given, kind).chunks, span, byte_range)
-
-
-async def _chained(first: Part, rest: AsyncIterator[Part]) -> AsyncIterator[Part]:
-    yield first
-    async for part in rest:
-        yield part

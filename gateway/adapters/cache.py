@@ -9,27 +9,31 @@ in bytes; what was used least recently goes first.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
 from gateway.adapters.cache_names import Group, Key, Names, What
-from gateway.adapters.drops import Drops
+from gateway.adapters.drops import MARK_BYTES, Drops, Since
+from gateway.adapters.entries import Entries, Entry
 from gateway.adapters.flights import Flights
+from gateway.adapters.lasting import Lasting
+from gateway.adapters.reads import noted
 from gateway.adapters.telemetry import Telemetry
 from gateway.errors import ArchiveError, GatewayError, Unavailable
 
 LAYER = "memory"
-ENTRY_OVERHEAD_BYTES = 400
-"""What an entry costs besides its key and value: objects, hash table slots, list links."""
-LARGEST_SHARE = 4
-"""An entry larger than this part of the whole cache is not kept: it would empty it."""
 LASTING_SHARE = 8
 """What is remembered for long takes no more than this part of the whole cache."""
+DROPS_SHARE = 8
+"""And so does what is known of drops."""
+LEAST_DROPS = 1000
+PAUSE_SECONDS = 1.0
+"""How long a stale value is served before it is tried again to revalidate it."""
+MOST_FAILED = 10_000
+"""Keys of which it is known when they could not be revalidated."""
 NO_EPOCH = bytes(8)
 LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -46,41 +50,6 @@ class Fresh:
     is_absent: bool = False
     age_seconds: float = 0
     epoch: bytes = NO_EPOCH
-
-
-@dataclass(slots=True)
-class Reads:
-    """What was read from a cache; not `is_whole` where something failed, or changed meanwhile."""
-
-    values: dict[str, bytes] = field(default_factory=dict)
-    is_whole: bool = True
-
-    def note(self, key: str, value: bytes) -> None:
-        """A value that was read; the same one again, or what came before is out of date."""
-        self.is_whole = self.is_whole and self.values.setdefault(key, value) is value
-
-
-_NOTED: ContextVar[Reads | None] = ContextVar("reads", default=None)
-
-
-@contextmanager
-def reads_noted() -> Iterator[Reads]:
-    """Notes what is read from caches within, in tasks begun within too."""
-    reads = Reads()
-    token = _NOTED.set(reads)
-    try:
-        yield reads
-    finally:
-        _NOTED.reset(token)
-        note_reads(reads.values, is_whole=reads.is_whole)
-
-
-def note_reads(values: Mapping[str, bytes], *, is_whole: bool = True) -> None:
-    """Notes, where reads are noted, what was read before for what is used now."""
-    if (noted := _NOTED.get()) is not None:
-        noted.is_whole = noted.is_whole and is_whole
-        for key, value in values.items():
-            noted.note(key, value)
 
 
 Loader = Callable[[bytes | None], Awaitable[Fresh]]
@@ -111,52 +80,12 @@ class Lives:
         return max(self.fresh_seconds, self.stale_seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """What was loaded, and the reading of the clock at its age of 0.
-
-    `stamp`: how many drops there had been when it was asked for, of which those that bear one of
-    its `marks` count. `is_doubted`: serve it only if nothing newer can be loaded.
-    """
-
-    fresh: Fresh
-    loaded_at: float
-    stamp: int
-    marks: tuple[str, ...]
-    is_doubted: bool = False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """How much a cache in a process holds."""
 
     entries: int
     bytes: int
-
-
-class _Lasting:
-    """Small values that are not loaded again, the least recently used forgotten first."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._values: OrderedDict[str, bytes] = OrderedDict()
-        self.bytes_held = 0
-
-    def value(self, key: str) -> bytes | None:
-        if key in self._values:
-            self._values.move_to_end(key)
-        return self._values.get(key)
-
-    def put(self, key: str, value: bytes) -> None:
-        self._remove(key)
-        self._values[key] = value
-        self.bytes_held += _size(key, value)
-        while self.bytes_held > self._max_bytes:
-            self._remove(next(iter(self._values)))
-
-    def _remove(self, key: str) -> None:
-        if (value := self._values.pop(key, None)) is not None:
-            self.bytes_held -= _size(key, value)
 
 
 class MemoryCache:
@@ -177,19 +106,18 @@ class MemoryCache:
         """`clock` reads seconds that never go back."""
         self.lives = lives
         self.names = names or Names()
-        self.drops = Drops()
-        self._max_bytes = max_bytes
+        self.drops = Drops(max(LEAST_DROPS, max_bytes // DROPS_SHARE // MARK_BYTES))
         self._telemetry = telemetry
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._bytes = 0
-        self._lasting = _Lasting(max_bytes // LASTING_SHARE)
+        self._entries: Entries[Fresh] = Entries(max_bytes, self.drops)
+        self._lasting = Lasting(max_bytes // LASTING_SHARE)
         self._flights: Flights[bytes] = Flights()
+        self._failed: dict[str, float] = {}
 
     @property
     def bytes_held(self) -> int:
-        """The size of all entries with their overhead."""
-        return self._bytes + self._lasting.bytes_held
+        """The size of all that is held, with its overhead."""
+        return self._entries.bytes_held + self._lasting.bytes_held
 
     @property
     def held(self) -> Held:
@@ -201,80 +129,126 @@ class MemoryCache:
 
         Raises what `loader` raises, unless it is an archive's failure and a stale value is known.
         """
-        noted = _NOTED.get()
+        reads = noted()
         try:
             value = await self._read(key, loader)
         except BaseException:
-            if noted is not None:
-                noted.is_whole = False
+            if reads is not None:
+                reads.is_whole = False
             raise
-        if noted is not None:
-            noted.note(key, value)
+        if reads is not None:
+            reads.note(key, value)
         return value
 
     def is_current(self, key: str, value: bytes) -> bool:
-        """Whether a load of `key` would give this very value, and ask nobody."""
-        entry = self._entry(key)
-        if entry is None or entry.fresh.value is not value or not self._is_fresh(entry):
+        """Whether a load of `key` would give this very value, and ask nobody.
+
+        One that is stale is asked for already, or its archive failed to answer just now.
+        """
+        entry = self._entries.found(key)
+        if entry is None or entry.content.value is not value:
             return False
-        self._entries.move_to_end(key)
+        if not (self._is_fresh(entry) or self._is_served_stale(key, entry)):
+            return False
+        self._entries.used(key)
         return True
+
+    def has(self, key: str) -> bool:
+        """Whether there is anything for `key`, be it of no use."""
+        return key in self._entries
 
     def has_fresh(self, key: str) -> bool:
         """Whether `key` would be served as it is."""
-        entry = self._entry(key)
+        entry = self._entries.found(key)
         return entry is not None and self._is_fresh(entry)
 
+    def is_doubted(self, key: str) -> bool:
+        """Whether `key` is served only if nothing newer can be loaded."""
+        entry = self._entries.found(key)
+        return entry is not None and self._entries.is_doubted(entry)
+
     async def _read(self, key: Key, loader: Loader) -> bytes:
-        entry = self._entry(key)
+        entry = self._entries.found(key)
         if entry is not None and self._is_fresh(entry):
-            self._entries.move_to_end(key)
+            self._entries.used(key)
             self._telemetry.cache_read(LAYER, "hit")
-            return entry.fresh.value
+            return entry.content.value
         kept = self.peek(key)
-        if kept is None or entry is None or entry.is_doubted:
-            flight = self._flight(key)
+        if kept is None or entry is None or self._entries.is_doubted(entry):
+            flight = self.flight(key)
             outcome = "join" if self._flights.is_under_way(flight) else "miss"
             self._telemetry.cache_read(LAYER, outcome)
             return await self._flights.join(flight, lambda: self._first_load(key, loader))
-        self._entries.move_to_end(key)
+        self._entries.used(key)
         self._telemetry.cache_read(LAYER, "stale")
-        self._flights.launch(self._flight(key), lambda: self._revalidation(key, loader, kept.value))
+        if not self._is_left_alone(key):
+            revalidation = partial(self._revalidation, key, loader, kept.value)
+            self._flights.launch(self.flight(key), revalidation)
         return kept.value
 
-    def _is_fresh(self, entry: _Entry) -> bool:
+    def _is_served_stale(self, key: str, entry: Entry[Fresh]) -> bool:
+        """Whether a stale value is served without anything being asked for."""
+        if self._entries.is_doubted(entry) or not self.lives.is_servable(self._aged(entry)):
+            return False
+        flight = f"{self.drops.last(entry.marks)} {key}"
+        return self._is_left_alone(key) or self._flights.is_under_way(flight)
+
+    def _is_left_alone(self, key: str) -> bool:
+        """Whether it failed just now to be revalidated."""
+        return self._clock() - self._failed.get(key, float("-inf")) < PAUSE_SECONDS
+
+    def _aged(self, entry: Entry[Fresh]) -> Fresh:
+        """What an entry keeps, with its age."""
+        return replace(entry.content, age_seconds=max(0.0, self._clock() - entry.loaded_at))
+
+    def _is_fresh(self, entry: Entry[Fresh]) -> bool:
         age_seconds = max(0.0, self._clock() - entry.loaded_at)
-        return not entry.is_doubted and self.lives.is_fresh(entry.fresh, age_seconds)
+        return not self._entries.is_doubted(entry) and self.lives.is_fresh(
+            entry.content, age_seconds
+        )
 
     def peek(self, key: Key) -> Fresh | None:
         """What is kept for `key` and may still be served, with its age; nothing is loaded."""
-        entry = self._entry(key)
+        entry = self._entries.found(key)
         if entry is None:
             return None
-        age_seconds = max(0.0, self._clock() - entry.loaded_at)
-        kept = replace(entry.fresh, age_seconds=age_seconds)
+        kept = self._aged(entry)
         return kept if self.lives.is_servable(kept) else None
+
+    async def at_hand(self, keys: Sequence[Key]) -> dict[Key, bytes]:
+        """What is kept of many keys, be it stale; nothing is loaded."""
+        return {key: kept.value for key in keys if (kept := self.peek(key)) is not None}
+
+    def since(self, key: Key) -> Since:
+        """Now, to know later whether anything of `key` was dropped."""
+        return Since(self.drops.now, self.names.marks(key))
+
+    def is_quiet(self, since: Since) -> bool:
+        """Whether nothing was dropped since, nor loaded anew by others."""
+        return self.drops.is_quiet(since)
 
     def put(self, key: Key, fresh: Fresh, stamp: int) -> None:
         """Keep `fresh` for `key`, at the age it has, unless it was dropped since it was asked for.
 
         `stamp` is what `drops.now` was before.
         """
-        marks = self.names.marks(key)
-        if self.drops.last(marks) > stamp:
-            return
-        self._remove(key)
-        size = _size(key, fresh.value)
-        if size * LARGEST_SHARE > self._max_bytes:
-            return
-        self._entries[key] = _Entry(fresh, self._clock() - fresh.age_seconds, stamp, marks)
-        self._bytes += size
+        entry = Entry(
+            fresh,
+            self._clock() - fresh.age_seconds,
+            len(fresh.value),
+            stamp,
+            self.names.marks(key),
+        )
+        self._entries.keep(key, entry)
         self._make_room()
 
     def doubt(self, key: Key) -> None:
         """Serve the value of `key` from now on only if nothing newer can be loaded."""
-        if entry := self._entries.get(key):
-            self._entries[key] = replace(entry, is_doubted=True)
+        self._entries.doubt(key)
+
+    def confirm(self, key: Key, stamp: int) -> None:
+        """The value of `key` was what it is when `drops.now` was `stamp`: it is not in doubt."""
+        self._entries.confirm(key, stamp)
 
     async def forget(self, what: What) -> bool:
         """Drop a value or a group of them, and do not keep what loads under way will bring."""
@@ -285,10 +259,9 @@ class MemoryCache:
         """`forget`, at once: the values of a group make room when it is needed."""
         self.drops.note(self.names.mark(what))
         if isinstance(what, Key):
-            self._remove(what)
+            self._entries.remove(what)
         elif what == Group():
             self._entries.clear()
-            self._bytes = 0
 
     async def recall(self, key: Key) -> tuple[bytes, ...]:
         """What was remembered under `key`; () when it was not, or is lost."""
@@ -321,6 +294,9 @@ class MemoryCache:
             return await self._loaded(key, loader, previous)
         except (ArchiveError, Unavailable) as error:
             LOG.info("revalidation failed", cause=error.code)
+            if len(self._failed) >= MOST_FAILED:
+                self._failed.clear()
+            self._failed[key] = self._clock()
             return previous
         except GatewayError:
             self.drop(key)
@@ -332,29 +308,11 @@ class MemoryCache:
         self.put(key, fresh, stamp)
         return fresh.value
 
-    def _entry(self, key: str) -> _Entry | None:
-        """The entry of `key`, if nothing that it bears the mark of was dropped since."""
-        entry = self._entries.get(key)
-        if entry is None or entry.stamp == self.drops.now:
-            return entry
-        if self.drops.last(entry.marks) <= entry.stamp:
-            return entry
-        self._remove(key)
-        return None
-
-    def _flight(self, key: Key) -> str:
+    def flight(self, key: Key) -> str:
         """The name of loads of `key`: another one after each drop, which none began before."""
-        return f"{self.drops.last(self.names.marks(key))} {key}"
+        last = max(self.drops.doubted, self.drops.last(self.names.marks(key)))
+        return f"{last} {key}"
 
     def _make_room(self) -> None:
-        while self._entries and self.bytes_held > self._max_bytes:
-            self._remove(next(iter(self._entries)))
+        self._entries.make_room(self._lasting.bytes_held)
         self._telemetry.cache_size(self.bytes_held)
-
-    def _remove(self, key: str) -> None:
-        if entry := self._entries.pop(key, None):
-            self._bytes -= _size(key, entry.fresh.value)
-
-
-def _size(key: str, value: bytes) -> int:
-    return len(key) + len(value) + ENTRY_OVERHEAD_BYTES

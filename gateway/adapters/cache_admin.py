@@ -14,8 +14,8 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisClusterException, RedisError
 
-from gateway.adapters.cache_names import CHANNEL, PREFIX, Group, Names
-from gateway.adapters.redis_client import Complaints, Limits, connect
+from gateway.adapters.cache_names import Group, Names
+from gateway.adapters.redis_client import Complaints, Limits, connect, publish
 from gateway.adapters.redis_envelope import Envelopes
 from gateway.adapters.redis_notices import ASKED, dropped
 from gateway.adapters.redis_store import RedisStore
@@ -61,13 +61,14 @@ _process = msgspec.json.Decoder(Process).decode
 class CacheAdmin:
     """The Redis at `url`. Every method raises Unavailable where it does not answer."""
 
-    def __init__(self, url: str, *, secret: bytes, longest_seconds: float) -> None:
-        """`secret` and `longest_seconds` as the gateway has them."""
+    def __init__(self, url: str, *, names: Names, secret: bytes, longest_seconds: float) -> None:
+        """All as the gateway has them."""
         self._client = connect(url, LIMITS)
+        self._names = names
         self._heard = 0
         self._store = RedisStore(
             self._client,
-            names=Names(secret),
+            names=names,
             envelopes=Envelopes(secret),
             publish=self._publish,
             limits=LIMITS,
@@ -83,16 +84,17 @@ class CacheAdmin:
 
     async def purge(self, group: Group) -> int:
         """Forget a group of values, at once in every process; how many processes heard of it."""
-        if not await self._store.forget(group):
+        if not await self._store.forgetting.forget(group):
             raise Unavailable("the shared cache does not answer, or takes no writes")
         return self._heard
 
     async def stats(self) -> Stats:
         """What the cache holds; takes a while where that is millions of keys."""
         with _as_unavailable():
-            names = [name async for name in self._client.scan_iter(f"{PREFIX}*", count=_AT_ONCE)]
+            pattern = f"{self._names.prefix}*"
+            names = [name async for name in self._client.scan_iter(pattern, count=_AT_ONCE)]
             weighed = await self._weight(names[:_WEIGHED])
-            kinds = [_kind(name) for name in names]
+            kinds = [self._kind(name) for name in names]
             memory, counters = await self._info("memory"), await self._info("stats")
             return Stats(
                 **{kind: kinds.count(kind) for kind in ("values", "remembered", "marks", "locks")},
@@ -109,7 +111,16 @@ class CacheAdmin:
         await self._store.close()
 
     async def _publish(self, mark: str) -> None:
-        self._heard = await self._client.publish(CHANNEL, dropped(b"admin", mark))
+        self._heard = await publish(self._client, self._names.channel, dropped(b"admin", mark))
+
+    def _kind(self, name: bytes) -> str:
+        """Of what kind a key is, by its name."""
+        words = name.removeprefix(self._names.prefix.encode()).split(b":")
+        if words[0] == b"{marks}" or words[-1] == b"mark":
+            return "marks"
+        if words[-1] == b"lasting":
+            return "remembered"
+        return "locks" if b"lock" in words else "values"
 
     async def _weight(self, names: list[bytes]) -> int:
         weight = 0
@@ -129,9 +140,10 @@ class CacheAdmin:
 
     async def _processes(self) -> tuple[Process, ...]:
         """What the processes that hear notices answer in time."""
-        reply = f"{PREFIX}reply:{secrets.token_hex(8)}"
+        reply = f"{self._names.prefix}reply:{secrets.token_hex(8)}"
         async with self._subscribed(reply) as replies:
-            expected = await self._client.publish(CHANNEL, b" ".join((ASKED, reply.encode())))
+            asked = b" ".join((ASKED, reply.encode()))
+            expected = await publish(self._client, self._names.channel, asked)
             found: list[Process] = []
             deadline = time.monotonic() + REPLY_SECONDS
             while len(found) < expected and time.monotonic() < deadline:
@@ -160,13 +172,3 @@ def _as_unavailable() -> Any:
         yield
     except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
         raise Unavailable("the shared cache does not answer") from error
-
-
-def _kind(name: bytes) -> str:
-    """Of what kind a key is, by its name."""
-    words = name.removeprefix(PREFIX.encode()).split(b":")
-    if words[0] == b"{marks}" or words[-1] == b"mark":
-        return "marks"
-    if words[-1] == b"lasting":
-        return "remembered"
-    return "locks" if b"lock" in words else "values"

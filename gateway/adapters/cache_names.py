@@ -9,12 +9,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of names, envelopes and notices; another version never sees this one's."""
-PREFIX = f"gw:{LAYOUT}:"
-CHANNEL = f"{PREFIX}notices"
-_MARKS = f"{PREFIX}{{marks}}:"
-"""Marks that belong to no study share a hash slot."""
+DEFAULT_PREFIX = "gw"
 _DIGEST_BYTES = 16
 
 
@@ -48,9 +45,16 @@ What = Key | Group
 
 
 class Names:
-    """Names in Redis, keyed by a secret where there is one: nobody else can tell what they are."""
+    """Names in Redis, keyed by a secret where there is one: nobody else can tell what they are.
 
-    def __init__(self, secret: bytes = b"") -> None:
+    `prefix` begins all of them, `channel` is where notices are published.
+    """
+
+    def __init__(self, secret: bytes = b"", prefix: str = DEFAULT_PREFIX) -> None:
+        """`prefix` tells installations apart that share a Redis."""
+        self.prefix = f"{prefix}:{LAYOUT}:"
+        self.channel = f"{self.prefix}notices"
+        self._groups: dict[Group, str] = {}
         self._secret = hashlib.blake2b(secret, person=b"gateway names").digest() if secret else b""
 
     def value(self, key: Key) -> str:
@@ -67,7 +71,10 @@ class Names:
             return f"{self.value(what)}:mark"
         if what.study_uid is not None:
             return f"{self._slot(what.study_uid)}mark"
-        return _MARKS + ("all" if what.archive is None else self._digest(what.archive))
+        if what not in self._groups:  # few, in one hash slot, and in every entry
+            word = "all" if what.archive is None else self._digest(what.archive)
+            self._groups[what] = f"{self.prefix}{{marks}}:{word}"
+        return self._groups[what]
 
     def marks(self, key: Key) -> tuple[str, ...]:
         """All marks of a value: its own, its study's, that of everything, and its archives'."""
@@ -79,7 +86,7 @@ class Names:
         return (self.mark(key), *(self.mark(group) for group in groups))
 
     def _slot(self, study_uid: str) -> str:
-        return f"{PREFIX}{{{self._digest(study_uid)}}}:"
+        return f"{self.prefix}{{{self._digest(study_uid)}}}:"
 
     def _digest(self, word: str) -> str:
         return hashlib.blake2b(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import orjson
 from redis.asyncio import Redis
@@ -19,20 +19,22 @@ from redis.asyncio.cluster import RedisCluster
 
 from gateway.adapters.cache import Fresh, Loader, MemoryCache
 from gateway.adapters.cache_names import Key, What
+from gateway.adapters.drops import Since
 from gateway.adapters.flights import Flights
 from gateway.adapters.redis_client import DEFAULT_LIMITS, Complaints, Limits
 from gateway.adapters.redis_envelope import Envelopes
+from gateway.adapters.redis_locks import Lock
 from gateway.adapters.redis_notices import Notices
-from gateway.adapters.redis_store import LOCK_SECONDS, Kept, Lock, RedisStore, Seen
+from gateway.adapters.redis_store import Kept, RedisStore, Seen
 from gateway.adapters.telemetry import Telemetry
 
 LAYER = "redis"
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.5
 """How long a value in this process is believed without notices before Redis is asked for it."""
-MAX_LOOKS = 100_000
-"""Keys whose last look into Redis is remembered."""
-WAIT_SECONDS = 2.0
-"""How long a load waits for the same load of another process, then it goes on its own."""
+MORE_LOOKS = 1000
+"""Looks that are remembered beside those for what is held, until they are tidied up."""
+WAIT_SECONDS = 60.0
+"""How long a load waits for the same load of another, living process; then it goes on its own."""
 POLL_SECONDS = 0.025
 SPREAD_SECONDS = 0.5
 """How long writing to Redis may take, and how far apart the clocks of processes may be."""
@@ -71,9 +73,11 @@ class RedisCache:
         complaints = Complaints(telemetry, limits, clock)
         self._notices = Notices(
             client,
+            channel=memory.names.channel,
             dropped=memory.drops.note,
+            broken=memory.drops.doubt,
             told=self._told,
-            resumed=self._resumed,
+            standing=self._standing,
             limits=limits,
             complaints=complaints,
         )
@@ -99,8 +103,7 @@ class RedisCache:
         """
         self._notices.start()
         if not self._is_believed(key):
-            flight = f"{self._memory.drops.last(self._memory.names.marks(key))} {key}"
-            await self._looks.join(flight, lambda: self._look(key))
+            await self._looks.join(self._memory.flight(key), lambda: self._look(key))
         return await self._memory.load(key, lambda previous: self._load(key, loader, previous))
 
     def is_current(self, key: str, value: bytes) -> bool:
@@ -109,6 +112,21 @@ class RedisCache:
         if look is None or not (self._is_recent(look) or self._is_heard(look)):
             return False
         return self._memory.is_current(key, value)
+
+    async def at_hand(self, keys: Sequence[Key]) -> dict[Key, bytes]:
+        """What is kept of many keys, here or in Redis, be it stale; nothing is loaded."""
+        self._notices.start()
+        mine = await self._memory.at_hand(keys)
+        return mine | await self._store.values([key for key in keys if key not in mine])
+
+    def since(self, key: Key) -> Since:
+        """Now, to know later whether anything of `key` was dropped, or loaded by others."""
+        return dataclasses.replace(self._memory.since(key), session=self._notices.session)
+
+    def is_quiet(self, since: Since) -> bool:
+        """Whether nothing was dropped since, nor loaded anew by others; False: it is not known."""
+        is_heard = since.session is not None and since.session == self._notices.session
+        return is_heard and self._memory.is_quiet(since)
 
     async def forget(self, what: What) -> bool:
         """Drop a value or a group of them everywhere; False: Redis is away and is told later.
@@ -119,7 +137,7 @@ class RedisCache:
         self._memory.drop(what)
         if isinstance(what, Key):
             self._looked.pop(what, None)
-        return await self._store.forget(what)
+        return await self._store.forgetting.forget(what)
 
     async def recall(self, key: Key) -> tuple[bytes, ...]:
         """What was remembered under `key`, here and in Redis; () when both have lost it."""
@@ -143,7 +161,9 @@ class RedisCache:
         look = self._looked.get(key)
         if look is None:
             return False
-        return self._is_recent(look) or (self._is_heard(look) and self._memory.has_fresh(key))
+        if self._is_heard(look) and self._memory.has_fresh(key):
+            return True
+        return self._is_recent(look) and not self._memory.is_doubted(key)
 
     def _is_recent(self, look: _Look) -> bool:
         return self._clock() - look.at < LOOK_SECONDS
@@ -161,11 +181,13 @@ class RedisCache:
         seen = await self._store.look(key)
         if self._memory.drops.last(self._memory.names.marks(key)) > stamp:
             return
-        if len(self._looked) >= MAX_LOOKS:
-            self._looked.clear()
         self._looked[key] = look
+        if len(self._looked) > MORE_LOOKS + self._memory.held.entries * 5 // 4:
+            self._looked = {k: v for k, v in self._looked.items() if self._memory.has(k)}
         if seen is None:
             self._telemetry.cache_read(LAYER, "error")
+            if not self._memory.has_fresh(key):
+                self._memory.doubt(key)  # for so long anything may have been forgotten elsewhere
             return
         self._telemetry.cache_read(LAYER, self._outcome(seen))
         self._follow(key, seen, stamp)
@@ -177,6 +199,8 @@ class RedisCache:
         if seen.kept is not None:
             if held is None or not is_of_epoch or self._is_other(held, seen.kept):
                 self._memory.put(key, _fresh(seen.kept, seen.epoch), stamp)
+            else:
+                self._memory.confirm(key, stamp)
         elif held is not None and seen.is_forgotten and not is_of_epoch:
             self._memory.drop(key)
         elif held is not None and not (is_of_epoch and self._lives.is_fresh(held)):
@@ -201,12 +225,11 @@ class RedisCache:
     async def _load(self, key: Key, loader: Loader, previous: bytes | None) -> Fresh:
         """A load that no other process does at the same time, as long as Redis answers.
 
-        A revalidation, which keeps nobody waiting, gives way as long as a lock can live.
+        The holder of the lock renews it; when it died, another takes its place.
         """
         held = self._memory.peek(key)
-        patience_seconds = WAIT_SECONDS if previous is None else LOCK_SECONDS
         seen = await self._store.look(key)
-        for _ in range(round(patience_seconds / POLL_SECONDS)):
+        for _ in range(round(WAIT_SECONDS / POLL_SECONDS)):
             if seen is None:
                 break
             if seen.kept is not None and self._lives.is_fresh(_fresh(seen.kept, seen.epoch)):
@@ -225,15 +248,13 @@ class RedisCache:
         self, key: Key, loader: Loader, previous: bytes | None, before: Seen, lock: Lock
     ) -> Fresh:
         """The load, unless another process finished the same one just before the lock was taken."""
-        try:
+        async with self._store.held(lock):
             seen = await self._store.look(key) or before
             if seen.kept is not None and self._lives.is_fresh(_fresh(seen.kept, seen.epoch)):
                 return _fresh(seen.kept, seen.epoch)
             return await self._own_load(
                 key, loader, previous if seen.epoch == before.epoch else None, seen
             )
-        finally:
-            await self._store.release(lock)
 
     async def _own_load(
         self, key: Key, loader: Loader, previous: bytes | None, seen: Seen | None
@@ -246,9 +267,9 @@ class RedisCache:
         await self._store.keep(key, kept, seen.epoch, self._lives.longest_seconds(fresh))
         return dataclasses.replace(fresh, epoch=seen.epoch)
 
-    async def _resumed(self) -> None:
-        """Notices are heard (again): what was forgotten while Redis was away is made known."""
-        await self._store.catch_up()
+    async def _standing(self) -> None:
+        """Notices are heard: what was forgotten while Redis did not answer is made known."""
+        await self._store.forgetting.catch_up()
 
     def _told(self) -> bytes:
         """How much this process holds, and how often it was asked."""

@@ -110,7 +110,7 @@ def _sentinel_service(settings: Settings) -> Iterator[Finding]:
     parts = urlsplit(url.get_secret_value())
     if not parts.netloc.rpartition("@")[2]:
         yield ("cache", "redis_url"), "the host is missing", "redis://host:port/database."
-    if parts.scheme == "redis+sentinel" and not parts.path.strip("/"):
+    if parts.scheme.endswith("+sentinel") and not parts.path.strip("/"):
         yield (
             ("cache", "redis_url"),
             "the service's name is missing",

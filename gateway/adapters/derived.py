@@ -7,11 +7,11 @@ would give the very same values, at once and without asking anybody.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from gateway.adapters.cache import Reads, note_reads
+from gateway.adapters.reads import Reads, note_reads, reads_noted
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -66,6 +66,15 @@ class Derived(Generic[K, V]):
         self.size += size
         while self.size > self._max_size:
             self._remove(next(iter(self._kept)))
+
+    async def made(self, key: K, make: Callable[[], Awaitable[tuple[V, int] | None]]) -> V | None:
+        """What `make` gives with its size, kept if cached values decide on it; None: nothing."""
+        with reads_noted() as reads:
+            made = await make()
+        if made is None:
+            return None
+        self.keep(key, *made, reads)
+        return made[0]
 
     def _is_current(self, reads: dict[str, bytes]) -> bool:
         for key, value in reads.items():  # noqa: SIM110 - a generator would double what this costs

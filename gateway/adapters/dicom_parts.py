@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
@@ -26,6 +26,7 @@ from gateway.adapters.dicom_files import (
     read,
     unambiguous,
 )
+from gateway.at_hand import AtHand
 from gateway.errors import NotAcceptable, NotFound
 from gateway.model import Part
 
@@ -179,13 +180,7 @@ def check_transfer_syntax(stored: str, wanted: str, *, is_frame: bool) -> None:
 def held(content: bytes | memoryview, content_type: str) -> Part:
     """A part whose body is at hand."""
     chunks = (bytes(content[at : at + CHUNK_BYTES]) for at in range(0, len(content), CHUNK_BYTES))
-    return Part(content_type=content_type, chunks=iterated(chunks), length=len(content))
-
-
-async def iterated(items: Iterable[_T]) -> AsyncIterator[_T]:
-    """`items` for those who await each."""
-    for item in items:
-        yield item
+    return Part(content_type=content_type, chunks=AtHand(chunks), length=len(content))
 
 
 def is_video(transfer_syntax: str) -> bool:

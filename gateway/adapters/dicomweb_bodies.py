@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import orjson
 
-from gateway.errors import ArchiveBadAnswer, ArchiveUnreachable
+from gateway.at_hand import AtHand
+from gateway.errors import ArchiveBadAnswer, ArchiveUnreachable, NotFound
 from gateway.model import Part, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules import media, part10
 from gateway.rules.dicom_json import Dataset
-from gateway.rules.multipart import Data, Event, Head, MultipartError, Splitter, WrongLength
+from gateway.rules.multipart import (
+    Data,
+    Event,
+    Head,
+    MultipartError,
+    Splitter,
+    WrongLength,
+    only_part,
+)
 from gateway.rules.part10 import FileMeta
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -118,23 +128,76 @@ async def parts(
 
     `has_end`: HTTP tells where the body ends. A single part without that could be cut unnoticed.
     """
-    if not content_type.lower().startswith("multipart/"):
-        if content_type.lower().startswith(_NO_OBJECT):
-            raise ArchiveBadAnswer("its answer is not what was asked for", archive=archive)
-        if not has_end:
-            raise ArchiveBadAnswer("its answer has no end that can be told", archive=archive)
+    boundary = _boundary(content_type, archive, has_end=has_end)
+    if boundary is None:
         yield Part(content_type=_type(content_type, kind), chunks=chunks, length=length)
         return
-    boundary = _BOUNDARY.search(content_type)
-    if boundary is None:
-        raise ArchiveBadAnswer("its multipart answer has no boundary", archive=archive)
-    events = _Events(Splitter(boundary[1] or boundary[2]), chunks, archive)
+    events = _Events(Splitter(boundary), chunks, archive)
     while (head := await events.head()) is not None:
         yield Part(
             content_type=_type(head.fields.get("content-type", ""), kind),
             chunks=events.body(),
             length=head.length,
         )
+
+
+def parts_at_hand(
+    content_type: str, body: bytes, *, kind: str, archive: str, has_end: bool
+) -> list[Part]:
+    """The same of a body that is there already."""
+    boundary = _boundary(content_type, archive, has_end=has_end)
+    if boundary is None:
+        return [_held(_type(content_type, kind), [body])]
+    if (only := only_part(body, boundary)) is not None:
+        head, content = only
+        of = _type(head.fields.get("content-type", ""), kind)
+        return [Part(content_type=of, chunks=AtHand((content,)), length=len(content))]
+    with _as_archive_errors(archive):
+        splitter = Splitter(boundary)
+        events = splitter.feed(body)
+        events += splitter.finish()
+    found: list[Part] = []
+    given, pieces = "", list[bytes]()
+    for event in events:
+        if isinstance(event, Head):
+            given, pieces = event.fields.get("content-type", ""), []
+        elif isinstance(event, Data):
+            pieces.append(event.chunk)
+        else:
+            found.append(_held(_type(given, kind), pieces))
+    return found
+
+
+def _held(content_type: str, pieces: list[bytes]) -> Part:
+    """A part whose body is at hand."""
+    length = sum(map(len, pieces))
+    return Part(content_type=content_type, chunks=AtHand(pieces), length=length)
+
+
+def _boundary(content_type: str, archive: str, *, has_end: bool) -> str | None:
+    """What separates the parts of an answer of this type; None: it is a single part."""
+    lower = content_type.lower()
+    if lower.startswith("multipart/"):
+        found = _BOUNDARY.search(content_type)
+        if found is None:
+            raise ArchiveBadAnswer("its multipart answer has no boundary", archive=archive)
+        return found[1] or found[2]
+    if lower.startswith(_NO_OBJECT):
+        raise ArchiveBadAnswer("its answer is not what was asked for", archive=archive)
+    if not has_end:
+        raise ArchiveBadAnswer("its answer has no end that can be told", archive=archive)
+    return None
+
+
+@contextmanager
+def _as_archive_errors(archive: str) -> Iterator[None]:
+    """What is wrong with a multipart body, as an error of its archive."""
+    try:
+        yield
+    except WrongLength as error:
+        raise ArchiveBadAnswer(str(error), archive=archive) from error
+    except MultipartError as error:
+        raise ArchiveUnreachable("its answer broke off", archive=archive) from error
 
 
 def is_object(content_type: str) -> bool:
@@ -186,6 +249,15 @@ async def files(found: AsyncIterator[Part], archive: str) -> AsyncGenerator[Part
         yield described
 
 
+def frames_at_hand(found: list[Part], target: Target, archive: str) -> AsyncIterator[Part]:
+    """The same where all of them are there already; NotFound where nothing came."""
+    if not found:
+        raise NotFound("the archive sent nothing")
+    if len(found) != len(target.frames):
+        raise ArchiveBadAnswer("it sent other frames than asked for", archive=archive)
+    return AtHand(found)
+
+
 async def picture(chunks: AsyncIterator[bytes], archive: str) -> bytes:
     """A whole JPEG or PNG; ArchiveBadAnswer for anything else."""
     body = bytearray()
@@ -233,15 +305,11 @@ class _Events:
         """The next event; None after the closing delimiter, whatever follows it."""
         while not self._ready and not self._is_over:
             chunk = await anext(self._chunks, None)
-            try:
+            with _as_archive_errors(self._archive):
                 if chunk is None:
                     self._ready.extend(self._splitter.finish())
                 else:
                     self._ready.extend(self._splitter.feed(chunk))
-            except WrongLength as error:
-                raise ArchiveBadAnswer(str(error), archive=self._archive) from error
-            except MultipartError as error:
-                raise ArchiveUnreachable("its answer broke off", archive=self._archive) from error
             self._is_over = chunk is None or self._splitter.is_closed
         return self._ready.popleft() if self._ready else None
 
@@ -260,14 +328,7 @@ async def _described(part: Part, archive: str) -> tuple[Part, FileMeta]:
     syntax = meta.transfer_syntax
     is_known = syntax is not None and dj.is_uid(syntax)
     kind = f"{media.DICOM}; transfer-syntax={syntax}" if is_known else media.DICOM
-    return replace(part, content_type=kind, chunks=_after(head, part.chunks)), meta
-
-
-async def _after(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    if head:
-        yield head
-    async for chunk in rest:
-        yield chunk
+    return replace(part, content_type=kind, chunks=AtHand((head,), part.chunks)), meta
 
 
 def _type(given: str, default: str) -> str:

@@ -6,10 +6,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from aiohttp import ClientResponse
-
 from gateway.adapters import dicomweb_bodies as bodies
 from gateway.adapters.http_client import ArchiveClient
+from gateway.adapters.http_response import Response
 from gateway.errors import ArchiveBadAnswer, NotAcceptable, NotFound, RangeNotSatisfiable
 from gateway.model import ByteRange, Part
 from gateway.rules import byte_ranges
@@ -69,17 +68,17 @@ class Ranges:
                 await stack.aclose()  # its place is needed for asking for the whole
             yield part
 
-    def _given(self, response: ClientResponse, wanted: ByteRange) -> Part | None:
+    def _given(self, response: Response, wanted: ByteRange) -> Part | None:
         """The range that an answer holds; None where it is not, word for word, what was asked."""
         kind = response.headers.get("Content-Type", "")
         span = byte_ranges.given(response.headers.get("Content-Range"), wanted)
-        if response.status != 206 or span is None or response.content_length != span.length:
+        if response.status != 206 or span is None or response.length != span.length:
             return None
         if not bodies.is_object(kind) or "Content-Encoding" in response.headers:
             return None
         return Part(
             content_type=kind,
-            chunks=self._client.chunks(response),
+            chunks=response,
             length=span.length,
             span=span,
             takes_ranges=True,

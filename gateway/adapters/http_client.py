@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import quote
 
-import aiohttp
-from yarl import URL
-
-from gateway.adapters import http_sessions
-from gateway.adapters.archive_failures import as_archive_errors, raise_for
+from gateway.adapters import http_sessions, tls
+from gateway.adapters.archive_failures import TROUBLES, as_archive_errors, failure, raise_for
 from gateway.adapters.budgets import asked_an_archive
 from gateway.adapters.credentials import Credentials
+from gateway.adapters.http_answer import Answer
+from gateway.adapters.http_pool import Pool
+from gateway.adapters.http_requests import Origin, Request, request
+from gateway.adapters.http_response import Response
 from gateway.adapters.inflating import STEP_BYTES, inflater
 from gateway.adapters.retries import Retries
 from gateway.adapters.telemetry import Telemetry
@@ -30,12 +30,9 @@ from gateway.adapters.turns import Turns
 from gateway.config_servers import Auth, OAuth2Auth, Tls
 from gateway.errors import ArchiveBadAnswer, ArchiveError, ArchiveRefused, GatewayError
 
-_PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9.,_-]+", re.ASCII).fullmatch
-"""Segments that are the same when encoded, such as UIDs."""
-_SAFE_IN_QUERY = ",*?-._~:/@!$'();"
 _MAX_TOKEN_BYTES = 1 << 16
 _WHOLE_ANSWER_TIMES = 4
-_LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
+_COMPRESSING = frozenset({"gzip", "x-gzip", "deflate", "compress", "br", "zstd"})
 _RETRY_SECONDS = 0.1
 """A question is asked once more after a part of this, so that not all do at the same time."""
 
@@ -54,6 +51,11 @@ class Limits:
     timeout_seconds: float
     max_json_bytes: int
     max_waiting: int = 128
+
+    @property
+    def head_seconds(self) -> float:
+        """How long the head of an answer may take, however it trickles in."""
+        return self.connect_timeout_seconds + self.timeout_seconds
 
 
 class ArchiveClient:
@@ -82,6 +84,7 @@ class ArchiveClient:
             queue_seconds=limits.queue_seconds,
             max_waiting=limits.max_waiting,
         )
+        self._pool = Pool(connect_seconds=limits.connect_timeout_seconds)
         self._session: http_sessions.Session | None = None
 
     @asynccontextmanager
@@ -94,28 +97,48 @@ class ArchiveClient:
         accept: str,
         is_stream: bool = False,
         byte_range: str | None = None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncIterator[Response]:
+        """What `opened` gives, let go at the end."""
+        async with await self.opened(
+            base, segments, parameters, accept=accept, is_stream=is_stream, byte_range=byte_range
+        ) as response:
+            yield response
+
+    async def opened(
+        self,
+        base: str,
+        segments: Sequence[str] = (),
+        parameters: Sequence[tuple[str, str]] = (),
+        *,
+        accept: str,
+        is_stream: bool = False,
+        byte_range: str | None = None,
+    ) -> Response:
         """The archive's successful answer to GET {base}/{segments}?{parameters}, body unread.
 
         NotFound for 404 and 410, NotAcceptable for 406; other failures as ArchiveError. Holds one
         place of the archive's budget until the answer is let go. `is_stream`: the body is passed
-        on as it comes, is not asked for in gzip, and must be all of it unless `byte_range`, a
-        Range field, says otherwise.
+        on as it comes, must not be compressed, and must be all of it unless `byte_range`, a Range
+        field, says otherwise.
         """
-        url = _url(base, segments, parameters)
-        headers = {"Accept": accept, "Accept-Encoding": "identity" if is_stream else "gzip"}
+        asked = request(base, segments, parameters)
+        fields = {"Accept": accept, "Accept-Encoding": "identity" if is_stream else "gzip"}
         if byte_range is not None:
-            headers["Range"] = byte_range
-        async with self._turns.taken(is_stream=is_stream):
-            response = await self._answer(url, headers)
-            try:
-                if response.status == 206 and is_stream and byte_range is None:
-                    raise self._bad("it gave a part of what was asked for")
-                yield response
-            finally:
-                _let_go(response)
+            fields["Range"] = byte_range
+        await self._turns.take(is_stream=is_stream)
+        try:
+            answer = await self._answer(asked, fields)
+        except BaseException:
+            self._turns.give_back(is_stream=is_stream)
+            raise
+        seconds = self._limits.timeout_seconds
+        response = Response(self._archive, answer, seconds, self._turns, is_stream=is_stream)
+        if is_stream and (wrong := _wrong(answer, byte_range)):
+            response.let_go()
+            raise self._bad(wrong)
+        return response
 
-    async def json(self, response: aiohttp.ClientResponse) -> bytes | bytearray:
+    async def json(self, response: Response) -> bytes | bytearray:
         """The whole body of a JSON answer, inflated within the bound; b"" for none.
 
         It is not copied into bytes: that takes as long as several steps of reading it.
@@ -127,9 +150,9 @@ class ArchiveClient:
             raise self._bad("its answer is encoded in an unknown way")
         inflated, is_whole = inflating
         body = bytearray()
-        with self._as_archive_errors():
+        with as_archive_errors(self._archive):
             async with asyncio.timeout(_WHOLE_ANSWER_TIMES * self._limits.timeout_seconds):
-                async for chunk in self.chunks(response):
+                async for chunk in response:
                     for piece in inflated(chunk):
                         body += piece
                         if len(body) > self._limits.max_json_bytes:
@@ -140,38 +163,29 @@ class ArchiveClient:
             raise self._bad("its answer ends before its end")
         return body
 
-    async def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        """The body as it comes; ArchiveTimeout or ArchiveUnreachable when it stalls or breaks."""
-        iterator = response.content.iter_any().__aiter__()
-        while True:
-            with self._as_archive_errors():
-                chunk = await anext(iterator, None)
-            if chunk is None:
-                return
-            yield chunk
-
     async def close(self) -> None:
         """Lets go of all connections."""
+        await self._pool.close()
         if self._session is not None:
             await self._session.close()
 
-    async def _answer(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _answer(self, asked: Request, fields: dict[str, str]) -> Answer:
         """The successful answer; tried once more where another token can be had."""
         started = time.monotonic()
         outcome = "cancelled"
         asked_an_archive()
         try:
-            response, authorization = await self._sent(url, headers)
-            if response.status == 401 and self._credentials.refused(authorization):
-                _let_go(response)
-                response, _ = await self._sent(url, headers)
+            answer, authorization = await self._sent(asked, fields)
+            if answer.status == 401 and self._credentials.refused(authorization):
+                answer.let_go()
+                answer, _ = await self._sent(asked, fields)
             try:
-                raise_for(self._archive, response.status, response.headers)
+                raise_for(self._archive, answer.status, answer.headers)
             except GatewayError:
-                _let_go(response)
+                answer.let_go()
                 raise
             outcome = "ok"
-            return response
+            return answer
         except ArchiveError as error:
             outcome = error.code
             raise
@@ -181,50 +195,39 @@ class ArchiveClient:
         finally:
             self._telemetry.archive_answered(self._archive, outcome, time.monotonic() - started)
 
-    async def _sent(
-        self, url: URL, headers: Mapping[str, str]
-    ) -> tuple[aiohttp.ClientResponse, str | None]:
+    async def _sent(self, asked: Request, fields: dict[str, str]) -> tuple[Answer, str | None]:
         """Whatever the archive answers, and the Authorization that it was asked with."""
         authorization = await self._credentials.authorization()
         own = {} if authorization is None else {"Authorization": authorization}
-        with self._as_archive_errors():
-            async with self._deadline():
-                response = await self._opened().get(
-                    url,
-                    headers={**headers, **own},
-                    allow_redirects=False,
-                    middlewares=(self._once_more,),
-                    ssl=await self._certificates.context(),
-                )
-        return response, authorization
+        try:
+            given = await self._certificates.context()
+            context = given if isinstance(given, ssl.SSLContext) else None
+            head = asked.head(fields | own)
+            return await self._once_more(asked.origin, head, context), authorization
+        except TROUBLES as error:
+            raise failure(self._archive, error) from error
 
-    async def _once_more(
-        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        """The answer; asked for twice where the connection failed and the budget allows it.
-
-        In place of the client's own way, which asks twice whenever a connection fails.
-        """
+    async def _once_more(self, to: Origin, head: bytes, context: ssl.SSLContext | None) -> Answer:
+        """The answer; asked for twice where the connection failed and the budget allows it."""
         self._retries.asked()
+        seconds, head_seconds = self._limits.timeout_seconds, self._limits.head_seconds
         try:
-            return await send(request)
-        except aiohttp.ClientSSLError:
-            raise  # it would be the same once more
-        except _LOST as error:
-            if not self._retries.taken():
-                raise aiohttp.ClientConnectionError("lost") from error
+            connection = self._pool.kept(to, context) or await self._pool.new(to, context)
+            return await connection.ask(head, seconds, head_seconds)
+        except OSError as error:
+            is_same_again = isinstance(error, TimeoutError) or tls.trouble(error) is not None
+            if is_same_again or not self._retries.taken():
+                raise
         await asyncio.sleep(_RETRY_SECONDS * random.random())  # noqa: S311 - no secret
-        try:
-            return await send(request)
-        except _LOST as error:
-            raise aiohttp.ClientConnectionError("lost again") from error
+        connection = await self._pool.new(to, context)
+        return await connection.ask(head, seconds, head_seconds)
 
     async def _token_answer(
         self, url: str, form: Mapping[str, str], authorization: str
     ) -> tuple[int, bytes]:
         """What a token server answers to a form."""
         headers = {"Authorization": authorization, "Accept-Encoding": "identity"}
-        with self._as_archive_errors():
+        with as_archive_errors(self._archive):
             async with (
                 self._deadline(),
                 self._opened().post(
@@ -244,7 +247,7 @@ class ArchiveClient:
 
     def _deadline(self) -> asyncio.Timeout:
         """For connecting and the whole head of an answer, however it trickles in."""
-        return asyncio.timeout(self._limits.connect_timeout_seconds + self._limits.timeout_seconds)
+        return asyncio.timeout(self._limits.head_seconds)
 
     def _opened(self) -> http_sessions.Session:
         if self._session is None:
@@ -257,27 +260,10 @@ class ArchiveClient:
     def _bad(self, message: str) -> ArchiveBadAnswer:
         return ArchiveBadAnswer(message, archive=self._archive)
 
-    def _as_archive_errors(self) -> AbstractContextManager[None]:
-        return as_archive_errors(self._archive)
 
-
-def has_end(response: aiohttp.ClientResponse) -> bool:
-    """Whether HTTP tells where the body ends; if not, one that was cut looks like a whole one."""
-    return response.content_length is not None or "Transfer-Encoding" in response.headers
-
-
-def _let_go(response: aiohttp.ClientResponse) -> None:
-    """The connection is used again if nothing is left on it, else closed."""
-    if response.content.at_eof():
-        response.release()
-    else:
-        response.close()
-
-
-def _url(base: str, segments: Sequence[str], parameters: Sequence[tuple[str, str]]) -> URL:
-    """{base}/{segments}?{parameters}, every segment and value encoded here and nowhere else."""
-    if any(s in {"", ".", ".."} for s in segments):
-        raise ValueError("a segment that would lead out of the base")
-    path = "".join(f"/{s if _PLAIN_SEGMENT(s) else quote(s, safe=',')}" for s in segments)
-    query = "&".join(f"{quote(n, safe='.')}={quote(v, safe=_SAFE_IN_QUERY)}" for n, v in parameters)
-    return URL(f"{base}{path}{'?' if query else ''}{query}", encoded=True)
+def _wrong(answer: Answer, byte_range: str | None) -> str | None:
+    """Why a body cannot be passed on as it comes; None: it can."""
+    if answer.status == 206 and byte_range is None:
+        return "it gave a part of what was asked for"
+    coding = answer.headers.get("Content-Encoding", "").lower()
+    return "it compressed what it was not to" if coding in _COMPRESSING else None

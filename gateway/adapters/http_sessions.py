@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from functools import lru_cache
+import ssl
+from functools import cache, lru_cache
 from typing import Any
 
 import aiohttp
@@ -72,3 +73,11 @@ def checked_socket(address: tuple[Any, ...]) -> socket.socket:
     if not is_allowed(host):
         raise OSError("this address may not be connected to")
     return socket.socket(family=family, type=kind, proto=protocol)
+
+
+@cache
+def verifying() -> ssl.SSLContext:
+    """TLS that trusts whom the system trusts, for those to whom no other context is given."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

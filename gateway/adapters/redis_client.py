@@ -12,6 +12,7 @@ import structlog
 from redis import exceptions as raised
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
@@ -29,7 +30,7 @@ CAUSES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((raised.ConnectionError, OSError), "unreachable"),
 )
 """What is counted, by the error; anything else counts as `other`."""
-DEFAULT_PORTS = {"redis+sentinel": 26379, "redis+cluster": 6379}
+DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,19 +78,38 @@ def connect(url: str, limits: Limits) -> Redis | RedisCluster:
 
     `redis://` and `rediss://` as redis-py reads them;
     `redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/database]`;
-    `redis+cluster://[user:password@]host[:port][,host[:port]…]`.
+    `redis+cluster://[user:password@]host[:port][,host[:port]…]`; `rediss+…` of both, with TLS.
+    What follows `?` of a `rediss` URL is redis-py's: `ssl_ca_certs`, `ssl_certfile` and so on.
     """
-    scheme = urlsplit(url).scheme
-    if scheme == "redis+sentinel":
+    kind = urlsplit(url).scheme.partition("+")[2]
+    if kind == "sentinel":
         return _sentinel(url, limits)
-    if scheme == "redis+cluster":
+    if kind == "cluster":
         user, nodes = _hosts(url)
         return RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in nodes],
             require_full_coverage=False,
-            **user | _options(limits),
+            **user | _encryption(url) | _options(limits),
         )
     return Redis.from_url(url, **_options(limits))
+
+
+async def publish(client: Redis | RedisCluster, channel: str, message: bytes) -> int:
+    """Publish where subscribers are, and tell how many there are: in a cluster, on one node."""
+    if isinstance(client, Redis):
+        heard = await client.publish(channel, message)
+    else:
+        await client.initialize()
+        node = client.get_node_from_key(channel)
+        heard = await client.execute_command("PUBLISH", channel, message, target_nodes=node)
+    return int(heard)
+
+
+async def refresh(client: Redis | RedisCluster) -> None:
+    """Ask the nodes of a cluster which of them holds what by now."""
+    if isinstance(client, RedisCluster):
+        await client.initialize()
+        await client.nodes_manager.initialize()
 
 
 async def disconnect(client: Redis | RedisCluster) -> None:
@@ -110,7 +130,7 @@ def _sentinel(url: str, limits: Limits) -> Redis:
     service, _, database = urlsplit(url).path.strip("/").partition("/")
     if not service:
         raise ValueError("redis+sentinel:// needs the service's name: …/mymaster")
-    options = _options(limits)
+    options = _options(limits) | _encryption(url)
     sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
         hosts, sentinel_kwargs=options, **user, **options
     )
@@ -129,8 +149,17 @@ def _hosts(url: str) -> tuple[dict[str, Any], list[tuple[str, int]]]:
         one = urlsplit(f"//{item}")
         if not one.hostname:
             raise ValueError(f"{parts.scheme}:// needs a host before each comma")
-        hosts.append((one.hostname, one.port or DEFAULT_PORTS[parts.scheme]))
+        hosts.append((one.hostname, one.port or DEFAULT_PORTS[parts.scheme.partition("+")[2]]))
     return {word: value for word, value in user.items() if value}, hosts
+
+
+def _encryption(url: str) -> dict[str, Any]:
+    """What a `rediss` URL says of TLS, as redis-py reads it."""
+    parts = urlsplit(url)
+    if not parts.scheme.startswith("rediss"):
+        return {}
+    found = dict(parse_url(f"rediss://host?{parts.query}"))
+    return {name: value for name, value in found.items() if name.startswith("ssl")} | {"ssl": True}
 
 
 def _options(limits: Limits) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,16 +19,23 @@ _NONCE_BYTES = 12
 _OPEN = b"GW" + bytes([LAYOUT])
 _SEALED = b"GS" + bytes([LAYOUT])
 EPOCH_BYTES = 8
+_ABSENT = 1
+_PACKED = 2
+_MOST_PLAIN_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """A value as it is stored; `life_ms`: its time to live at the age of 0."""
+    """A value as it is stored; `life_ms`: its time to live at the age of 0.
+
+    `is_packed`: the value is compressed (`packed`).
+    """
 
     value: bytes
     is_absent: bool
     life_ms: int
     epoch: bytes
+    is_packed: bool = False
 
 
 class Envelopes:
@@ -49,7 +56,8 @@ class Envelopes:
 
     def sealed(self, name: str, envelope: Envelope) -> bytes:
         """`envelope` as it is written under `name`."""
-        head = _HEAD.pack(envelope.is_absent, envelope.life_ms, envelope.epoch)
+        flags = envelope.is_absent * _ABSENT | envelope.is_packed * _PACKED
+        head = _HEAD.pack(flags, envelope.life_ms, envelope.epoch)
         content = head + envelope.value
         if self._seal is None:
             return b"".join((_OPEN, _CHECK.pack(_check(name, content)), content))
@@ -61,9 +69,13 @@ class Envelopes:
         content = self._checked(name, raw) if self._seal is None else self._decrypted(name, raw)
         if content is None or len(content) < _HEAD.size:
             return None
-        is_absent, life_ms, epoch = _HEAD.unpack_from(content)
+        flags, life_ms, epoch = _HEAD.unpack_from(content)
         return Envelope(
-            value=content[_HEAD.size :], is_absent=bool(is_absent), life_ms=life_ms, epoch=epoch
+            value=content[_HEAD.size :],
+            is_absent=bool(flags & _ABSENT),
+            is_packed=bool(flags & _PACKED),
+            life_ms=life_ms,
+            epoch=epoch,
         )
 
     def _checked(self, name: str, raw: bytes) -> bytes | None:
@@ -82,6 +94,26 @@ class Envelopes:
             return self._seal.decrypt(raw[len(_SEALED) : start], raw[start:], name.encode())
         except InvalidTag:
             return None
+
+
+def packed(envelope: Envelope) -> Envelope:
+    """The same in fewer bytes, where it can be made so."""
+    value = zlib.compress(envelope.value, 1)
+    if len(value) >= len(envelope.value):
+        return envelope
+    return replace(envelope, value=value, is_packed=True)
+
+
+def unpacked(envelope: Envelope) -> Envelope | None:
+    """What was packed, or never was; None where it cannot be read."""
+    if not envelope.is_packed:
+        return envelope
+    inflate = zlib.decompressobj()
+    try:
+        value = inflate.decompress(envelope.value, _MOST_PLAIN_BYTES)
+    except zlib.error:
+        return None
+    return replace(envelope, value=value, is_packed=False) if inflate.eof else None
 
 
 def _check(name: str, content: bytes) -> int:

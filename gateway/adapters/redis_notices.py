@@ -22,13 +22,14 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
-from gateway.adapters.cache_names import CHANNEL
-from gateway.adapters.redis_client import Complaints, Limits
+from gateway.adapters.redis_client import Complaints, Limits, publish, refresh
 
 LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 PING_SECONDS = 0.25
-LIVE_SECONDS = 1.0
+LIVE_SECONDS = 0.75
 """How old the last answer on the subscription may be at the most."""
+LAST_WAIT_SECONDS = 0.02
+"""What came while this process was busy is heard before it is called late."""
 FIRST_PAUSE_SECONDS = 0.1
 """How long after a break the subscription is tried again; doubled up to `Limits.pause_seconds`."""
 DROPPED = b"dropped"
@@ -48,20 +49,25 @@ class Notices:
         self,
         client: Redis | RedisCluster,
         *,
+        channel: str,
         dropped: Callable[[str], None],
+        broken: Callable[[], None],
         told: Callable[[], bytes],
-        resumed: Callable[[], Awaitable[None]],
+        standing: Callable[[], Awaitable[None]],
         limits: Limits,
         complaints: Complaints,
     ) -> None:
-        """`dropped` hears the marks that others replace, `resumed` that the subscription stands.
+        """`dropped` hears the marks that others replace, `standing` now and then that it can.
 
-        `told` is what this process answers when all are asked how they are.
+        `broken` hears that marks may have been replaced without a notice; `told` is what this
+        process answers when all are asked how they are.
         """
         self._client = client
+        self._channel = channel
         self._dropped = dropped
+        self._lost = broken
         self._told = told
-        self._resumed = resumed
+        self._standing = standing
         self._limits = limits
         self._complaints = complaints
         self._me = secrets.token_hex(8).encode()
@@ -83,7 +89,7 @@ class Notices:
 
     async def publish(self, mark: str) -> None:
         """Tell all other processes that `mark` was replaced."""
-        await self._client.publish(CHANNEL, dropped(self._me, mark))
+        await publish(self._client, self._channel, dropped(self._me, mark))
 
     async def close(self) -> None:
         """Stop listening."""
@@ -106,16 +112,21 @@ class Notices:
             pause_seconds = min(2 * pause_seconds, self._limits.pause_seconds)
 
     def _broken(self) -> None:
+        """What is published from now on is not heard, until a subscription stands."""
+        if self._answered_at > float("-inf"):
+            self._lost()
         self._number += 1
         self._answered_at = float("-inf")
 
     async def _hear_until_it_breaks(self) -> None:
         async with self._subscribed() as subscription:
-            asked_at = heard_at = time.monotonic()
+            asked_at = heard_at = now = time.monotonic()
             is_answered = False
             await subscription.ping()
             while True:
-                message = await subscription.get_message(timeout=PING_SECONDS)
+                left_seconds = heard_at + LIVE_SECONDS - now
+                wait_seconds = max(LAST_WAIT_SECONDS, min(PING_SECONDS, left_seconds))
+                message = await subscription.get_message(timeout=wait_seconds)
                 now = time.monotonic()
                 heard_at = heard_at if message is None else now
                 if message is not None and message["type"] == "pong":
@@ -123,17 +134,20 @@ class Notices:
                 elif message is not None:
                     await self._hear(message)
                 if is_answered and now - asked_at >= PING_SECONDS:
+                    await self._standing()
                     asked_at, is_answered = now, False
                     await subscription.ping()
-                elif now - heard_at >= LIVE_SECONDS:
+                elif left_seconds <= 0 and message is None:
                     raise TimeoutError("the subscription is not answered")
 
     @asynccontextmanager
     async def _subscribed(self) -> AsyncIterator[PubSub]:
+        async with asyncio.timeout(self._limits.total_seconds):
+            await refresh(self._client)
         subscription = self._client.pubsub()
         try:
             async with asyncio.timeout(self._limits.total_seconds):
-                await subscription.subscribe(CHANNEL)
+                await subscription.subscribe(self._channel)
             yield subscription
         finally:
             with contextlib.suppress(RedisError, OSError, TimeoutError):
@@ -142,7 +156,7 @@ class Notices:
     async def _hear(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
             self._broken()  # what was published while there was no subscription is not known
-            await self._resumed()
+            await self._standing()
             return
         word, _, rest = bytes(message["data"]).partition(b" ")
         if word == DROPPED:
@@ -151,4 +165,4 @@ class Notices:
                 self._dropped(mark.decode("ascii", "replace"))
         elif word == ASKED:
             async with asyncio.timeout(self._limits.total_seconds):
-                await self._client.publish(rest, self._told())
+                await publish(self._client, rest.decode("ascii", "replace"), self._told())

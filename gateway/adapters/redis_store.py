@@ -14,47 +14,40 @@ time to live: no two clocks are ever compared.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import itertools
-import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import (
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-)
 
-from gateway.adapters.cache_names import Key, Names, What
+from gateway.adapters.cache_names import Key, Names
+from gateway.adapters.redis_asking import Asking
 from gateway.adapters.redis_client import Complaints, Limits, disconnect
-from gateway.adapters.redis_envelope import EPOCH_BYTES, Envelope, Envelopes
+from gateway.adapters.redis_envelope import (
+    EPOCH_BYTES,
+    Envelope,
+    Envelopes,
+    packed,
+    unpacked,
+)
+from gateway.adapters.redis_forgetting import Forgetting
+from gateway.adapters.redis_locks import Lock, Locks
+from gateway.adapters.redis_marks import Marks, made
 from gateway.adapters.redis_notices import Publish
-
-T = TypeVar("T")
+from gateway.adapters.redis_runs import Runs
 
 MISSING = -2
 """What PTTL says of a key that does not exist."""
 NO_EPOCH = bytes(EPOCH_BYTES)
-FORGOTTEN = b"f"
-"""How a mark begins that forgetting has made."""
-MADE = b"m"
-"""How a mark begins that was made because there was none."""
-LOCK_SECONDS = 30.0
-"""After this long a load counts as abandoned and another process may start it."""
-LOCK_MARGIN_SECONDS = 5.0
-"""A lock this close to its end is left to expire: it may be another's by now."""
+MARK_SECONDS = 60.0
+"""So much longer than any value its marks are kept."""
 LASTING_SECONDS = 400 * 86400.0
 """How long what is remembered is kept after it was last written."""
-UNSENT_AT_ONCE = 32
-"""How many of them one look tells Redis of, besides its own."""
-MAX_UNSENT = 100_000
-"""What was forgotten while Redis is away is remembered until it is back, so much of it."""
+MANY = 200
+"""So many values are read at once."""
+AT_ONCE_BYTES = 1 << 16
+"""So much is compressed, or read again, without a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,38 +73,6 @@ class Seen:
     kept: Kept | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lock:
-    """The right to load an entry, since `taken_at`."""
-
-    name: str
-    taken_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Marks:
-    """The marks of a value as Redis has them; None: it has not, or they are no marks."""
-
-    values: tuple[bytes | None, ...]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all are there but the value's own, which only forgetting makes."""
-        return None not in self.values[1:]
-
-    @property
-    def is_forgotten(self) -> bool:
-        return any(value is not None and value.startswith(FORGOTTEN) for value in self.values)
-
-    @property
-    def epoch(self) -> bytes:
-        """The epoch that they stand for, whatever they are made of."""
-        digest = hashlib.blake2b(digest_size=EPOCH_BYTES)
-        for value in self.values:
-            digest.update(hashlib.blake2b(value or b"").digest())
-        return digest.digest()
-
-
 class RedisStore:
     """The entries in Redis. Every method gives None, False or nothing at all while it is away."""
 
@@ -132,24 +93,23 @@ class RedisStore:
         self._names = names
         self._envelopes = envelopes
         self._publish = publish
-        self._limits = limits
-        self._mark_life_ms = round((longest_seconds + LOCK_SECONDS) * 1000)
-        self._clock = clock
-        self._complaints = complaints
-        self._turns = asyncio.Semaphore(limits.max_connections - 1)  # one is for notices
-        self._failures = 0
-        self._away_until = float("-inf")
-        self._full_until = float("-inf")
-        self._unsent: dict[str, str | None] = {}
+        self._mark_life_ms = round((longest_seconds + MARK_SECONDS) * 1000)
+        self._asking = Asking(limits, clock, complaints)
+        self._asked = self._asking.asked
+        self._runs = Runs(client)
+        self._locks = Locks(client, self._asking, clock)
+        self.forgetting = Forgetting(
+            client, names=names, asking=self._asking, publish=publish, life_ms=self._mark_life_ms
+        )
 
     @property
     def takes_writes(self) -> bool:
         """Whether it makes sense to write now: Redis is neither left alone nor full."""
-        return self._clock() >= max(self._away_until, self._full_until)
+        return self._asking.takes_writes
 
     async def look(self, key: Key) -> Seen | None:
         """What there is for `key`; None while Redis is away. Garbage is deleted and not there."""
-        if not await self._sent_forgotten(self._names.marks(key)):
+        if not await self.forgetting.is_told(self._names.marks(key)):
             return None
         name = self._names.value(key)
         answer = await self._asked(lambda: self._read(key))
@@ -160,7 +120,7 @@ class RedisStore:
         if marks is None:
             return None
         plain = Seen(epoch=marks.epoch, is_forgotten=marks.is_forgotten)
-        envelope = None if raw is None else self._envelopes.opened(name, raw)
+        envelope = None if raw is None else await self._opened(name, raw)
         if remaining_ms != MISSING and (envelope is None or remaining_ms < 0):
             await self._asked(lambda: self._client.delete(name))
             return Seen(epoch=plain.epoch, is_forgotten=plain.is_forgotten, is_garbage=True)
@@ -180,8 +140,8 @@ class RedisStore:
         The other processes are told: what they hold may be older.
         """
         remaining_ms = round((life_seconds - kept.age_seconds) * 1000)
-        is_unsent = not self._unsent.keys().isdisjoint(self._names.marks(key))
-        if remaining_ms <= 0 or is_unsent or not self.takes_writes:
+        is_untold = self.forgetting.is_untold(self._names.marks(key))
+        if remaining_ms <= 0 or is_untold or not self.takes_writes:
             return
         marks = await self._asked(lambda: self._marks(key))
         if marks is None or not marks.is_whole or marks.epoch != epoch:
@@ -190,41 +150,28 @@ class RedisStore:
         envelope = Envelope(
             value=kept.value, is_absent=kept.is_absent, life_ms=life_ms, epoch=epoch
         )
-        await self._asked(lambda: self._write(key, envelope, remaining_ms))
+        raw = await self._sealed(self._names.value(key), envelope)
+        await self._asked(lambda: self._write(key, raw, remaining_ms))
 
     async def lock(self, key: Key, epoch: bytes) -> Lock | None:
         """The right to load `key` in `epoch`; None: another has it, or no write is taken."""
-        if not self.takes_writes:
-            return None
-        name = f"{self._names.value(key)}:lock:{epoch.hex()}"
-        lock = Lock(name=name, taken_at=self._clock())
-        life_ms = round(LOCK_SECONDS * 1000)
-        taken = await self._asked(lambda: self._client.set(lock.name, b"1", nx=True, px=life_ms))
-        return lock if taken else None
+        return await self._locks.taken(f"{self._names.value(key)}:lock:{epoch.hex()}")
 
-    async def release(self, lock: Lock) -> None:
-        """Give `lock` back, unless so much time went by that it may be another's by now."""
-        if self._clock() - lock.taken_at < LOCK_SECONDS - LOCK_MARGIN_SECONDS:
-            await self._asked(lambda: self._client.delete(lock.name))
+    def held(self, lock: Lock) -> AbstractAsyncContextManager[None]:
+        """While something is loaded: `lock` is renewed, and given back afterwards."""
+        return self._locks.held(lock)
 
-    async def forget(self, what: What) -> bool:
-        """Begin a new epoch of a value or a group, and tell all processes; whether that was done.
-
-        While Redis is away it is remembered, and done before the next use of any such value.
-        """
-        mark = self._names.mark(what)
-        self._unsent[mark] = self._names.value(what) if isinstance(what, Key) else None
-        if len(self._unsent) > MAX_UNSENT:
-            del self._unsent[next(iter(self._unsent))]
-        return await self._sent_forgotten((mark,))
-
-    async def catch_up(self) -> None:
-        """Tell Redis of all that was forgotten while it was away."""
-        while self._unsent:
-            left = len(self._unsent)
-            await self._sent_forgotten(())
-            if len(self._unsent) >= left:
-                return
+    async def values(self, keys: Sequence[Key]) -> dict[Key, bytes]:
+        """What there is for many keys, whatever its age; nothing while Redis is away."""
+        found: dict[Key, bytes] = {}
+        for at in range(0, len(keys), MANY):
+            some = keys[at : at + MANY]
+            answers = await self._asked(lambda some=some: self._read_many(some))  # type: ignore[misc]
+            for key, (raw, marks) in zip(some, answers or (), strict=bool(answers)):
+                envelope = None if raw is None else await self._opened(self._names.value(key), raw)
+                if envelope is not None and marks.is_whole and envelope.epoch == marks.epoch:
+                    found[key] = envelope.value
+        return found
 
     async def recall(self, key: Key) -> bytes | None:
         """What is remembered under `key`; None: nothing, garbage, or Redis is away."""
@@ -247,74 +194,62 @@ class RedisStore:
         """Close all connections."""
         await disconnect(self._client)
 
-    async def _sent_forgotten(self, marks: tuple[str, ...]) -> bool:
-        """Whether Redis knows that `marks` were replaced, if they were. Tells it of others too."""
-        if not self._unsent:
-            return True
-        mine = [mark for mark in marks if mark in self._unsent]
-        others = (mark for mark in self._unsent if mark not in mine)
-        for mark in (*mine, *itertools.islice(others, UNSENT_AT_ONCE)):
-            value = self._unsent.get(mark)
-            if not await self._asked(partial(self._begin_epoch, mark, value)):
-                break
-            self._unsent.pop(mark, None)
-        return self._unsent.keys().isdisjoint(marks)
-
-    async def _begin_epoch(self, mark: str, value: str | None) -> bool:
-        """Replace a mark; what bears it alone is deleted first, since a full Redis still deletes.
-
-        The notice comes last: who reads after it sees the new mark.
-        """
-        if value is not None:
-            await self._client.delete(value)
-        await self._client.set(mark, FORGOTTEN + secrets.token_bytes(8), px=self._mark_life_ms)
-        await self._publish(mark)
-        return True
-
-    async def _made(self, key: Key) -> _Marks | None:
+    async def _made(self, key: Key) -> Marks | None:
         """The marks of `key`, those made that were missing; None: that cannot be done now."""
         if not self.takes_writes:
             return None
         return await self._asked(lambda: self._make(key))
 
-    async def _make(self, key: Key) -> _Marks:
+    async def _make(self, key: Key) -> Marks:
         """The marks of `key` once none is missing; two who make them agree on those of the first.
 
         In the second round what still seems to be missing is of another type, and is replaced.
         """
-        marks = _Marks((None,))
+        marks = Marks((None,))
         for is_first in (True, False):
             pipeline = self._client.pipeline(transaction=False)
             for mark in self._names.marks(key)[1:]:
-                made = MADE + secrets.token_bytes(8)
-                pipeline.set(mark, made, nx=is_first, px=self._mark_life_ms)
+                pipeline.set(mark, made(), nx=is_first, px=self._mark_life_ms)
             await pipeline.execute()
             marks = await self._marks(key)
             if marks.is_whole:
                 break
         return marks
 
-    async def _write(self, key: Key, envelope: Envelope, remaining_ms: int) -> bool:
+    async def _write(self, key: Key, raw: bytes, remaining_ms: int) -> bool:
         """Write a value, let its marks live longer than it, and tell the others."""
         name = self._names.value(key)
         own, *groups = self._names.marks(key)
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.set(name, self._envelopes.sealed(name, envelope), px=remaining_ms)
+        pipeline.set(name, raw, px=remaining_ms)
         for mark in groups:
             pipeline.pexpire(mark, self._mark_life_ms)
         await pipeline.execute()
         await self._publish(own)
         return True
 
+    async def _sealed(self, name: str, envelope: Envelope) -> bytes:
+        """A value as it is written: compressed, and sealed."""
+        if len(envelope.value) > AT_ONCE_BYTES:
+            return await asyncio.to_thread(lambda: self._envelopes.sealed(name, packed(envelope)))
+        return self._envelopes.sealed(name, packed(envelope))
+
+    async def _opened(self, name: str, raw: bytes) -> Envelope | None:
+        """What is written under `name`; None: no value of ours."""
+        envelope = self._envelopes.opened(name, raw)
+        if envelope is not None and len(raw) > AT_ONCE_BYTES:
+            return await asyncio.to_thread(unpacked, envelope)
+        return None if envelope is None else unpacked(envelope)
+
     async def _mget(self, names: list[str]) -> list[bytes | None]:
         """Values by MGET, to which a key of another type is absent."""
         values: list[bytes | None] = await self._client.execute_command("MGET", *names)
         return values
 
-    async def _marks(self, key: Key) -> _Marks:
+    async def _marks(self, key: Key) -> Marks:
         return (await self._read(key))[2]
 
-    async def _read(self, key: Key) -> tuple[int, bytes | None, _Marks]:
+    async def _read(self, key: Key) -> tuple[int, bytes | None, Marks]:
         """Remaining milliseconds, value and marks.
 
         In this order: a value written in between then looks older than it is, never younger.
@@ -326,34 +261,22 @@ class RedisStore:
         pipeline.execute_command("MGET", name, own, study)
         pipeline.execute_command("MGET", *others)
         remaining_ms, (raw, *mine), rest = await pipeline.execute()
-        return remaining_ms, raw, _Marks((*mine, *rest))
+        runs = (self._runs.of(own), self._runs.of(others[0]))
+        return remaining_ms, raw, Marks((*mine, *rest), runs)
 
-    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """What Redis answers; None while it is away. The only place where it is called."""
-        async with self._turns:
-            if self._clock() < self._away_until:
-                return None
-            if self._failures >= self._limits.max_failures:
-                self._pause()  # until this one, the only one let through, has succeeded
-            try:
-                async with asyncio.timeout(self._limits.total_seconds):
-                    answer = await ask()
-            except (OutOfMemoryError, ReadOnlyError) as error:
-                self._full_until = self._clock() + self._limits.full_pause_seconds
-                self._complaints.say(error)
-                return None
-            except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
-                self._failed(error)
-                return None
-            self._failures = 0
-            self._away_until = float("-inf")
-            return answer
-
-    def _failed(self, error: Exception) -> None:
-        self._failures += 1
-        if self._failures >= self._limits.max_failures:
-            self._pause()
-        self._complaints.say(error)
-
-    def _pause(self) -> None:
-        self._away_until = self._clock() + self._limits.pause_seconds
+    async def _read_many(self, keys: Sequence[Key]) -> list[tuple[bytes | None, Marks]]:
+        """Values and marks of many keys."""
+        pipeline = self._client.pipeline(transaction=False)
+        shared = dict.fromkeys(mark for key in keys for mark in self._names.marks(key)[2:])
+        pipeline.execute_command("MGET", *shared)
+        for key in keys:
+            own, study, *_ = self._names.marks(key)
+            pipeline.execute_command("MGET", self._names.value(key), own, study)
+        groups, *rest = await pipeline.execute()
+        known = dict(zip(shared, groups, strict=True))
+        found = []
+        for key, (raw, *mine) in zip(keys, rest, strict=True):
+            own, _, *others = self._names.marks(key)
+            runs = (self._runs.of(own), self._runs.of(others[0]))
+            found.append((raw, Marks((*mine, *(known[mark] for mark in others)), runs)))
+        return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.errors import ArchiveBusy
@@ -22,42 +23,65 @@ class Turns:
         self._archive = archive
         self._queue_seconds = queue_seconds
         self._max_waiting = max_waiting
-        self._waiting = 0
-        self._all = asyncio.Semaphore(most)
-        self._streams = asyncio.Semaphore(most - most // _SHARE_OF_SHORT)
+        self._free = most
+        self._free_for_streams = most - most // _SHARE_OF_SHORT
+        self._waiting: deque[tuple[asyncio.Future[None], bool]] = deque()
 
     @asynccontextmanager
     async def taken(self, *, is_stream: bool) -> AsyncIterator[None]:
         """One turn. ArchiveBusy when too many wait already, or the wait is too long."""
-        needed = (self._streams, self._all) if is_stream else (self._all,)
-        held: list[asyncio.Semaphore] = []
+        await self.take(is_stream=is_stream)
         try:
-            if any(each.locked() for each in needed):
-                await self._wait(held, needed)
-            else:
-                await _take(held, needed)
             yield
         finally:
-            for each in held:
-                each.release()
+            self.give_back(is_stream=is_stream)
 
-    async def _wait(
-        self, held: list[asyncio.Semaphore], needed: Sequence[asyncio.Semaphore]
-    ) -> None:
-        if self._waiting >= self._max_waiting:
+    async def take(self, *, is_stream: bool) -> None:
+        """One turn, to be given back. ArchiveBusy as for `taken`."""
+        if self._is_free(is_stream=is_stream):  # then nobody waits who could have it
+            self._count(-1, is_stream=is_stream)
+        else:
+            await self._wait(is_stream=is_stream)
+
+    def give_back(self, *, is_stream: bool) -> None:
+        """What `take` took, to whoever waited longest of those who can have it."""
+        self._count(1, is_stream=is_stream)
+        if self._waiting:
+            self._let_in()
+
+    async def _wait(self, *, is_stream: bool) -> None:
+        if len(self._waiting) >= self._max_waiting:
             raise ArchiveBusy("too many requests wait for it", archive=self._archive)
-        self._waiting += 1
+        mine = (asyncio.get_running_loop().create_future(), is_stream)
+        self._waiting.append(mine)
         try:
             async with asyncio.timeout(self._queue_seconds):
-                await _take(held, needed)
-        except TimeoutError as error:
-            raise ArchiveBusy("too many requests under way", archive=self._archive) from error
-        finally:
-            self._waiting -= 1
+                await mine[0]
+        except BaseException as error:
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+            else:  # let in and gone at the same time
+                self.give_back(is_stream=is_stream)
+            if isinstance(error, TimeoutError):
+                busy = ArchiveBusy("too many requests under way", archive=self._archive)
+                raise busy from error
+            raise
 
+    def _let_in(self) -> None:
+        """Gives turns to those who wait; one who waits for a stream's holds up no others."""
+        for turn, is_stream in tuple(self._waiting):
+            if not self._free:
+                return
+            if self._is_free(is_stream=is_stream):
+                self._waiting.remove((turn, is_stream))
+                self._count(-1, is_stream=is_stream)
+                if not turn.done():
+                    turn.set_result(None)
 
-async def _take(held: list[asyncio.Semaphore], needed: Sequence[asyncio.Semaphore]) -> None:
-    """Adds each of `needed` to `held` once it is free."""
-    for each in needed:
-        await each.acquire()
-        held.append(each)
+    def _is_free(self, *, is_stream: bool) -> bool:
+        return self._free > 0 and (not is_stream or self._free_for_streams > 0)
+
+    def _count(self, turns: int, *, is_stream: bool) -> None:
+        self._free += turns
+        if is_stream:
+            self._free_for_streams += turns

@@ -23,14 +23,14 @@ from typing import TypeVar
 
 import msgspec
 import orjson
-from aiohttp import ClientResponse
 
 from gateway.adapters import dicom_files, dicom_parts
 from gateway.adapters import dicomweb_bodies as bodies
 from gateway.adapters.dicom_files import EXPLICIT, NATIVE, UNREADABLE, NotDicom, Opened, Unusable
-from gateway.adapters.http_client import has_end
+from gateway.adapters.http_response import Response
 from gateway.adapters.recent import Recent
 from gateway.adapters.wado_uri_service import WadoUriService
+from gateway.at_hand import AtHand, first
 from gateway.errors import ArchiveBadAnswer, NotAcceptable, NotFound
 from gateway.model import ByteRange, Found, Level, Part, Rung, Target
 from gateway.rules import media, records
@@ -69,11 +69,9 @@ class WadoUriObjects:
         """
         made = self._frames if target.frames else self._objects
         async with aclosing(made(target, transfer_syntax)) as parts:
-            first = await anext(parts, None)
-            if first is None:
+            if (found := await first(parts)) is None:
                 raise NotFound("the archive sent nothing")
-            async with aclosing(_chained(first, parts)) as chained:
-                yield chained
+            yield found[1]
 
     async def metadata(self, target: Target) -> list[bytes]:
         """The metadata of every instance of `target`, read from their headers."""
@@ -108,7 +106,7 @@ class WadoUriObjects:
         value = found.content
         if value is None:
             value = content[found.offset : found.offset + found.length]
-        yield dicom_parts.iterated((dicom_parts.held(value, dicom_parts.bulk_type(opened, path)),))
+        yield AtHand((dicom_parts.held(value, dicom_parts.bulk_type(opened, path)),))
 
     async def picture(
         self, target: Target, rung: Rung, width: int, height: int, media_type: str
@@ -177,15 +175,15 @@ class WadoUriObjects:
         content = await self._run(self._explicit, await self._held(part))
         return dicom_parts.held(content, f"{media.DICOM}; transfer-syntax={EXPLICIT}")
 
-    async def _part(self, stack: AsyncExitStack, response: ClientResponse, target: Target) -> Part:
+    async def _part(self, stack: AsyncExitStack, response: Response, target: Target) -> Part:
         """The object in an answer, known to be the one that was asked for."""
         found = bodies.parts(
             response.headers.get("Content-Type", ""),
-            response.content_length,
-            self._service.client.chunks(response),
+            response.length,
+            response,
             kind=media.DICOM,
             archive=self._archive,
-            has_end=has_end(response),
+            has_end=response.has_end,
         )
         parts = await stack.enter_async_context(aclosing(found))
         checked = bodies.instances(parts, target, self._archive)
@@ -296,9 +294,3 @@ class WadoUriObjects:
 
 def _key(target: Target) -> str:
     return f"{target.study_uid} {target.series_uid} {target.instance_uid}"
-
-
-async def _chained(first: Part, rest: AsyncIterator[Part]) -> AsyncGenerator[Part, None]:
-    yield first
-    async for part in rest:
-        yield part

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 
-from aiohttp import ClientResponse
-
 from gateway.adapters import dicomweb_bodies as bodies
-from gateway.adapters.dicom_parts import held, iterated
-from gateway.adapters.http_client import ArchiveClient, has_end
+from gateway.adapters.dicom_parts import held
+from gateway.adapters.http_client import ArchiveClient
+from gateway.adapters.http_response import Response
+from gateway.at_hand import AtHand
 from gateway.config import DicomwebArchive
 from gateway.errors import NotAcceptable
 from gateway.model import Part, Target
@@ -32,7 +32,7 @@ class WadoUriService:
     @asynccontextmanager
     async def opened(
         self, target: Target, content_type: str, more: _Pairs = ()
-    ) -> AsyncIterator[ClientResponse]:
+    ) -> AsyncIterator[Response]:
         """The answer for one instance as `content_type`, its body unread."""
         pairs = (
             ("requestType", "WADO"),
@@ -59,16 +59,16 @@ class WadoUriService:
             raise NotAcceptable("no archive that holds it does what is asked for")
         async with self.opened(target, content_type, parameters) as response:
             if content_type != media.DICOM:
-                body = await bodies.picture(self.client.chunks(response), self.archive)
-                yield iterated((held(body, bodies.picture_type(body)),))
+                body = await bodies.picture(response, self.archive)
+                yield AtHand((held(body, bodies.picture_type(body)),))
                 return
             found = bodies.parts(
                 response.headers.get("Content-Type", ""),
-                response.content_length,
-                self.client.chunks(response),
+                response.length,
+                response,
                 kind=media.DICOM,
                 archive=self.archive,
-                has_end=has_end(response),
+                has_end=response.has_end,
             )
             async with aclosing(found) as parts, aclosing(bodies.files(parts, self.archive)) as own:
                 yield own
@@ -83,7 +83,7 @@ class WadoUriService:
             raise NotAcceptable("WADO-URI shows the first frame of an instance")
         box = (("rows", str(height)), ("columns", str(width)))
         async with self.opened(target, media.JPEG, box) as response:
-            return await bodies.picture(self.client.chunks(response), self.archive)
+            return await bodies.picture(response, self.archive)
 
 
 def of(archive: str, section: DicomwebArchive, client: ArchiveClient) -> WadoUriService | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.answers import kept
+from gateway.at_hand import AtHand
 from gateway.errors import BadRequest, NotAcceptable
 from gateway.http_codings import pack
 from gateway.http_server import (
@@ -41,7 +40,6 @@ from gateway.rules.media import Form, MediaRange
 from gateway.rules.transactions import TRANSACTIONS, Kind, Transaction
 from gateway.rules.url_parameters import Resource, checked, taken
 
-_T = TypeVar("_T")
 BASE = "/dicom-web"
 
 
@@ -91,7 +89,7 @@ async def _search_answer(
     request: web.Request, rows: list[Dataset], form: Form, warnings: list[str]
 ) -> web.StreamResponse:
     if rows and form.is_xml:
-        return await stream_xml(request, _only(rows), form, warnings=warnings)
+        return await stream_xml(request, AtHand((rows,)), form, warnings=warnings)
     response = web.Response(status=200 if rows else 204)
     for warning in warnings:
         response.headers.add("Warning", warning)
@@ -173,7 +171,7 @@ async def retrieve_bulk_data(request: web.Request) -> web.StreamResponse:
     async with request.app[CATALOG].bulk_data(request[CONSUMER], target, path, wanted) as part:
         if not form.takes(part.content_type):
             raise NotAcceptable(f"available as {part.content_type.split(';')[0]} only")
-        return await stream_parts(request, _only(part), form, single=True)
+        return await stream_parts(request, AtHand((part,)), form, single=True)
 
 
 async def retrieve_thumbnail(request: web.Request) -> web.StreamResponse:
@@ -284,7 +282,3 @@ def _search_warnings(found: Found[Dataset]) -> list[str]:
         for a in found.unsearchable
     )
     return warnings_of(found.silent, *unsearchable, *more, is_subset=found.is_subset)
-
-
-async def _only(item: _T) -> AsyncIterator[_T]:
-    yield item

@@ -16,6 +16,7 @@ from gateway.errors import NotFound
 from gateway.http_server import CATALOG, CONSUMER, SETTINGS
 from gateway.routes import fhir_http
 from gateway.routes.fhir_answers import answer, read
+from gateway.routes.fhir_entries import ENTRIES
 from gateway.routes.fhir_hiding import hiding, revealed
 from gateway.routes.fhir_search import ImagingStudySearch
 from gateway.rules import (
@@ -151,12 +152,13 @@ async def _studies(request: web.Request, patient: str | None = None) -> web.Resp
         base=fhir_http.base(request, version),
         search=search,
         now=fhir_http.reading(request).now,
+        entries=request.app[ENTRIES],
         within="" if patient is None else f"Patient/{quote(patient, safe='')}/",
         as_of=last_updated.instant(begun),
         written=hiding(request, "ImagingStudy", version) if is_hidden else fhir_bundle.as_they_are,
     )
     bundle = await found.bundle()
-    disclosures.told(fhir_bundle.ids(bundle, "ImagingStudy"))
+    disclosures.told(found.told)
     return await answer(request, bundle, version, pairs=pairs)
 
 

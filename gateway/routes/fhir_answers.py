@@ -79,5 +79,8 @@ async def answer(
     for warning in warnings_of(silent, is_subset=is_subset):
         response.headers.add("Warning", warning)
     is_pretty = ("_pretty", "true") in (*pairs, *request.query.items())
-    await pack(request, response, orjson.dumps(resource, option=_PRETTY if is_pretty else 0))
+    body = orjson.dumps(resource)
+    if is_pretty:  # what is in it as finished bytes too
+        body = orjson.dumps(orjson.loads(body), option=_PRETTY)
+    await pack(request, response, body)
     return response

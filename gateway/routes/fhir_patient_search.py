@@ -155,7 +155,7 @@ class PatientSearch:
         left_out = len(all_of_them) - len(some)
         if left_out and self._search.is_strict:
             raise TooCostly("these patients have too many studies to include: search for those")
-        loaded = await self._scanner.loaded(some, Level.INSTANCE)
+        loaded = await self._scanner.all_loaded(some, Level.INSTANCE)
         return [s for s in loaded if s is not None], left_out
 
     def _written(

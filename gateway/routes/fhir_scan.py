@@ -7,12 +7,13 @@ look, and its resource decides.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from gateway.catalog import Catalog
 from gateway.config import Fhir
-from gateway.errors import ArchiveError, NotFound, TooCostly, Unavailable
+from gateway.errors import ArchiveError, GatewayError, NotFound, TooCostly, Unavailable
 from gateway.model import Consumer, Found, Level, Study
 from gateway.rules import attributes, fhir_dates, fhir_search, imaging_study_search
 from gateway.rules import dicom_json as dj
@@ -150,13 +151,15 @@ class Scanner:
 
     def meets(self, study: Study, criteria: Sequence[Criterion]) -> bool:
         """Whether what there is of a study meets criteria."""
+        if not criteria:
+            return True
         zone = fhir_dates.offset_minutes(study.utc_offset) or 0
         return fhir_search.meets(self._resource(study), criteria, zone, self._now)
 
-    async def loaded(self, studies: Sequence[Study], level: Level) -> list[Study | None]:
+    async def all_loaded(self, studies: Sequence[Study], level: Level) -> list[Study | None]:
         """The studies down to `level`; None for those that are gone, or whose archive is silent."""
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(self._loaded(study, level)) for study in studies]
+            running = [tasks.create_task(self.loaded(study, level)) for study in studies]
         return [task.result() for task in running]
 
     async def studies(self, query: Query, offset: int, limit: int) -> Found[Study]:
@@ -209,11 +212,17 @@ class Scanner:
         level = fhir_search.level(criteria)
         if level is Level.STUDY:
             return [s if self.meets(s, criteria) else None for s in candidates]
-        loaded = await self.loaded(candidates, level)
+        loaded = await self.all_loaded(candidates, level)
         pairs = zip(candidates, loaded, strict=True)
         return [c if one is not None and self.meets(one, criteria) else None for c, one in pairs]
 
-    async def _loaded(self, study: Study, level: Level) -> Study | None:
+    async def loaded_ahead(self, study_uid: str) -> None:
+        """Lets the record of a study be known, if there is one; whoever needs it says the rest."""
+        with contextlib.suppress(GatewayError):
+            await self._catalog.study(self._consumer, study_uid, Level.SERIES)
+
+    async def loaded(self, study: Study, level: Level) -> Study | None:
+        """A study down to `level`; None where it is gone, or its archive is silent."""
         async with self._gate:
             try:
                 loaded = await self._catalog.study(self._consumer, study.uid, level)

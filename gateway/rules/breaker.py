@@ -2,13 +2,15 @@
 
 Closed, everything is asked. It opens after five failures in a row, or when half of at least twenty
 questions within ten seconds failed. Open, nothing is asked for five seconds, then one question;
-an answer closes it, a failure opens it for twice as long, up to a minute.
+an answer closes it, a failure opens it for twice as long, up to a minute. An archive that says when
+to come back is left alone until then, up to a minute.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 FAILURES_IN_A_ROW = 5
 WINDOW_SECONDS = 10
@@ -27,13 +29,12 @@ class Ticket:
     is_probe: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Second:
+class _Second(NamedTuple):
     """How many questions came to their end in a second of the clock, and how many failed."""
 
     number: int
-    ended: int = 0
-    failed: int = 0
+    ended: int
+    failed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +74,21 @@ class Breaker:
             return self
         if ticket.is_probe:
             return Breaker(period=self.period + 1)
-        return replace(self, in_a_row=0, seconds=self._counted(now, failed=0))
+        return Breaker(
+            period=self.period, openings=self.openings, seconds=self._counted(now, failed=0)
+        )
 
-    def failed(self, ticket: Ticket, now: float, jitter: float) -> Breaker:
-        """The archive did not answer, or told of a failure of its own. `jitter`: from 0 to 1."""
+    def failed(self, ticket: Ticket, now: float, jitter: float, told_seconds: float = 0) -> Breaker:
+        """The archive did not answer, or told of a failure of its own. `jitter`: from 0 to 1.
+
+        `told_seconds`: when it wants to be asked again (Retry-After, RFC 9110 §10.2.3).
+        """
         if ticket.period != self.period:
             return self
         seconds = self._counted(now, failed=1)
         more = replace(self, in_a_row=self.in_a_row + 1, seconds=seconds)
-        return more._opened(now, jitter) if ticket.is_probe or more._is_too_much else more
+        is_opened = ticket.is_probe or more._is_too_much
+        return more._opened(now, jitter, told_seconds) if is_opened else more
 
     def released(self, ticket: Ticket) -> Breaker:
         """It is not known how the archive fares: the question was not asked, or nobody waited."""
@@ -95,18 +102,21 @@ class Breaker:
         is_half = ended >= LEAST_IN_WINDOW and 2 * failed >= ended
         return is_half or self.in_a_row >= FAILURES_IN_A_ROW
 
-    def _opened(self, now: float, jitter: float) -> Breaker:
+    def _opened(self, now: float, jitter: float, told_seconds: float) -> Breaker:
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self.openings, 10))
+        told = min(LONGEST_PAUSE_SECONDS, told_seconds)
         return Breaker(
             period=self.period + 1,
             openings=self.openings + 1,
-            until=now + pause * (1 - JITTER * jitter),
+            until=now + max(told, pause * (1 - JITTER * jitter)),
         )
 
     def _counted(self, now: float, failed: int) -> tuple[_Second, ...]:
         """The seconds of the window with one question more, in whole seconds of the clock."""
         number = math.floor(now)
-        kept = tuple(s for s in self.seconds if number - WINDOW_SECONDS < s.number)
-        last = kept[-1] if kept and kept[-1].number == number else _Second(number=number)
-        rest = kept[:-1] if last in kept else kept
-        return (*rest, replace(last, ended=last.ended + 1, failed=last.failed + failed))
+        if self.seconds and self.seconds[-1].number == number:
+            last = self.seconds[-1]
+            more = _Second(number, last.ended + 1, last.failed + failed)
+            return (*self.seconds[:-1], more)
+        kept = [s for s in self.seconds if number - WINDOW_SECONDS < s.number]
+        return (*kept, _Second(number, 1, failed))

@@ -155,6 +155,8 @@ def all_values(dataset: Dataset, tag: str) -> list[Any]:
     element = dataset.get(tag)
     if element is None and not tag.isdigit():
         element = dataset.get(tag.lower())
+    if element is None:
+        return []
     found = element.get("Value") if isinstance(element, dict) else None
     return found if isinstance(found, list) else []
 
@@ -171,10 +173,15 @@ def texts(dataset: Dataset, tag: str) -> list[str]:
 
 def text(dataset: Dataset, tag: str) -> str | None:
     """The first value as trimmed text; None when there is none."""
-    return next((plain for value in values(dataset, tag) if (plain := _trimmed(value))), None)
+    for value in all_values(dataset, tag):  # most are absent: this is where searches spend time
+        if plain := _trimmed(value):
+            return plain
+    return None
 
 
 def _trimmed(value: Any) -> str:
+    if type(value) is str:
+        return value.strip("\0 \t\r\n")
     if isinstance(value, dict):
         value = person_name_text(value)
     is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
+from orjson import Fragment
+
 from gateway.errors import Unavailable
 from gateway.rules import fhir_pages, fhir_subsets
 from gateway.rules.fhir_elements import Resource, members
@@ -13,13 +15,15 @@ from gateway.rules.fhir_pages import Page, Position
 from gateway.rules.fhir_requests import Search
 from gateway.rules.records import LEFT_OUT
 
+BundleEntry = Resource | Fragment
+"""An entry, or the bytes of one."""
 Pairs = Sequence[tuple[str, str]]
 Writing = Callable[[Pairs], Pairs]
 """How links repeat the parameters of a search and its page."""
 
 
 def searchset(
-    entries: Sequence[Resource],
+    entries: Sequence[BundleEntry],
     relations: Mapping[str, str | None],
     total: int | None,
     as_of: str | None = None,
@@ -65,7 +69,7 @@ class Missing:
 
 
 def one_page(
-    entries: Sequence[Resource],
+    entries: Sequence[BundleEntry],
     issues: Iterable[Resource],
     search: Search,
     base: str,
@@ -134,8 +138,8 @@ def entry(resource: Resource, base: str, mode: str) -> Resource:
 
 
 def ids(bundle: Resource, resource_type: str) -> set[str]:
-    """The ids of the resources of a type that a Bundle tells, matches or included."""
-    entries = (e["resource"] for e in bundle.get("entry", ()))
+    """The ids of the resources of a type that a Bundle tells, but for those of finished entries."""
+    entries = (e["resource"] for e in bundle.get("entry", ()) if not isinstance(e, Fragment))
     return {r["id"] for r in entries if r["resourceType"] == resource_type}
 
 

@@ -47,6 +47,14 @@ def plan(criteria: Iterable[Criterion], now: Moment, options: Options = BY_DEFAU
     return Plan(queries=tuple(_query(keys) for keys in combined), probes=tuple(probes))
 
 
+def one_study(plan: Plan) -> str | None:
+    """The UID of the only study that can match; None: there may be others, or none."""
+    if len(plan.queries) != 1 or plan.probes:
+        return None
+    named = [k.value for k in plan.queries[0].keys if k.tag == dj.STUDY_INSTANCE_UID]
+    return named[0] if named and dj.is_uid(named[0]) else None
+
+
 _TELLING = frozenset(
     {
         dj.STUDY_INSTANCE_UID,

@@ -162,6 +162,9 @@ def _media_range(kind: str, parameters: list[tuple[str, str]]) -> MediaRange:
     return MediaRange(kind, tuple(p for p in parameters if p[0] not in {"q", ""}), number)
 
 
+_OF_FRAMES = (OCTET_STREAM, *dict.fromkeys(FRAME_TYPES.values()))
+
+
 def for_instances(ranges: Sequence[MediaRange], *, single: bool) -> Form:
     """The form of retrieved instances (PS3.18 §10.4). `single`: exactly one is asked for.
 
@@ -174,8 +177,7 @@ def for_instances(ranges: Sequence[MediaRange], *, single: bool) -> Form:
 
 def for_frames(ranges: Sequence[MediaRange], *, single: bool) -> Form:
     """The form of retrieved frames: uncompressed octets or the stored frame's own media type."""
-    types = (OCTET_STREAM, *dict.fromkeys(FRAME_TYPES.values()))
-    return _form(tuple(ranges), types=types, single=single, what="application/octet-stream")
+    return _form(tuple(ranges), types=_OF_FRAMES, single=single, what="application/octet-stream")
 
 
 def for_bulk_data(ranges: Sequence[MediaRange]) -> Form:

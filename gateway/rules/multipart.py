@@ -17,8 +17,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 _AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(\r?\n)")
 _MAYBE_DELIMITER = re.compile(rb"(-|--)?[ \t]*\r?")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
-_LINE_END = re.compile(rb"\r?\n")
-_FOLD = re.compile(rb"\r?\n[ \t]+")
+_FOLD = re.compile(r"\r?\n[ \t]+")
 
 
 class MultipartError(ValueError):
@@ -181,10 +180,34 @@ class Splitter:
         self._search = max(self._search, end)
 
 
+def only_part(body: bytes, boundary: str) -> tuple[Head, bytes] | None:
+    """Of a whole body with one part, as most servers write it, that part.
+
+    None for any other, which a `Splitter` has to look at. It would come to the same.
+    """
+    delimiter = f"--{boundary}".encode("utf-8", "surrogateescape")
+    start = len(delimiter) + 2
+    blank = _BLANK_LINE.search(body, start, start + _MAX_HEAD_BYTES)
+    if blank is None or body[:start] != delimiter + b"\r\n" or body[start] in b"\r\n":
+        return None
+    head, begin = Head(_fields(body[start : blank.start()])), blank.end()
+    length = head.length
+    end = body.find(b"\r\n" + delimiter, begin) if length is None else begin + length
+    closing = b"\r\n" + delimiter + b"--"
+    if end < begin or body[end:] not in {closing, closing + b"\r\n"}:
+        return None
+    if length is None and body.find(b"\n" + delimiter, begin - 1, end) >= 0:
+        return None
+    return head, body[begin:end]
+
+
 def _fields(head: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for line in _LINE_END.split(_FOLD.sub(b" ", head)):
-        name, colon, value = line.decode("latin-1").partition(":")
+    text = head.decode("latin-1")
+    if "\n " in text or "\n\t" in text:
+        text = _FOLD.sub(" ", text)
+    for line in text.split("\n"):
+        name, colon, value = line.partition(":")
         if colon:
             fields[name.strip().lower()] = value.strip()
     return fields

@@ -38,9 +38,10 @@ def is_restricted(consumer: Consumer) -> bool:
 
 def needs(consumer: Consumer) -> Level:
     """How deep a record must be loaded for `visible` to decide on it."""
-    if consumer.policy is not None and _is_by_instance(consumer.policy):
-        return Level.INSTANCE
-    return Level.SERIES if is_restricted(consumer) else Level.STUDY
+    if not is_restricted(consumer):
+        return Level.STUDY
+    policy = consumer.policy
+    return Level.INSTANCE if policy is not None and _is_by_instance(policy) else Level.SERIES
 
 
 def looks_at_rejections(consumer: Consumer) -> bool:

@@ -74,6 +74,7 @@ _INSTANCE_READERS: _Readers = {
 _PRESENTATION_STATES = "1.2.840.10008.5.1.4.1.1.11."
 """Root of their SOP classes (PS3.4 §B.5)."""
 LEFT_OUT = "cannot be read and is left out"
+_NUMBERED = frozenset({dj.PLACER_ORDER_NUMBER, dj.FILLER_ORDER_NUMBER})
 
 
 def unreadable(row: Dataset, readers: _Readers) -> tuple[str, ...]:
@@ -156,8 +157,11 @@ def _issued(
     origin: Origin, row: Dataset, tag: str, issuer: str, default_system: str | None = None
 ) -> Identifier | None:
     """An identifier whose issuer is told by a sequence beside it."""
+    number = dj.text(row, tag)
+    if number is None:
+        return None
     return identifier(
-        dj.text(row, tag),
+        number,
         origin,
         local=None,
         qualifiers=dj.values(row, issuer),
@@ -174,6 +178,7 @@ def _orders(origin: Origin, items: Iterable[Dataset]) -> tuple[Order, ...]:
             filler=_issued(origin, item, dj.FILLER_ORDER_NUMBER, dj.ORDER_FILLER_ISSUER),
         )
         for item in items
+        if item.keys() & _NUMBERED
     )
     return tuple(dict.fromkeys(o for o in found if o.placer or o.filler))
 

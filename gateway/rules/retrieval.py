@@ -70,14 +70,27 @@ def plan(study: Study, target: Target, *, in_series: bool = False) -> tuple[Fetc
     `study` is loaded to the level of `target`, and to the instances where `needs_instances`.
     `in_series`: no study is asked for as a whole, which may have more series by now.
     """
-    series = _series_of(study, target)
     if target.instance_uid is not None:
-        return tuple(f for s in series for f in _instance_fetch(s, target))
+        found = instance_in(study, target)
+        if found is None:
+            return ()
+        return (Fetch(target=target, archives=found[1].archives or found[0].archives),)
+    series = _series_of(study, target)
     if target.level is Level.STUDY and series and not (study.is_partial or in_series):
         whole = [a for a in study.archives if all(a in _full(s) for s in series)]
         if whole:
             return (Fetch(target=target, archives=tuple(whole)),)
     return tuple(f for s in series for f in _series_fetches(study, s))
+
+
+def instance_in(study: Study, target: Target) -> tuple[Series, Instance] | None:
+    """The series and the instance that `target` names in a study that is loaded so deep."""
+    for series in study.series or ():
+        if series.uid == target.series_uid or target.series_uid is None:
+            for instance in series.instances or ():
+                if instance.uid == target.instance_uid:
+                    return series, instance
+    return None
 
 
 def for_metadata(study: Study, target: Target, *, in_series: bool = False) -> tuple[Fetch, ...]:
@@ -152,12 +165,6 @@ def _full(series: Series) -> tuple[str, ...]:
     return tuple(
         a for a in series.archives if all(a in (i.archives or (a,)) for i in series.instances)
     )
-
-
-def _instance_fetch(series: Series, target: Target) -> list[Fetch]:
-    """The fetch of one instance, from the archives that hold it."""
-    found = [i for i in series.instances or () if i.uid == target.instance_uid]
-    return [Fetch(target=target, archives=i.archives or series.archives) for i in found]
 
 
 def _series_fetches(study: Study, series: Series) -> list[Fetch]:

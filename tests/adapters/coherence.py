@@ -77,8 +77,8 @@ async def obey(cache: RedisCache, truth: Truth, word: str) -> str:
     for start in range(0, count, 20):
         numbers = {random.randrange(len(truth.keys)) for _ in range(start, start + 20)}  # noqa: S311
         await asyncio.gather(*(overwrite(cache, truth, number) for number in numbers))
-    while cache._store._unsent:
-        await cache._store.catch_up()
+    while cache._store.forgetting._untold:
+        await cache._store.forgetting.catch_up()
         await asyncio.sleep(0.01)
     return "done"
 

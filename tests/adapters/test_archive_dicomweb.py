@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pydicom
@@ -19,7 +20,14 @@ from gateway.rules.qido import Query
 from tests.adapters.clients import archive as made_archive
 from tests.adapters.clients import paged
 from tests.dicom import part10_file, row
-from tests.fault_archive import Answer, FaultArchive, json_answer, multipart_answer, redirect
+from tests.fault_archive import (
+    Answer,
+    FaultArchive,
+    Framing,
+    json_answer,
+    multipart_answer,
+    redirect,
+)
 from tests.samples import Sample, TwoArchives
 from tests.servers import Orthanc
 
@@ -272,6 +280,43 @@ async def test_frames_come_in_the_order_asked_with_their_own_media_type(
         f"/web{INSTANCE_PATH}/frames/2,1", multipart_answer([b"two", b"one"], part_type="image/jls")
     )
     assert await retrieved(archive, FRAMES) == [("image/jls", b"two"), ("image/jls", b"one")]
+
+
+@pytest.mark.parametrize("size", [0, 1, 8192, 65_000, 66_000, 3_000_000])
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+async def test_a_frame_of_any_size_is_asked_for_once(
+    archive: DicomwebArchive, fault_archive: FaultArchive, framing: Framing, size: int
+) -> None:
+    frame = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    kind = "application/octet-stream"
+    fault_archive.on("*", multipart_answer([frame, b"two"], part_type=kind, framing=framing))
+    assert await retrieved(archive, FRAMES) == [(kind, frame), (kind, b"two")]
+    assert len(fault_archive.requests) == 1
+
+
+@pytest.mark.parametrize("frames", [(1,), (1, 2)])
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+async def test_other_frames_than_asked_for_are_no_answer(
+    archive: DicomwebArchive, fault_archive: FaultArchive, frames: tuple[int, ...], count: int
+) -> None:
+    kind = "application/octet-stream"
+    fault_archive.on("*", multipart_answer([b"x"] * count, part_type=kind))
+    wanted = replace(FRAMES, frames=frames)
+    if count == len(frames):
+        assert len(await retrieved(archive, wanted)) == count
+        return
+    with pytest.raises(ArchiveBadAnswer if count else NotFound):
+        await retrieved(archive, wanted)
+
+
+async def test_small_frames_wait_for_their_reader_without_a_turn(
+    make: Made, fault_archive: FaultArchive
+) -> None:
+    kind = "application/octet-stream"
+    fault_archive.on("*", multipart_answer([b"one", b"two"], part_type=kind))
+    archive = make(f"{fault_archive.url}/web", max_concurrency=1, queue_seconds=0.2)
+    async with archive.retrieve(FRAMES) as parts:
+        assert await retrieved(archive, FRAMES) == await read(parts)
 
 
 @pytest.mark.parametrize(("status", "error"), [(400, NotFound), (404, NotFound)])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.adapters.cache_admin import CacheAdmin
-from gateway.adapters.cache_names import Group
+from gateway.adapters.cache_names import Group, Names
 from gateway.errors import Unavailable
 from tests.adapters.caches import Clock, Source, dropped, heard, key, shared
 from tests.servers import RedisServer, free_port
@@ -16,7 +17,7 @@ SECRET = b"sixteen characters"
 
 
 def admin_of(url: str) -> CacheAdmin:
-    return CacheAdmin(url, secret=SECRET, longest_seconds=3600)
+    return CacheAdmin(url, names=Names(SECRET), secret=SECRET, longest_seconds=3600)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def test_values_and_processes_are_counted(
     caches = [shared(Clock(), redis_server.url, secret=SECRET) for _ in range(2)]
     await heard(*caches)
     for number in range(10):
-        await caches[0].load(key(number), Source(bytes(1000)))
+        await caches[0].load(key(number), Source(random.randbytes(1000)))  # noqa: S311 - not to be compressed
     await caches[0].load(key(0), Source())
     await caches[1].remember(key("a"), b"time")
     found = await admin.stats()
@@ -81,9 +82,24 @@ async def test_redis_that_is_not_there_is_told() -> None:
 async def test_redis_that_takes_no_writes_is_told(
     admin: CacheAdmin, redis_server: RedisServer
 ) -> None:
-    await admin._client.config_set("maxmemory", 1)
+    await admin._client.replicaof("127.0.0.1", str(free_port()))
     try:
         with pytest.raises(Unavailable):
             await admin.purge(Group())
     finally:
+        await admin._client.replicaof("NO", "ONE")
+
+
+async def test_full_redis_is_purged(admin: CacheAdmin, redis_server: RedisServer) -> None:
+    cache = shared(Clock(), redis_server.url, secret=SECRET)
+    await cache.load(key("a"), Source(b"old"))
+    await heard(cache)
+    drops = cache._memory.drops.now
+    await admin._client.config_set("maxmemory", 1)
+    try:
+        assert await admin.purge(Group()) == 1
+        await dropped(cache, drops)
+        assert await cache.load(key("a"), Source(b"new")) == b"new"
+    finally:
         await admin._client.config_set("maxmemory", 0)
+    await cache.close()

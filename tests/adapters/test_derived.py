@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.adapters.cache import MemoryCache, reads_noted
+from gateway.adapters.cache import MemoryCache
 from gateway.adapters.derived import Derived
+from gateway.adapters.reads import reads_noted
 from gateway.errors import ArchiveTimeout
 from tests.adapters.caches import Clock, Source, key, memory
 

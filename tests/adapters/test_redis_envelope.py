@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.adapters.redis_envelope import Envelope, Envelopes
+from gateway.adapters.redis_envelope import Envelope, Envelopes, packed, unpacked
 
 SECRET = b"a secret of some length"
 BOTH = pytest.mark.parametrize(
@@ -74,3 +74,21 @@ def test_sealed_value_shows_nothing_of_what_it_holds() -> None:
     envelope = Envelope(value=b"PATIENT^NAME", is_absent=False, life_ms=1, epoch=bytes(8))
     assert b"PATIENT" in Envelopes().sealed("name", envelope)
     assert b"PATIENT" not in Envelopes(SECRET).sealed("name", envelope)
+
+
+@given(envelope=envelopes)
+def test_what_was_packed_is_unpacked(envelope: Envelope) -> None:
+    assert unpacked(packed(envelope)) == envelope
+
+
+def test_values_that_repeat_themselves_take_less_room() -> None:
+    value = b"1.2.840.113619." * 1000
+    envelope = Envelope(value=value, is_absent=False, life_ms=1, epoch=bytes(8))
+    assert len(packed(envelope).value) < len(value) / 20
+
+
+@given(raw=st.binary(max_size=300))
+def test_what_was_never_packed_is_no_value(raw: bytes) -> None:
+    envelope = Envelope(value=raw, is_absent=False, life_ms=1, epoch=bytes(8), is_packed=True)
+    found = unpacked(envelope)
+    assert found is None or not found.is_packed

@@ -7,16 +7,20 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 
 from gateway.adapters.cache_names import Group
 from gateway.adapters.cache_redis import LOOK_SECONDS, RedisCache
-from gateway.adapters.redis_client import Limits
+from gateway.adapters.redis_client import DEFAULT_LIMITS, Limits
 from gateway.adapters.redis_notices import LIVE_SECONDS
-from tests.adapters.caches import KEY, Clock, Source, dropped, heard, key, shared
+from gateway.errors import ArchiveTimeout
+from tests.adapters.caches import KEY, LIVES, Clock, Source, dropped, heard, key, shared
 from tests.adapters.coherence import Truth
+from tests.adapters.delaying_proxy import BOTH, DATA, SUBSCRIPTION, DelayingProxy
 from tests.servers import RedisServer
 
 ROOT = Path(__file__).parents[2]
@@ -186,3 +190,138 @@ async def test_group_is_dropped_in_the_other_process_and_nothing_else(
     assert again == gone
     for cache in (first, second):
         await cache.close()
+
+
+async def until_new(cache: RedisCache, source: Source, since: float) -> None:
+    """Until the cache gives what the source has by now, which it must within a second."""
+    while await cache.load(KEY, source) != source.value:
+        assert time.monotonic() - since < 1
+        await asyncio.sleep(0.005)
+
+
+@dataclass
+class Split:
+    """Two processes, of which the first reaches Redis through a proxy."""
+
+    proxy: DelayingProxy
+    first: RedisCache
+    second: RedisCache
+
+
+@asynccontextmanager
+async def split(server: RedisServer) -> AsyncIterator[Split]:
+    async with DelayingProxy(server.port, 0) as proxy:
+        first, second = (
+            shared(time.monotonic, f"redis://127.0.0.1:{port}/0", limits=DEFAULT_LIMITS)
+            for port in (proxy.port, server.port)
+        )
+        await heard(first, second)
+        for cache in (first, second):
+            assert await cache.load(KEY, Source(b"old")) == b"old"
+        yield Split(proxy, first, second)
+        proxy.stalled = frozenset()
+        for cache in (first, second):
+            await cache.close()
+
+
+async def test_nothing_is_stale_after_subscriptions_were_killed(redis_server: RedisServer) -> None:
+    async with split(redis_server) as both, redis.asyncio.Redis.from_url(redis_server.url) as admin:
+        for number in range(20):
+            source = Source(b"new %d" % number)
+            await asyncio.gather(
+                admin.client_kill_filter(_type="pubsub"),
+                both.second.forget(KEY if number % 2 else Group()),
+            )
+            await until_new(both.first, source, time.monotonic())
+            for _ in range(5):
+                assert await both.first.load(KEY, source) == source.value
+            await heard(both.first, both.second)
+
+
+@pytest.mark.parametrize("kinds", [{SUBSCRIPTION}, {DATA}, BOTH], ids=lambda kinds: "+".join(kinds))
+async def test_nothing_is_stale_a_second_after_connections_hang(
+    kinds: set[str], redis_server: RedisServer
+) -> None:
+    """Of one who hears nothing and cannot look, the archive is asked."""
+    async with split(redis_server) as both:
+        both.proxy.stalled = frozenset(kinds)
+        source = Source(b"new")
+        await both.second.forget(Group(study_uid=KEY.study_uid))
+        forgotten_at = time.monotonic()
+        await until_new(both.first, source, forgotten_at)
+        assert await both.second.load(KEY, source) == b"new"
+        for _ in range(100):
+            assert await both.first.load(KEY, source) == b"new"
+        assert source.runs <= 3  # one notice may tell of the load of the other
+        both.proxy.stalled = frozenset()
+        await heard(both.first)
+        for _ in range(100):
+            assert await both.first.load(KEY, source) == b"new"
+
+
+async def test_what_was_held_as_the_subscription_broke_serves_while_archives_fail(
+    redis_server: RedisServer,
+) -> None:
+    async with split(redis_server) as both:
+        both.proxy.stalled = BOTH
+        while both.first._notices.session is not None:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        silent = Source(error=ArchiveTimeout("no answer", archive="north"))
+        while not silent.runs:
+            assert await both.first.load(KEY, silent) == b"old"
+        assert await both.first.load(KEY, Source(b"new")) == b"new"
+
+
+async def test_value_that_redis_still_has_is_not_loaded_anew_after_a_break(
+    redis_server: RedisServer,
+) -> None:
+    async with split(redis_server) as both, redis.asyncio.Redis.from_url(redis_server.url) as admin:
+        source = Source(b"new")
+        for _ in range(5):
+            session = both.first._notices.session
+            await admin.client_kill_filter(_type="pubsub")
+            while both.first._notices.session in {None, session}:
+                assert await both.first.load(KEY, source) == b"old"
+                await asyncio.sleep(0.005)
+        assert source.runs == 0
+
+
+async def test_fresh_time_bounds_what_is_served_while_redis_is_away(
+    redis_server: RedisServer,
+) -> None:
+    clock = Clock()
+    cache = shared(clock, redis_server.url, limits=LIMITS)
+    await asyncio.to_thread(redis_server.stop)
+    assert await cache.load(KEY, Source(b"old")) == b"old"
+    clock.seconds += LIVES.fresh_seconds - 1
+    assert await cache.load(KEY, Source(b"new")) == b"old"
+    clock.seconds += 2
+    silent = Source(error=ArchiveTimeout("no answer", archive="north"))
+    assert await cache.load(KEY, silent) == b"old"
+    assert await cache.load(KEY, Source(b"new")) == b"new"
+    await cache.close()
+
+
+async def test_redis_that_comes_back_as_it_was_before_tells_nothing_of_then(
+    tmp_path: Path,
+) -> None:
+    """It lost what it had confirmed since it saved: what was forgotten and overwritten since."""
+    other = key("other")
+    with RedisServer(tmp_path) as server:
+        first, second = (shared(time.monotonic, server.url, limits=LIMITS) for _ in range(2))
+        await heard(first, second)
+        for cache in (first, second):
+            assert await cache.load(KEY, Source(b"old")) == b"old"
+            assert await cache.load(other, Source(b"old")) == b"old"
+        async with redis.asyncio.Redis.from_url(server.url) as admin:
+            await admin.save()
+        await second.forget(KEY)
+        await second.forget(Group(study_uid=other.study_uid))
+        assert await second.load(other, Source(b"new")) == b"new"
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        for cache in (first, second, shared(time.monotonic, server.url, limits=LIMITS)):
+            for one in (KEY, other):
+                for _ in range(3):
+                    assert await cache.load(one, Source(b"new")) == b"new"
+            await cache.close()

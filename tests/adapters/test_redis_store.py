@@ -11,16 +11,13 @@ from gateway.adapters.cache_names import Group, Key, Names
 from gateway.adapters.redis_client import Complaints, Limits, connect
 from gateway.adapters.redis_envelope import Envelopes
 from gateway.adapters.redis_store import (
-    LOCK_MARGIN_SECONDS,
-    LOCK_SECONDS,
-    NO_EPOCH,
-    UNSENT_AT_ONCE,
+    MANY,
     Kept,
     RedisStore,
 )
 from gateway.adapters.telemetry import Telemetry
 from tests.adapters.caches import PATIENT, Clock, key
-from tests.servers import RedisServer, free_port
+from tests.servers import RedisServer
 
 NAMES = Names()
 
@@ -69,44 +66,6 @@ async def test_redis_is_left_alone_after_failures_and_asked_again_later(
     await entries.close()
 
 
-async def test_lock_is_held_by_one_and_released_only_in_time(redis_server: RedisServer) -> None:
-    clock = Clock()
-    mine, theirs = store(redis_server.url, clock), store(redis_server.url, clock)
-    lock = await mine.lock(key("a"), NO_EPOCH)
-    assert lock is not None
-    assert await theirs.lock(key("a"), NO_EPOCH) is None
-    await mine.release(lock)
-    again = await theirs.lock(key("a"), NO_EPOCH)
-    assert again is not None
-    clock.seconds += LOCK_SECONDS - LOCK_MARGIN_SECONDS
-    await theirs.release(again)
-    assert await mine.lock(key("a"), NO_EPOCH) is None
-    for each in (mine, theirs):
-        await each.close()
-
-
-async def test_what_was_forgotten_while_redis_was_away_is_told_bit_by_bit(
-    redis_server: RedisServer,
-) -> None:
-    clock = Clock()
-    kept = Kept(value=b"old", is_absent=False, age_seconds=0)
-    many = [key(number) for number in range(3 * UNSENT_AT_ONCE)]
-    entries, others = store(redis_server.url, clock), store(redis_server.url, clock)
-    for one in many:
-        await others.keep(one, kept, await epoch(others, one), 60)
-    away = store(f"redis://127.0.0.1:{free_port()}/0", clock)
-    for one in many:
-        await away.forget(one)
-    assert await away.look(many[0]) is None
-    away._client = entries._client
-    clock.seconds += PATIENT.pause_seconds
-    for _ in range(4):
-        await away.look(key("another"))
-    assert [seen for one in many if (seen := await others.look(one)) and seen.kept] == []
-    for each in (entries, others):
-        await each.close()
-
-
 async def test_age_is_told_by_the_time_that_is_left(redis_server: RedisServer) -> None:
     clock = Clock()
     entries = store(redis_server.url, clock)
@@ -123,25 +82,6 @@ async def test_age_is_told_by_the_time_that_is_left(redis_server: RedisServer) -
 KEPT = Kept(value=b"one", is_absent=False, age_seconds=0)
 
 
-@pytest.mark.parametrize(
-    "group",
-    [Group(study_uid="1.2.a"), Group(archive="north"), Group()],
-    ids=["study", "archive", "everything"],
-)
-async def test_group_is_forgotten_by_one_write(redis_server: RedisServer, group: Group) -> None:
-    entries, other = store(redis_server.url, Clock()), key("b", archives=("south",))
-    for one in (key("a"), other):
-        await entries.keep(one, KEPT, await epoch(entries, one), 60)
-    assert await entries.forget(group)
-    first, second = await entries.look(key("a")), await entries.look(other)
-    assert first is not None
-    assert first.kept is None
-    assert first.is_forgotten
-    assert second is not None
-    assert (second.kept is None) == (group == Group())
-    await entries.close()
-
-
 @pytest.mark.parametrize("lost", range(1, 4), ids=["study", "everything", "archive"])
 async def test_what_bore_a_mark_that_redis_lost_is_void(
     redis_server: RedisServer, lost: int
@@ -149,10 +89,39 @@ async def test_what_bore_a_mark_that_redis_lost_is_void(
     """Else it would come back when the mark of its forgetting is evicted before it."""
     entries = store(redis_server.url, Clock())
     await entries.keep(key("a"), KEPT, await epoch(entries, key("a")), 60)
-    await entries.forget(Group(study_uid="1.2.a"))
+    await entries.forgetting.forget(Group(study_uid="1.2.a"))
     with redis.Redis.from_url(redis_server.url) as client:
         assert client.delete(NAMES.marks(key("a"))[lost]) == 1
     seen = await entries.look(key("a"))
     assert seen is not None
     assert seen.kept is None
+    await entries.close()
+
+
+async def test_many_values_are_read_at_once_but_void_ones(redis_server: RedisServer) -> None:
+    entries, others = store(redis_server.url, Clock()), store(redis_server.url, Clock())
+    many = [key(number) for number in range(MANY + 10)]
+    for one in many[::2]:
+        await entries.keep(one, KEPT, await epoch(entries, one), 60)
+    await others.forgetting.forget(many[0])
+    await others.forgetting.forget(Group(study_uid=many[2].study_uid))
+    assert set(await entries.values(many)) == set(many[4::2])
+    assert set((await entries.values(many)).values()) == {b"one"}
+    await others.forgetting.forget(Group())
+    assert await entries.values(many) == {}
+    for each in (entries, others):
+        await each.close()
+
+
+async def test_large_values_are_small_in_redis(redis_server: RedisServer) -> None:
+    entries = store(redis_server.url, Clock())
+    value = b"1.2.840.113619.2.55.3 " * 50_000
+    kept = Kept(value=value, is_absent=False, age_seconds=0)
+    await entries.keep(key("a"), kept, await epoch(entries, key("a")), 60)
+    with redis.Redis.from_url(redis_server.url) as client:
+        assert client.strlen(NAMES.value(key("a"))) < len(value) / 50
+    seen = await entries.look(key("a"))
+    assert seen is not None
+    assert seen.kept is not None
+    assert seen.kept.value == value
     await entries.close()

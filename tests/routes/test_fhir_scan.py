@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,16 +26,19 @@ from gateway.archives import Archives
 from gateway.catalog import Catalog
 from gateway.config import AnyArchive, DicomwebArchive, Fhir, Settings
 from gateway.errors import ArchiveTimeout, TooCostly, Unavailable
-from gateway.model import Consumer, Identifier, Level, Patient, Study
+from gateway.model import Consumer, Found, Identifier, Level, Patient, Study
+from gateway.routes.fhir_entries import Entries
 from gateway.routes.fhir_resources import Resources
 from gateway.routes.fhir_search import ImagingStudySearch
-from gateway.rules import fhir_requests, fhir_results, fhir_search, patient_ids
+from gateway.rules import fhir_bundle, fhir_requests, fhir_results, fhir_search, patient_ids
+from gateway.rules.dicom_json import Dataset
 from gateway.rules.fhir_patient import patient
 from gateway.rules.fhir_requests import Sizes
 from gateway.rules.fhir_search import Reading
 from gateway.rules.fhir_versions import VERSIONS, Version
 from gateway.rules.imaging_study_chains import CHAINS
 from gateway.rules.imaging_study_parameters import PARAMETERS
+from gateway.rules.qido import Query
 from tests.rules.test_fhir_search import NOW
 from tests.study_archive import SeriesFacts, StudyArchive, StudyFacts
 
@@ -476,6 +480,7 @@ class Gateway:
         lives = Lives(fresh_seconds=60, stale_seconds=60, absent_seconds=60)
         cache = MemoryCache(lives=lives, max_bytes=1 << 24, telemetry=Telemetry())
         self.catalog = Catalog(Archives(self.archives, cache, clock=Hours()))
+        self.entries = Entries(cache, max_bytes=1 << 24)
 
     async def search(self, pairs: Pairs, *, strict: bool = False) -> dict[str, Any]:
         named = fhir_search.by_name((*PARAMETERS, *CHAINS), self.version.absent)
@@ -492,8 +497,11 @@ class Gateway:
             base=BASE,
             search=search,
             now=NOW,
+            entries=self.entries,
         )
-        return await found.bundle()
+        bundle: dict[str, Any] = orjson.loads(orjson.dumps(await found.bundle()))
+        assert found.told == fhir_bundle.ids(bundle, "ImagingStudy")
+        return bundle
 
     async def pages(self, pairs: Pairs) -> list[list[str]]:
         """The ids on each page, by following the links."""
@@ -591,6 +599,32 @@ def is_one_query(asked: list[Asked]) -> bool:
     """Whether archives are asked for all candidates as one list, which pages lead through."""
     listed = {"modality", "started", "status"}
     return all(a.name.partition(":")[0] in listed and "," not in a.text for a in asked)
+
+
+class Meanwhile(StudyArchive):
+    """Answers no search for studies before it was asked for a record."""
+
+    def __init__(self, id: str, studies: Sequence[StudyFacts]) -> None:
+        super().__init__(id, studies)
+        self.is_asked = asyncio.Event()
+
+    async def search(self, query: Query, wanted: int | None = None) -> Found[Dataset]:
+        await self.is_asked.wait()
+        return await super().search(query, wanted)
+
+    async def study(self, study_uid: str) -> Study | None:
+        self.is_asked.set()
+        return await super().study(study_uid)
+
+
+async def test_only_study_that_can_match_is_loaded_while_it_is_searched_for() -> None:
+    series = (SeriesFacts(number=1, archives=("north",), modality="CT", sop_classes=(CT,)),)
+    held = tuple(StudyFacts(uid=f"{ROOT}.{n}", series=series) for n in (1, 2))
+    gateway = Gateway(held, north=Meanwhile, south=Meanwhile)
+    async with asyncio.timeout(20):
+        assert ids(await gateway.search((("_id", f"{ROOT}.1"),))) == [f"{ROOT}.1"]
+        assert ids(await gateway.search((("_id", f"{ROOT}.2"), ("modality", "MR")))) == []
+        assert ids(await gateway.search((("_id", f"{ROOT}.3"),))) == []
 
 
 @pytest.mark.parametrize("strict", [False, True])

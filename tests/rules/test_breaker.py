@@ -173,3 +173,15 @@ class Asking(RuleBasedStateMachine):
 
 
 TestAsking = Asking.TestCase
+
+
+@pytest.mark.parametrize(("told", "pause"), [(0, 5), (3, 5), (30, 30), (3600, 60)])
+def test_archive_that_says_when_to_come_back_is_left_alone_so_long(
+    told: float, pause: float
+) -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES_IN_A_ROW):
+        breaker, ticket = breaker.admitted(100)
+        assert ticket is not None
+        breaker = breaker.failed(ticket, 100, 0, told)
+    assert breaker.until == 100 + pause

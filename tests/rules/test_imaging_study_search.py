@@ -193,3 +193,21 @@ def test_studies_found_below_are_asked_for_by_uid() -> None:
     assert [uid for some in listed for uid in some] == uids
     assert max(map(len, listed)) <= 50
     assert imaging_study_search.bound(found.queries, []) == ()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "uid"),
+    [
+        ([("_id", "1.2.3")], "1.2.3"),
+        ([("identifier", "urn:dicom:uid|urn:oid:1.2.3"), ("modality", "CT")], "1.2.3"),
+        ([("_id", "1.2.3,1.2.4")], None),
+        ([("_id", "1.2.3"), ("series", "1.2.5")], None),
+        ([("identifier", "urn:oid:1.2.3")], None),
+        ([("_id", "x")], None),
+        ([("modality", "CT")], None),
+    ],
+)
+def test_search_that_names_its_only_study_is_known(
+    pairs: list[tuple[str, str]], uid: str | None
+) -> None:
+    assert imaging_study_search.one_study(plan(*pairs)) == uid

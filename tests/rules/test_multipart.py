@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.rules.multipart import Data, End, Event, Head, MultipartError, Splitter
+from gateway.rules.multipart import Data, End, Event, Head, MultipartError, Splitter, only_part
 
 Parts = list[tuple[dict[str, str], bytes]]
 
@@ -241,6 +241,53 @@ def test_a_cut_part_that_says_its_length_is_an_error(
     end = data.draw(st.integers(0, len(given_) - len(b"-\r\n")))
     with pytest.raises(MultipartError):
         split(given_[:end], data.draw(st.lists(st.integers(0, end), max_size=5)))
+
+
+def at_once(given_: bytes, boundary: str = "b") -> Parts | None:
+    """The only part of a whole body; None where that cannot be told at once."""
+    only = only_part(given_, boundary)
+    return None if only is None else [(only[0].fields, only[1])]
+
+
+@given(_bodies(), st.booleans())
+def test_the_only_part_of_a_whole_body_is_the_one_that_splitting_gives(
+    made: tuple[bytes, list[bytes], str],
+    says_length: bool,  # noqa: FBT001 - given drawn
+) -> None:
+    given_, contents, boundary = made
+    if says_length:
+        given_ = sized(*contents, boundary=boundary)
+    assert at_once(given_, boundary) in (None, split(given_, boundary=boundary))
+
+
+@given(st.binary(max_size=300) | _data.map(lambda d: b"--b\r\n" + d + b"\r\n--b--\r\n"))
+def test_what_splitting_refuses_has_no_only_part(given_: bytes) -> None:
+    assert at_once(given_) in (None, _outcome(given_, ()))
+
+
+@pytest.mark.parametrize("content", [b"x", b"", b"\r\n", b"\r\n--", b"a\n--a"])
+def test_an_ordinary_only_part_is_told_at_once(content: bytes) -> None:
+    assert at_once(body(content)) == [(FIELDS, content)]
+    length = {"content-length": str(len(content))}
+    assert at_once(sized(content)) == at_once(sized(content)[:-2]) == [(length, content)]
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        body(b"x", b"y"),
+        body(b"x", line_end=b"\n"),
+        body(b"x") + b"epilogue",
+        b"\r\n" + body(b"x"),
+        sized(b"xy", said=1),
+        sized(b"xy", said=3),
+        sized(b"xy", said=3000),
+        body(b"x")[:-4],
+        body(b"a\n--b\nb"),
+    ],
+)
+def test_what_is_not_ordinary_is_left_to_splitting(given_: bytes) -> None:
+    assert at_once(given_) is None
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1_0", "0x1", "1, 1", "²", "1" * 30])

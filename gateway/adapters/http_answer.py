@@ -1,0 +1,161 @@
+"""The answer to one request over HTTP/1.1, pulled by whoever asked: its head, then its body.
+
+What comes before it is asked for waits here, and tells its connection to read no more.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+READ_BYTES = 1 << 16
+"""Once so much of a body is waiting nothing more is read."""
+_FIELDS = {
+    name.lower().encode(): name
+    for name in (
+        "Content-Encoding",
+        "Content-Length",
+        "Content-Range",
+        "Content-Type",
+        "Retry-After",
+        "Transfer-Encoding",
+    )
+}
+"""The header fields that anybody looks at."""
+
+
+class Lost(ConnectionError):
+    """The connection ended before the head of an answer had come."""
+
+
+class BrokenOff(ConnectionError):
+    """The connection ended before the body that had begun."""
+
+
+class NotHttp(ValueError):
+    """What came is no answer in HTTP/1.1 or 1.0."""
+
+
+class Source(Protocol):
+    """The connection that an answer comes from."""
+
+    async def next(self, seconds: float) -> None:
+        """Returns when something came, or the end; TimeoutError: nothing did."""
+
+    def resume(self) -> None:
+        """Reads on where reading had paused."""
+
+    def done(self, answer: Answer) -> None:
+        """Nobody wants more of it."""
+
+
+class Answer:
+    """The answer to one request. Whoever has it lets it go, however much of it was read.
+
+    `headers` are those that matter, named as in `_FIELDS`, fields that came twice joined
+    (RFC 9110 §5.3). `length`: of the body, where it is told beforehand.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_pieces",
+        "_waiting",
+        "error",
+        "has_end",
+        "headers",
+        "is_whole",
+        "length",
+        "status",
+    )
+
+    def __init__(self, connection: Source) -> None:
+        self._connection: Source | None = connection
+        self._pieces: deque[bytes] = deque()
+        self._waiting = 0
+        self.error: Exception | None = None
+        """What ended it before its end."""
+        self.status = 0
+        """0: the head has not come yet."""
+        self.headers: dict[str, str] = {}
+        self.length: int | None = None
+        self.has_end = False
+        """Whether HTTP tells where the body ends; if not, one that was cut looks like a whole."""
+        self.is_whole = False
+
+    async def chunk(self, seconds: float) -> bytes:
+        """The next piece of the body; b"" at its end.
+
+        TimeoutError when none comes for so long; BrokenOff, NotHttp.
+        """
+        while not self._pieces:
+            if self.is_whole:
+                return b""
+            await self._more(seconds)
+        chunk = self._pieces.popleft()
+        self._waiting -= len(chunk)
+        if self._waiting < READ_BYTES and self._connection is not None:
+            self._connection.resume()
+        return chunk
+
+    async def whole(self, most: int, seconds: float) -> bytes | None:
+        """The body if it is no longer than `most`; None: it is, and all of it is yet to be had.
+
+        `most` is no more than what may wait. Errors as of `chunk`.
+        """
+        while not self.is_whole:
+            if self._waiting > most or (self.length or 0) > most:
+                return None
+            await self._more(seconds)
+        if self._waiting > most:
+            return None
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        self._waiting = 0
+        return body
+
+    def let_go(self) -> None:
+        """The connection is used again if nothing is left on it, else closed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.done(self)
+
+    async def _more(self, seconds: float) -> None:
+        """Returns when something came; raises what ended the answer."""
+        if self.error is not None:
+            raise self.error
+        if self._connection is None:
+            raise BrokenOff("it was let go")
+        await self._connection.next(seconds)
+
+    def field(self, name: bytes, value: bytes) -> None:
+        """A field of the head came; later ones are of the trailer, which means nothing here."""
+        known = _FIELDS.get(name.lower())
+        if known is None or self.status:
+            return
+        text = value.decode("latin-1").strip()
+        before = self.headers.get(known)
+        self.headers[known] = text if before is None else f"{before}, {text}"
+
+    def begin(self, status: int) -> None:
+        """The head came; one that tells of a later one (1xx) is passed over. NotHttp."""
+        if 100 <= status < 200:
+            self.headers.clear()
+            return
+        coding = self.headers.get("Transfer-Encoding")
+        if coding is not None and coding.lower() != "chunked":
+            raise NotHttp("a transfer coding that nobody asked for")
+        length = self.headers.get("Content-Length")
+        self.length = None if length is None else int(length)
+        self.has_end = coding is not None or length is not None
+        self.status = status
+
+    def add(self, chunk: bytes) -> bool:
+        """A piece of the body came; whether so much waits now that no more should."""
+        self._pieces.append(chunk)
+        self._waiting += len(chunk)
+        return self._waiting > READ_BYTES
+
+    def fail(self, error: Exception) -> None:
+        """Nothing more will come."""
+        if not self.is_whole and self.error is None:
+            self.error = error

@@ -1,0 +1,212 @@
+"""One HTTP/1.1 connection to an archive: a request out, its answer in as it comes (RFC 9112).
+
+An answer is pulled: its head, then its body piece by piece, and nothing more is read from the
+socket while pieces wait. What is not told by the parser is told here: how long a head may be, how
+long each byte may take, and whether another answer may come on the same connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from gateway.adapters.http_answer import Answer, BrokenOff, Lost, NotHttp
+
+_MOST_WITHOUT_BODY = 1 << 16
+"""Bytes of heads, of chunk sizes or of trailers that may come without any of the body."""
+_EARLY_SECONDS = 0.002
+"""Timers of some loops ring so much too early."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection that carries one request at a time; opened by a loop, which calls it back."""
+
+    def __init__(
+        self, ended: Callable[[Connection], None], free: Callable[[Connection], None]
+    ) -> None:
+        """`ended` is told when it is closed, `free` when another request may use it."""
+        self._loop = asyncio.get_running_loop()
+        self._ended = ended
+        self._free = free
+        self._parser = _parser(self)
+        self._transport: asyncio.Transport | None = None
+        self._answer: Answer | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._due: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._without_body = 0
+        self._is_paused = False
+        self._is_spoilt = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request can be sent."""
+        transport = self._transport
+        return transport is not None and not transport.is_closing() and not self._is_spoilt
+
+    async def ask(self, request: bytes, seconds: float, head_seconds: float) -> Answer:
+        """The answer to a request as soon as its head is there, which may take `head_seconds`.
+
+        No byte may take longer than `seconds`. Lost, NotHttp, TimeoutError: the connection is
+        closed then.
+        """
+        self._answer = answer = Answer(self)
+        self._without_body = 0
+        try:
+            if self._transport is None or not self.is_open:
+                raise Lost("closed")
+            self._transport.write(request)
+            until = self._loop.time() + head_seconds
+            while not answer.status:
+                if answer.error is not None:
+                    raise answer.error
+                await self.next(min(seconds, max(until - self._loop.time(), 0.0)))
+        except BaseException:
+            self.abort()
+            raise
+        return answer
+
+    async def next(self, seconds: float) -> None:
+        """Returns when something of the answer came, or its end; TimeoutError: nothing did."""
+        self.resume()
+        self.watch(seconds)
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._due = None
+
+    def watch(self, seconds: float) -> None:
+        """After so long the connection is closed, unless something happens until then.
+
+        One timer that is moved when it rings does for all that the connection waits for.
+        """
+        self._due = due = self._loop.time() + seconds
+        if self._timer is not None and self._timer.when() > due:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._look)
+
+    def done(self, answer: Answer) -> None:
+        """Nobody wants more of an answer."""
+        if answer is not self._answer:
+            return
+        self._answer = None
+        if answer.is_whole and self.is_open and self._waiter is None:
+            self.resume()
+            self._free(self)
+        else:
+            self.abort()
+
+    def resume(self) -> None:
+        """Reads on where reading had paused."""
+        if self._is_paused and self._transport is not None and not self._transport.is_closing():
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Closes the connection at once."""
+        self._is_spoilt = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The loop has opened it."""
+        self._transport = cast(asyncio.Transport, transport)
+        if self._is_spoilt:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; those that no request asked for end the connection."""
+        answer = self._answer
+        if answer is None or answer.is_whole:
+            self.abort()
+            return
+        self._without_body += len(data)
+        try:
+            self._parser.feed_data(data)
+            if self._without_body > _MOST_WITHOUT_BODY and not answer.is_whole:
+                raise NotHttp("a head without end")
+        except (HttpParserError, HttpParserUpgrade, NotHttp) as error:
+            answer.fail(NotHttp(type(error).__name__))
+            self.abort()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is over, and with that the answer that was under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if (answer := self._answer) is not None and not answer.is_whole:
+            if answer.status and exc is None and not (answer.has_end or self._is_spoilt):
+                answer.is_whole = True
+            else:
+                error = BrokenOff("closed") if answer.status else Lost("closed")
+                error.__cause__ = exc
+                answer.fail(error)
+        self._is_spoilt = True
+        del self._parser  # which refers to this connection in turn
+        self._wake()
+        self._ended(self)
+
+    def on_message_begin(self) -> None:
+        """The parser: an answer begins, where there ought to be one."""
+        if self._answer is None or self._answer.is_whole:
+            self._is_spoilt = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """The parser: a field."""
+        if self._answer is not None and not self._answer.is_whole:
+            self._answer.field(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The parser: the head came."""
+        if self._answer is not None and not self._answer.is_whole:
+            self._answer.begin(self._parser.get_status_code())
+
+    def on_body(self, chunk: bytes) -> None:
+        """The parser: a piece of the body."""
+        if self._answer is None or self._answer.is_whole:
+            return
+        self._without_body = 0
+        if self._answer.add(chunk) and not self._is_paused and self._transport is not None:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """The parser: the answer is whole, unless it was one that tells of a later one."""
+        if self._answer is None or not self._answer.status:
+            return
+        self._answer.is_whole = True
+        self._is_spoilt = self._is_spoilt or not self._parser.should_keep_alive()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _look(self) -> None:
+        """Whether what is waited for is late."""
+        self._timer = None
+        if self._due is None:
+            return
+        if self._due > self._loop.time() + _EARLY_SECONDS:
+            self._timer = self._loop.call_at(self._due, self._look)
+            return
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
+        self.abort()
+
+
+def _parser(connection: Connection) -> HttpResponseParser:
+    """A parser that forgives what old servers do, as far as no two readings of it differ."""
+    parser = HttpResponseParser(connection)
+    parser.set_dangerous_leniencies(
+        lenient_headers=True,
+        lenient_optional_cr_before_lf=True,
+        lenient_spaces_after_chunk_size=True,
+    )
+    return parser

@@ -1,0 +1,154 @@
+"""How archives fared of late: who is asked last for what others hold too, and who not at all."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+import structlog
+
+from gateway.errors import (
+    ArchiveBusy,
+    ArchiveError,
+    ArchiveRefused,
+    ArchiveTimeout,
+    ArchiveUnreachable,
+    NotAcceptable,
+    NotFound,
+)
+from gateway.rules.breaker import Breaker, Ticket
+
+AILING_SECONDS = 30
+"""How long an archive that failed is the last one to be asked for what others hold too."""
+_TELLING = (ArchiveError, NotFound, NotAcceptable)
+"""The errors that an archive's answer, or its silence, becomes."""
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Named(Protocol):
+    """What has the id of an archive."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Heard:
+    """When an archive was last heard of, and whether it had failed."""
+
+    at: float
+    is_failure: bool
+
+
+class Faring:
+    """How each of some archives fared, in this process."""
+
+    def __init__(
+        self,
+        ids: Iterable[str],
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._clock = clock
+        self._jitter = jitter
+        self._heard: dict[str, _Heard] = {}
+        self._breakers = dict.fromkeys(ids, Breaker())
+
+    def is_well(self, archive: str, seconds: float) -> bool:
+        """Whether the archive answered within the last `seconds`."""
+        heard = self._heard.get(archive)
+        return heard is not None and not heard.is_failure and self._clock() - heard.at < seconds
+
+    def is_ailing(self, archive: str) -> bool:
+        """Whether it failed a short while ago, or is left alone."""
+        heard = self._heard.get(archive)
+        has_failed = heard is not None and heard.is_failure
+        is_late = heard is not None and self._clock() - heard.at < AILING_SECONDS
+        return self._breakers[archive].is_open or (has_failed and is_late)
+
+    def heard(self, archive: Named) -> AbstractContextManager[None]:
+        """Around a question to the archive itself: notes whether it answered or failed.
+
+        ArchiveBusy at once where the archive failed again and again just now (`rules.breaker`).
+        """
+        return _Question(self, archive.id)
+
+    def admitted(self, archive: str) -> Ticket:
+        """The leave to ask an archive; ArchiveBusy where it is left alone."""
+        now = self._clock()
+        self._breakers[archive], ticket = self._breakers[archive].admitted(now)
+        if ticket is not None:
+            return ticket
+        busy = ArchiveBusy("it is left alone for a while, since it failed", archive=archive)
+        busy.retry_after_seconds = self._breakers[archive].retry_after_seconds(now)
+        raise busy
+
+    def ended(self, archive: str, ticket: Ticket, error: BaseException | None) -> None:
+        """A question came to its end, by an answer or by an error."""
+        before, now = self._breakers[archive], self._clock()
+        has_answered = _has_answered(error)
+        if error is None or isinstance(error, _TELLING):
+            is_failure = isinstance(error, ArchiveError)
+            self._heard[archive] = _Heard(at=now, is_failure=is_failure)
+        if has_answered is None:
+            after = before.released(ticket)
+        elif has_answered:
+            after = before.answered(ticket, now)
+        else:
+            after = before.failed(ticket, now, self._jitter(), _told_seconds(error))
+        self._breakers[archive] = after
+        if after.is_open and after.period != before.period:
+            seconds = after.retry_after_seconds(now)
+            _log.warning("archive left alone", archive=archive, seconds=seconds)
+        elif before.is_open and not after.is_open:
+            _log.info("archive answers again", archive=archive)
+
+
+class _Question(AbstractContextManager[None]):
+    """A question to an archive itself, from its leave to its end."""
+
+    __slots__ = ("_archive", "_of", "_ticket")
+
+    def __init__(self, of: Faring, archive: str) -> None:
+        self._of = of
+        self._archive = archive
+
+    def __enter__(self) -> None:
+        self._ticket = self._of.admitted(self._archive)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._of.ended(self._archive, self._ticket, error)
+
+
+def _has_answered(error: BaseException | None) -> bool | None:
+    """Whether an archive that gave this error, or none, is alive; None where that is not known.
+
+    Where the error is of our own making, or nobody waited for the end. 4xx is an answer, and so is
+    what cannot be understood; 501 tells of what it cannot do.
+    """
+    if error is None:
+        return True
+    if not isinstance(error, _TELLING):
+        return None
+    if isinstance(error, ArchiveTimeout | ArchiveUnreachable):
+        return False
+    answered = error.answered if isinstance(error, ArchiveError) else None
+    if answered is None and isinstance(error, ArchiveBusy | ArchiveRefused):
+        return None
+    return answered is None or answered < 500 or answered == 501
+
+
+def _told_seconds(error: BaseException | None) -> float:
+    """When an archive wants to be asked again, by its own answer; 0: it does not say."""
+    if not isinstance(error, ArchiveBusy) or error.answered is None:
+        return 0
+    return error.retry_after_seconds or 0

@@ -1,0 +1,66 @@
+"""How archives fared; most of it is in `test_fan_out`, over real servers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from gateway.errors import ArchiveBusy, ArchiveError, ArchiveTimeout, ArchiveUnreachable, NotFound
+from gateway.faring import AILING_SECONDS, Faring
+from gateway.rules.breaker import FAILURES_IN_A_ROW, FIRST_PAUSE_SECONDS
+from tests.assembled import Clock
+
+
+@dataclass
+class North:
+    id: str = "north"
+
+
+def fail(faring: Faring, error: Exception) -> None:
+    with pytest.raises(type(error)), faring.heard(North()):
+        raise error
+
+
+@pytest.mark.parametrize("kind", [ArchiveTimeout, ArchiveUnreachable])
+def test_exactly_one_question_is_let_through_after_the_pause(kind: type[ArchiveError]) -> None:
+    clock = Clock()
+    faring = Faring(["north"], clock, lambda: 0.0)
+    for _ in range(FAILURES_IN_A_ROW):
+        fail(faring, kind("no answer", archive="north"))
+    with pytest.raises(ArchiveBusy), faring.heard(North()):
+        pass
+    clock.now += FIRST_PAUSE_SECONDS
+    with faring.heard(North()):
+        for _ in range(100):
+            with pytest.raises(ArchiveBusy), faring.heard(North()):
+                pass
+    with faring.heard(North()), faring.heard(North()):
+        pass
+
+
+def test_one_who_leaves_tells_nothing_and_the_next_one_may_ask() -> None:
+    clock = Clock()
+    faring = Faring(["north"], clock, lambda: 0.0)
+    for _ in range(100):
+        fail(faring, KeyError("of our own"))
+    for _ in range(FAILURES_IN_A_ROW):
+        fail(faring, ArchiveTimeout("no answer", archive="north"))
+    clock.now += FIRST_PAUSE_SECONDS
+    for _ in range(10):
+        fail(faring, KeyError("of our own"))
+    with faring.heard(North()):
+        pass
+
+
+def test_absence_is_an_answer_and_failure_is_remembered_for_a_while() -> None:
+    clock = Clock()
+    faring = Faring(["north"], clock, lambda: 0.0)
+    assert not faring.is_well("north", 5)
+    fail(faring, NotFound("no such study"))
+    assert faring.is_well("north", 5)
+    fail(faring, ArchiveTimeout("no answer", archive="north"))
+    assert not faring.is_well("north", 5)
+    assert faring.is_ailing("north")
+    clock.now += AILING_SECONDS
+    assert not faring.is_ailing("north")
