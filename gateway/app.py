@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -134,7 +135,8 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
     app[ENTRIES] = Entries(
         archives.cache, max_bytes=settings.cache.memory_mb * _MIB // _SHARE_OF_ENTRIES
     )
-    app[PICTURES] = Pictures(app[CATALOG], archives, PictureWorker())
+    lost = partial(telemetry.process_lost, "pictures")
+    app[PICTURES] = Pictures(app[CATALOG], archives, PictureWorker(lost=lost))
     try:
         yield
     finally:

@@ -18,13 +18,16 @@ from gateway.adapters import icons
 from gateway.adapters.cache import Fresh
 from gateway.adapters.desk import Chunks
 from gateway.adapters.thumbnail import (
+    ANYTHING,
     MAX_BYTES,
     NO_SUCH_FRAME,
     OUTSIDE,
     CannotDraw,
     DecoderLost,
+    OutOfTime,
     PictureRequest,
     PictureWorker,
+    Subject,
     WorkersBusy,
 )
 from gateway.archives import Archives
@@ -46,6 +49,8 @@ from gateway.rules.retrieval import Fetch
 
 THUMBNAIL_SECONDS = 20.0
 """How long is tried in all to find something better than an icon."""
+_SMALL = Subject(wall_seconds=8.0, cpu_seconds=4.0)
+"""What one process may take for a thumbnail, of which there are many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +145,9 @@ class Pictures:
         whole = replace(shown.fetch, target=replace(shown.fetch.target, frames=()))
         try:
             dicom, _ = await self._fetched(whole, media.DICOM)
-            found = await self._worker.read(dicom, sorted(wanted, key=lambda t: t != first))
+            found = await self._worker.read(
+                dicom, sorted(wanted, key=lambda t: t != first), _subject(whole)
+            )
         except WorkersBusy as error:
             raise _refusal(error) from error
         except CannotDraw:
@@ -168,7 +175,7 @@ class Pictures:
             quality=rendering.quality,
         )
         try:
-            drawn = await self._drawn(shown, shown.fetch, request)
+            drawn = await self._drawn(shown, shown.fetch, request, _subject(shown.fetch))
         except CannotDraw as error:
             raise _refusal(error) from error
         return Picture(body=drawn, media_type=rendering.media_type)
@@ -186,8 +193,9 @@ class Pictures:
             async with asyncio.timeout(THUMBNAIL_SECONDS):
                 if (fetch := shown.fetch) is None:
                     raise NotFound("no instance is known")
-                own = await self._own(shown, fetch, wanted)
-                return Fresh(value=own or await self._drawn(shown, fetch, wanted))
+                subject = _subject(fetch, _SMALL)
+                own = await self._own(shown, fetch, wanted, subject)
+                return Fresh(value=own or await self._drawn(shown, fetch, wanted, subject))
         except CannotDraw as error:
             if str(error) == NO_SUCH_FRAME:
                 raise NotFound("no such frame") from error
@@ -197,7 +205,9 @@ class Pictures:
             pass
         return Fresh(value=b"", is_absent=True)
 
-    async def _own(self, shown: Shown, fetch: Fetch, wanted: PictureRequest) -> bytes | None:
+    async def _own(
+        self, shown: Shown, fetch: Fetch, wanted: PictureRequest, subject: Subject
+    ) -> bytes | None:
         """The first picture of an archive's own that is one; None: there is none."""
         instance = _instance(shown)
         if not retrieval.shows_pixels(instance):
@@ -211,19 +221,20 @@ class Pictures:
             height=height,
             media_type=wanted.media_type if wanted.media_type != media.GIF else media.PNG,
         )
+        apart = replace(subject, object=f"own {subject.object}")
         async with aclosing(self._archives.own_pictures.of(asked)) as pictures:
             async for one in pictures:
                 try:  # it may be larger than asked, or broken
-                    return await self._worker.fit(
-                        one, wanted.width, wanted.height, wanted.media_type
-                    )
+                    return await self._worker.fit(one, wanted, apart)
                 except WorkersBusy:
                     raise
                 except CannotDraw:
                     continue
         return None
 
-    async def _drawn(self, shown: Shown, fetch: Fetch, wanted: PictureRequest) -> bytes:
+    async def _drawn(
+        self, shown: Shown, fetch: Fetch, wanted: PictureRequest, subject: Subject
+    ) -> bytes:
         """The picture decoded here: of many frames by one of them, else by the whole object.
 
         CannotDraw; and what archives fail with.
@@ -231,20 +242,21 @@ class Pictures:
         instance = _instance(shown)
         if not retrieval.shows_pixels(instance):
             raise CannotDraw("it holds no image")
+        self._worker.check(subject)
         if (count := instance.number_of_frames or 1) > 1:
             if (number := wanted.frame or count // 2 + 1) > count:
                 raise CannotDraw(NO_SUCH_FRAME)
             try:
-                return await self._one_of_many(fetch, replace(wanted, frame=number))
+                return await self._one_of_many(fetch, replace(wanted, frame=number), subject)
             except (DecoderLost, WorkersBusy):
                 raise
             except (CannotDraw, GatewayError):
                 pass  # the whole object may tell more
         whole = replace(fetch, target=replace(fetch.target, frames=()))
         dicom, _ = await self._fetched(whole, media.DICOM)
-        return (await self._worker.draw(dicom, wanted)).content
+        return (await self._worker.draw(dicom, wanted, subject)).content
 
-    async def _one_of_many(self, fetch: Fetch, wanted: PictureRequest) -> bytes:
+    async def _one_of_many(self, fetch: Fetch, wanted: PictureRequest, subject: Subject) -> bytes:
         """The picture of a frame by the instance's metadata and that frame alone."""
         of_frame = replace(fetch, target=replace(fetch.target, frames=(wanted.frame or 1,)))
         whole = replace(fetch, target=replace(fetch.target, frames=()))
@@ -253,7 +265,8 @@ class Pictures:
             raise CannotDraw("its metadata are not those of one instance")
         frame, content_type = await self._fetched(of_frame, "*/*")
         syntax = media.transfer_syntax(content_type)
-        return (await self._worker.draw_frame(found[0], frame, syntax, wanted)).content
+        drawn = await self._worker.draw_frame(found[0], frame, syntax, wanted, subject)
+        return drawn.content
 
     async def _fetched(self, fetch: Fetch, kind: str) -> tuple[Chunks, str]:
         """The only part of a fetch, and its Content-Type."""
@@ -282,13 +295,19 @@ def _instance(shown: Shown) -> Instance:
     return instances[0] if instances else Instance(uid=shown.target.instance_uid or "")
 
 
+def _subject(fetch: Fetch, limits: Subject = ANYTHING) -> Subject:
+    """What is drawn, as those know it who draw: one object, among the others of its study."""
+    study = f"{fetch.target.study_uid} {fetch.archives}"
+    return replace(limits, object=f"{fetch.target.instance_uid} {study}", study=study)
+
+
 def _refusal(error: CannotDraw) -> GatewayError:
     """Why something is not rendered, as the caller is told."""
     if str(error) == NO_SUCH_FRAME:
         return NotFound("no such frame")
     if str(error) == OUTSIDE:
         return BadRequest(f"viewport: {error}", parameter="viewport")
-    if isinstance(error, WorkersBusy):
+    if isinstance(error, (WorkersBusy, OutOfTime)):
         return Unavailable(str(error))
     return NotAcceptable(f"it cannot be rendered as an image: {error}")
 

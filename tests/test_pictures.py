@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+import random
+import signal
+import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -14,11 +18,11 @@ from pydicom.uid import UID
 
 from gateway.adapters.thumbnail import PictureWorker
 from gateway.catalog import Catalog
-from gateway.errors import BadRequest, NotAcceptable, NotFound
+from gateway.errors import BadRequest, NotAcceptable, NotFound, Unavailable
 from gateway.model import Study, Target
 from gateway.pictures import Picture, Pictures
 from gateway.rules.rendering import Rendering
-from tests import odd_images
+from tests import odd_images, worker_processes
 from tests.assembled import ANYONE, Assembled, over
 from tests.dicom import row
 from tests.doubles import Held
@@ -29,6 +33,7 @@ ONE = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
 REPORT = Held(study="1.2.3", series="1.2.3.2", instance="1.2.3.2.1", modality="SR")
 TARGET = Target(study_uid=ONE.study, series_uid=ONE.series, instance_uid=ONE.instance)
 STUDY = Target(study_uid="1.2.3")
+PNG = "image/png"
 
 
 def encoded(width: int, height: int, kind: str = "JPEG") -> bytes:
@@ -360,3 +365,75 @@ def test_the_same_bytes_have_the_same_tag() -> None:
     assert one.etag == Picture(body=b"x", media_type="image/jpeg").etag
     assert one.etag != Picture(body=b"y", media_type="image/png").etag
     assert one.etag.startswith('"')
+
+
+async def ordinary(assembled: Assembled) -> None:
+    """Lets the archive hold an image, and draw nothing itself."""
+    server = assembled.doubles[0].server
+    content = renamed(odd_images.native(odd_images.base(), **odd_images.EIGHT))
+    server.on("*/thumbnail", Answer(status=404))
+    server.on("*/rendered", Answer(status=404))
+    server.on(ONE.path, multipart_answer([content]))
+
+
+async def rendered(assembled: Assembled, rendering: Rendering) -> Picture | Unavailable:
+    try:
+        return await assembled.pictures.rendered(ANYONE, TARGET, rendering)
+    except Unavailable as error:
+        return error
+
+
+async def killed_meanwhile(asking: asyncio.Future[Any], seconds: float) -> int:
+    """Ends all drawing processes some time after a request began; how many."""
+    await asyncio.wait((asking,), timeout=seconds)
+    found = worker_processes.started()
+    for process in found:
+        worker_processes.end(process, signal.SIGKILL)
+    return len(found)
+
+
+async def test_while_processes_are_killed_thumbnails_are_icons_and_renderings_come_later() -> None:
+    """What is killed from outside says nothing of the object: never 406, and soon all is well."""
+    moment = random.Random(3)  # noqa: S311  any sequence will do
+    killed, outcomes = 0, set()
+    latest, last = 0.0, time.monotonic()
+    async with over([ONE]) as assembled:
+        await ordinary(assembled)
+        for number in range(8):
+            rendering = Rendering(media_type=PNG, viewport=(30 + number, 64))
+            while type(await rendered(assembled, rendering)) is Unavailable:
+                latest, last = max(latest, time.monotonic() - last), time.monotonic()
+            for wanted in (
+                thumbnail(assembled, size=(30 + number, 64)),
+                rendered(assembled, rendering),
+            ):
+                asking = asyncio.ensure_future(wanted)
+                killed += await killed_meanwhile(asking, moment.random() * 0.01)
+                outcomes.add(type(await asking))
+                latest, last = max(latest, time.monotonic() - last), time.monotonic()
+
+    assert outcomes == {Picture, Unavailable}
+    assert killed >= 8
+    assert latest < 5  # nobody waited for a process that was gone
+
+
+async def test_an_object_that_crashed_a_process_is_not_tried_again() -> None:
+    async with over([ONE]) as assembled:
+        await ordinary(assembled)
+        rendering = Rendering(media_type=PNG)
+        await assembled.pictures.rendered(ANYONE, TARGET, rendering)
+        (process,) = worker_processes.started()
+        worker_processes.end(process, signal.SIGSTOP)
+        asking = asyncio.ensure_future(assembled.pictures.rendered(ANYONE, TARGET, rendering))
+        await asyncio.wait((asking,), timeout=0.1)
+        worker_processes.end(process, signal.SIGSEGV)
+        worker_processes.end(process, signal.SIGCONT)
+        with pytest.raises(NotAcceptable, match="crashed"):
+            await asking
+        fetched = len(assembled.doubles[0].server.requests)
+        with pytest.raises(NotAcceptable, match="before"):
+            await assembled.pictures.rendered(ANYONE, TARGET, rendering)
+
+        assert len(assembled.doubles[0].server.requests) == fetched
+        assert worker_processes.started() == set()
+        assert size_of(await thumbnail(assembled)) == (64, 64)  # its icon

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import mmap
 import os
 import tempfile
@@ -35,6 +36,9 @@ class Chunks:
 
 Content = bytes | bytearray | Chunks
 
+_INTEGERS = (ctypes.c_int,) * 3
+_FAILED = ctypes.c_void_p(-1).value
+
 
 class Desk:
     """Our end: where content is laid for the other process. Whoever makes it closes it."""
@@ -60,24 +64,43 @@ class Desk:
 
 
 class View:
-    """The other end: what lies on the desk."""
+    """The other end: what lies on the desk. Seeing it takes no further descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._mapped: mmap.mmap | None = None
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc.mmap.restype = ctypes.c_void_p
+        self._libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *_INTEGERS, ctypes.c_long)
+        self._libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+        self._mapped: ctypes.Array[ctypes.c_char] | None = None
 
     def contents(self, sizes: Sequence[int]) -> list[memoryview]:
-        """What was laid there, by the sizes that it was laid in; EOFError when there is nothing."""
+        """What was laid there, by the sizes that it was laid in; EOFError when there is nothing.
+
+        It is there until the next call.
+        """
         size = sum(sizes)
         if not size:
             raise EOFError
-        if self._mapped is None or len(self._mapped) < size:
-            self._mapped = mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ)
+        mapped = self._mapped
+        if mapped is None or len(mapped) < size:
+            mapped = self._mapped = self._anew(size)
+        whole = memoryview(mapped).cast("B").toreadonly()
         found, at = [], 0
         for one in sizes:
-            found.append(memoryview(self._mapped)[at : at + one])
+            found.append(whole[at : at + one])
             at += one
         return found
+
+    def _anew(self, size: int) -> ctypes.Array[ctypes.c_char]:
+        """The desk as it is now; mmap of Python would duplicate its descriptor."""
+        if self._mapped is not None:
+            self._libc.munmap(ctypes.addressof(self._mapped), len(self._mapped))
+            self._mapped = None
+        at = self._libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, self._descriptor, 0)
+        if at in {None, _FAILED}:
+            raise MemoryError
+        return (ctypes.c_char * size).from_address(at)
 
 
 def _write(descriptor: int, contents: Sequence[Content]) -> None:

@@ -1,24 +1,24 @@
 """The worker process that draws: orders on standard input, pictures on standard output.
 
 An order is a header (JSON after its length); what is to be drawn lies on a desk, a file in memory
-whose descriptor is the only argument. An answer is a header and as many bytes as its `size` says.
-What decoders do to this process (crash, leak, loop) stays here: its limits kill it, and only it.
+whose descriptor is the only argument. An answer is a header and as many bytes as its `size` says;
+the first one, unasked, tells what the process has given up by then. What decoders do to this
+process (crash, leak, loop) stays here: its limits kill it, and only it.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
-import resource
 import signal
 import struct
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
+from gateway.adapters import confinement
 from gateway.adapters.desk import View
 
-MAX_MEMORY_BYTES = 2**30
-CPU_SECONDS = 10
 NICENESS = 5
 """How much these processes step back behind the one that answers requests."""
 LENGTH = struct.Struct(">I")
@@ -35,27 +35,39 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     orders, pictures = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    from gateway.adapters import dicom_files, drawing
-
-    dicom_files.hush()
+    confinement.limit_memory()
+    drawing = _loaded()
     desk = View(int(sys.argv[1]))
     os.nice(NICENESS)  # from here on: whoever waits for the first picture has waited enough
+    confinement.silence()
+    _answer(pictures, {"given_up": confinement.give_up()}, b"")
     while (prefix := orders.read(LENGTH.size)) and len(prefix) == LENGTH.size:
         header = json.loads(orders.read(LENGTH.unpack(prefix)[0]))
-        _limit_cpu()
-        answer, picture = _done(drawing, header, desk)
-        pictures.write(message({**answer, "size": len(picture)}) + picture)
-        pictures.flush()
+        confinement.limit_cpu(header.pop("cpu_seconds"))
+        _answer(pictures, *_done(drawing, header, desk))
 
 
-def _limit_cpu() -> None:
-    """Let this order use `CPU_SECONDS` more than was used so far."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    limit = int(used.ru_utime + used.ru_stime) + CPU_SECONDS
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+def _loaded() -> Any:
+    """All that is ever needed, since later on no file can be opened."""
+    import imagecodecs
+    import numpy.ma
+    from PIL import Image
+    from pydicom.charset import python_encoding
+
+    from gateway.adapters import dicom_files, documents, drawing
+
+    Image.init()
+    for encoding in set(python_encoding.values()):
+        codecs.lookup(encoding)
+    dicom_files.hush()
+    _ = (imagecodecs.jpeg8_decode, imagecodecs.jpegxl_decode)  # loaded when named
+    _ = (numpy.ma, documents)
+    return drawing
+
+
+def _answer(pictures: BinaryIO, answer: dict[str, Any], picture: bytes) -> None:
+    pictures.write(message({**answer, "size": len(picture)}) + picture)
+    pictures.flush()
 
 
 def _done(drawing: Any, header: dict[str, Any], desk: View) -> tuple[dict[str, Any], bytes]:

@@ -66,6 +66,10 @@ class Telemetry:
             "gateway_cache_memory_bytes", "Size of the in-process cache.", registry=self.registry
         )
 
+        self._process_lost = self._counter(
+            "gateway_processes_lost", "Processes lost over foreign bytes.", "work", "cause"
+        )
+
     def request_started(self) -> None:
         """A request came in."""
         self._in_flight += 1
@@ -132,6 +136,14 @@ class Telemetry:
     def cache_size(self, bytes_held: int) -> None:
         """How many bytes the in-process cache holds now."""
         self._cache_bytes.set(bytes_held)
+
+    def process_lost(self, work: str, cause: str) -> None:
+        """A process that reads foreign bytes was lost.
+
+        `work`: pictures, files; `cause`: crash (its processor time used up included), late,
+        killed (from outside), start.
+        """
+        self._process_lost(work, cause).inc()
 
     def exposition(self) -> tuple[bytes, str]:
         """All metrics as Prometheus reads them, and their content type."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,12 +16,15 @@ from typing import Any
 import pydicom
 import pytest
 
+from gateway.adapters.confinement import MAX_MEMORY_BYTES
 from gateway.adapters.desk import Desk
-from gateway.adapters.picture_process import LENGTH, MAX_MEMORY_BYTES, NICENESS, message
+from gateway.adapters.picture_process import LENGTH, NICENESS, message
+from tests import odd_images
 
 FILES = Path(pydicom.__file__).parent / "data/test_files"
 ORDER = {
     "work": "draw",
+    "cpu_seconds": 10,
     "syntax": None,
     "window": None,
     "width": 64,
@@ -35,6 +39,7 @@ class Started:
 
     process: subprocess.Popen[bytes]
     desk: Desk
+    given_up: list[str]
 
 
 @pytest.fixture
@@ -47,23 +52,32 @@ def started() -> Iterator[Started]:
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={"PYTHONPATH": str(root), "PATH": os.environ["PATH"]},
+        env={
+            "PYTHONPATH": str(root),
+            "PATH": os.environ["PATH"],
+            "OPENBLAS_NUM_THREADS": "1",
+        },
         pass_fds=(desk.descriptor,),
     ) as process:
-        yield Started(process, desk)
+        yield Started(process, desk, told(process)[0]["given_up"])
         process.kill()
     desk.close()
 
 
+def told(process: subprocess.Popen[bytes]) -> tuple[dict[str, Any], bytes]:
+    pictures = process.stdout
+    assert pictures is not None
+    header = json.loads(pictures.read(LENGTH.unpack(pictures.read(LENGTH.size))[0]))
+    return header, pictures.read(header["size"])
+
+
 def answer(started: Started, content: bytes) -> tuple[dict[str, Any], bytes]:
     asyncio.run(started.desk.lay((content,)))
-    orders, pictures = started.process.stdin, started.process.stdout
+    orders = started.process.stdin
     assert orders is not None
-    assert pictures is not None
     orders.write(message({**ORDER, "sizes": [len(content)]}))
     orders.flush()
-    told = json.loads(pictures.read(LENGTH.unpack(pictures.read(LENGTH.size))[0]))
-    return told, pictures.read(told["size"])
+    return told(started.process)
 
 
 def test_orders_are_answered_one_after_the_other(started: Started) -> None:
@@ -94,6 +108,26 @@ def test_drawing_steps_back_behind_answering(started: Started) -> None:
 
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert os.getpriority(os.PRIO_PROCESS, started.process.pid) == min(19, own + NICENESS)
+
+
+def test_process_has_no_rights_and_can_open_nothing_more(started: Started) -> None:
+    folder = Path(f"/proc/{started.process.pid}")
+    limits, status = (folder / "limits").read_text(), (folder / "status").read_text()
+    told = dict(line.split(":\t", 1) for line in status.splitlines())
+
+    assert {"privileges", "user", "capabilities", "descriptors"} <= set(started.given_up)
+    assert re.search(r"Max open files +0 +0 ", limits)
+    assert re.search(r"Max processes +0 +0 ", limits)
+    assert told["NoNewPrivs"] == "1"
+    assert int(told["CapEff"], 16) == int(told["CapPrm"], 16) == 0
+    assert "0" not in told["Uid"].split()
+    assert told["Threads"] == "1"
+
+
+def test_every_encoding_is_drawn_without_opening_anything(started: Started) -> None:
+    for name, content in odd_images.greys().items():
+        header, _ = answer(started, content)
+        assert (header.get("width"), header.get("height")) == (64, 43), name
 
 
 def test_process_ends_when_nobody_can_order_any_more(started: Started) -> None:
