@@ -161,7 +161,7 @@ def _archive(name: str, settings: Settings, telemetry: Telemetry) -> Archive:
         show_rejected=section.show_rejected,
     )
     if isinstance(section, FolderSection):
-        folder = FolderArchive(section, origin)
+        folder = FolderArchive(section, origin, partial(telemetry.process_lost, "files"))
         folder.start()
         return folder
     return _dicomweb(origin, section, settings, telemetry)
@@ -186,7 +186,8 @@ def _dicomweb(
         holdings = FhirHoldings(origin, settings, clients, described, time.monotonic)
     service = wado_uri_service.of(origin.archive, section, client)
     if section.wado_rs_base is None and service is not None:
-        objects = WadoUriObjects(service, holdings.search, time.monotonic)
+        lost = partial(telemetry.process_lost, "files")
+        objects = WadoUriObjects(service, holdings.search, time.monotonic, lost)
     if holdings is whole and objects is whole:
         return whole
     return PartialArchive(origin, holdings, objects, client)

@@ -1,7 +1,8 @@
 """A folder of DICOM files as an archive: searched by index, read from disk, never written to.
 
 One thread looks at the folder, every `rescan_seconds` and whenever a file turns out to have gone;
-a few others read files and search. What they share is the index's last `Snapshot`.
+a few others read files and search. What they share is the index's last `Snapshot`. What is in a
+file is read by processes of their own; here are bytes only.
 """
 
 from __future__ import annotations
@@ -10,15 +11,14 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
-
-import orjson
+from typing import TypeVar
 
 from gateway import config
-from gateway.adapters import dicom_files, dicom_parts
-from gateway.adapters.dicom_files import UNREADABLE, NotDicom, Opened, Unusable
+from gateway.adapters import dicom_parts
+from gateway.adapters.dicom_files import EXPLICIT
+from gateway.adapters.file_readers import CannotRead, FileReaders, ReadersBusy, Told
 from gateway.adapters.folder_index import FolderIndex, open_regular, stamp
 from gateway.adapters.folder_snapshot import Entry, Snapshot
 from gateway.adapters.folder_watch import FolderWatch
@@ -38,6 +38,8 @@ T = TypeVar("T")
 
 CHUNK_BYTES = dicom_parts.CHUNK_BYTES
 READERS = 4
+PROCESSES, ASKERS = 2, 4
+"""Processes that read files for requests, and threads that wait for them."""
 FIRST_SCAN_SECONDS = 10
 """How long a request waits for a folder that is still being read for the first time."""
 
@@ -45,13 +47,21 @@ FIRST_SCAN_SECONDS = 10
 class FolderArchive:
     """The archive `origin.archive`: the files below `settings.path`."""
 
-    def __init__(self, settings: config.FolderArchive, origin: Origin) -> None:
-        dicom_files.hush()
+    def __init__(
+        self,
+        settings: config.FolderArchive,
+        origin: Origin,
+        lost: Callable[[str], None] = lambda cause: None,
+    ) -> None:
+        """`lost` is told why a process that reads files was lost."""
         self.id = origin.archive
         self.origin = origin
         self._root = str(settings.path.resolve())
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"read-{self.id}")
-        self._watch = FolderWatch(FolderIndex(settings.path), settings.rescan_seconds, self.id)
+        self._files = FileReaders(PROCESSES, lost=lost)
+        self._askers = ThreadPoolExecutor(ASKERS, thread_name_prefix=f"ask-{self.id}")
+        index = FolderIndex(settings.path, self._files)
+        self._watch = FolderWatch(index, settings.rescan_seconds, self.id)
 
     @property
     def skipped(self) -> tuple[tuple[str, str], ...]:
@@ -69,7 +79,9 @@ class FolderArchive:
     async def close(self) -> None:
         """Stop looking, and wait for the threads."""
         await asyncio.to_thread(self._watch.close)
-        await asyncio.to_thread(self._readers.shutdown, cancel_futures=True)
+        for executor in (self._readers, self._askers):
+            await asyncio.to_thread(executor.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._files.close)
 
     async def search(self, query: qido.Query, wanted: int | None = None) -> Found[dj.Dataset]:
         """Rows that match, newest study first; `wanted` of them, or all when that is None."""
@@ -101,7 +113,7 @@ class FolderArchive:
     async def metadata(self, target: Target) -> list[bytes]:
         """One DICOM JSON object an instance, bulk data by reference; NotFound without one."""
         entries = await self._located(target)
-        return [await self._run(self._metadata_of, entry) for entry in entries]
+        return [await self._metadata_of(entry) for entry in entries]
 
     @asynccontextmanager
     async def retrieve(
@@ -136,14 +148,14 @@ class FolderArchive:
         """
         entry = (await self._located(target))[0]
         with ExitStack() as files:
-            stream, opened = await self._run(self._open, entry, files)
-            found = await self._run(self._bulk_of, opened, path)
-            kind = dicom_parts.bulk_type(opened, path)
-            if found.content is not None:
-                part = _held(found.content, kind, byte_range)
+            file = await self._run(self._open, entry, files)
+            told, content = await self._asked("bulk", entry, file, path=path)
+            kind = dicom_parts.bulk_type(entry.transfer_syntax, path)
+            if (offset := told.get("offset")) is None:
+                part = _held(content, kind, byte_range)
             else:
-                span = _span(byte_range, found.length)
-                chunks = self._chunks(stream, entry, found.offset + span.first, span.length)
+                span = _span(byte_range, told["length"])
+                chunks = self._chunks(file, entry, offset + span.first, span.length)
                 part = _part(kind, chunks, span, byte_range)
             yield AtHand((part,))
 
@@ -190,74 +202,73 @@ class FolderArchive:
         except OSError:
             return False
 
-    def _open(self, entry: Entry, files: ExitStack) -> tuple[BinaryIO, Opened]:
-        """The entry's file, if it is still the one that was indexed; NotFound otherwise."""
-        stream = files.enter_context(open_regular(self._root, entry.path))
-        if stamp(os.fstat(stream.fileno())) != entry.stamp:
+    def _open(self, entry: Entry, files: ExitStack) -> int:
+        """A descriptor of the entry's file, if it is still the one that was indexed; NotFound."""
+        try:
+            file = open_regular(self._root, entry.path)
+        except OSError as error:
+            raise ArchiveBadAnswer("a file cannot be read", archive=self.id) from error
+        files.callback(os.close, file)
+        if stamp(os.fstat(file)) != entry.stamp:
             raise NotFound("instance not found")
-        with self._archive_errors():
-            return stream, dicom_files.open_dicom(stream, is_named_dicom=True)
+        return file
 
-    def _metadata_of(self, entry: Entry) -> bytes:
-        with ExitStack() as files, self._archive_errors():
-            return orjson.dumps(dicom_files.metadata(self._open(entry, files)[1]))
+    async def _asked(self, work: str, entry: Entry, file: int, **order: object) -> Told:
+        """What a process tells of the file; NotFound and NotAcceptable as it says."""
+        key = f"{entry.path} {entry.stamp}"
+        return await asyncio.get_running_loop().run_in_executor(
+            self._askers, self._ask, {"work": work, **order}, file, key
+        )
 
-    def _bulk_of(self, opened: Opened, path: Sequence[str]) -> dicom_parts.Bulk:
-        with self._archive_errors():
-            return dicom_parts.bulk(opened, path)
+    def _ask(self, order: dict[str, object], file: int, key: str) -> Told:
+        try:
+            return self._files.ask(order, file, key)
+        except CannotRead as error:
+            raise ArchiveBadAnswer("a file cannot be read", archive=self.id) from error
+        except ReadersBusy as error:
+            raise ArchiveBusy("too many files are being read", archive=self.id) from error
+
+    async def _metadata_of(self, entry: Entry) -> bytes:
+        with ExitStack() as files:
+            file = await self._run(self._open, entry, files)
+            return bytes((await self._asked("metadata", entry, file, is_whole=True))[1])
 
     async def _frames(
         self, entry: Entry, numbers: Sequence[int], byte_range: ByteRange | None
     ) -> AsyncGenerator[Part, None]:
+        kind = dicom_parts.frame_type(entry.transfer_syntax)
+        span = {"lowest": min(numbers), "highest": max(numbers)}
         with ExitStack() as files:
-            _, opened = await self._run(self._open, entry, files)
-            frames = await self._run(self._frames_of, opened)
+            file = await self._run(self._open, entry, files)
             for number in numbers:
-                if frames is None or not 1 <= number <= frames.count:
-                    raise NotFound(f"frame {number} not found")
-            for number in numbers:
-                content = await self._run(self._frame, frames, number)
-                kind = dicom_parts.frame_type(opened.transfer_syntax)
+                _, content = await self._asked("frame", entry, file, number=number, **span)
                 yield _held(content, kind, byte_range)
-
-    def _frames_of(self, opened: Opened) -> dicom_parts.Frames | None:
-        with self._archive_errors():
-            return dicom_parts.frames(opened)
-
-    def _frame(self, frames: dicom_parts.Frames, number: int) -> bytes:
-        with self._archive_errors():
-            return frames.read(number)
 
     async def _objects(
         self, entries: Sequence[Entry], syntax: str, byte_range: ByteRange | None
     ) -> AsyncGenerator[Part, None]:
         for entry in entries:
             with ExitStack() as files:
-                stream, opened = await self._run(self._open, entry, files)
+                file = await self._run(self._open, entry, files)
                 if syntax in {"*", entry.transfer_syntax}:
-                    yield self._object(stream, entry, opened.prefix, byte_range)
+                    yield self._object(file, entry, byte_range)
                 else:
-                    content = await self._run(self._converted, opened)
-                    kind = f"application/dicom; transfer-syntax={dicom_files.EXPLICIT}"
+                    _, content = await self._asked("explicit", entry, file)
+                    kind = f"application/dicom; transfer-syntax={EXPLICIT}"
                     yield _held(content, kind, byte_range)
 
-    def _object(
-        self, stream: BinaryIO, entry: Entry, prefix: bytes, byte_range: ByteRange | None
-    ) -> Part:
-        """A stored file behind its `prefix`, or a range of the bytes of both together."""
+    def _object(self, file: int, entry: Entry, byte_range: ByteRange | None) -> Part:
+        """A stored file behind its prefix, or a range of the bytes of both together."""
+        prefix = entry.prefix
         span = _span(byte_range, len(prefix) + entry.stamp[0])
         front = prefix[span.first : span.last + 1]
         start = max(span.first - len(prefix), 0)
-        chunks = self._chunks(stream, entry, start, span.length - len(front), front)
+        chunks = self._chunks(file, entry, start, span.length - len(front), front)
         kind = f"application/dicom; transfer-syntax={entry.transfer_syntax}"
         return _part(kind, chunks, span, byte_range)
 
-    def _converted(self, opened: Opened) -> bytes:
-        with self._archive_errors():
-            return dicom_parts.as_explicit(opened)
-
     async def _chunks(
-        self, stream: BinaryIO, entry: Entry, offset: int, length: int, prefix: bytes = b""
+        self, file: int, entry: Entry, offset: int, length: int, prefix: bytes = b""
     ) -> AsyncIterator[bytes]:
         """`prefix`, then bytes of the file; ArchiveBadAnswer before the end when it changes."""
         if prefix:
@@ -265,21 +276,15 @@ class FolderArchive:
         end = offset + length
         while offset < end:
             size = min(CHUNK_BYTES, end - offset)
-            with self._archive_errors():
-                chunk = await self._run(os.pread, stream.fileno(), size, offset)
-                is_same = stamp(os.fstat(stream.fileno())) == entry.stamp
+            try:
+                chunk = await self._run(os.pread, file, size, offset)
+            except OSError as error:
+                raise ArchiveBadAnswer("a file cannot be read", archive=self.id) from error
+            is_same = stamp(os.fstat(file)) == entry.stamp
             if not chunk or not is_same:
                 raise ArchiveBadAnswer("a file changed while it was read", archive=self.id)
             offset += len(chunk)
             yield chunk
-
-    @contextmanager
-    def _archive_errors(self) -> Iterator[None]:
-        """What reading a broken file raises, as an error of this archive."""
-        try:
-            yield
-        except (*UNREADABLE, NotDicom, Unusable) as error:
-            raise ArchiveBadAnswer("a file cannot be read", archive=self.id) from error
 
 
 def _search(snapshot: Snapshot, query: qido.Query, wanted: int | None) -> Found[dj.Dataset]:
@@ -361,7 +366,7 @@ def _part(
     )
 
 
-def _held(content: bytes, kind: str, byte_range: ByteRange | None) -> Part:
+def _held(content: bytes | bytearray, kind: str, byte_range: ByteRange | None) -> Part:
     span = _span(byte_range, len(content))
     given = memoryview(content)[span.first : span.last + 1]
     return _part(kind, dicom_parts.held(given, kind).chunks, span, byte_range)

@@ -35,6 +35,7 @@ DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95"})
 NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, "1.2.840.10008.1.2.1.99"})
 
 MAX_INFLATED_BYTES = 64 * 2**20
+MAX_NESTING = 100
 _MAX_INLINE_TEXT = 64 * 2**10
 _MAX_INLINE_VALUE = 2**10
 
@@ -204,6 +205,8 @@ def to_json(
 
     `with_bulk`: bulky values become a BulkDataURI; else they are left out with their element.
     """
+    if len(path) > 2 * MAX_NESTING:
+        raise Unusable("has sequences that are nested too deep")
     row: dj.Dataset = {}
     for tag in sorted(dataset.keys()):
         if tag.element == 0:

@@ -177,7 +177,7 @@ def check_transfer_syntax(stored: str, wanted: str, *, is_frame: bool) -> None:
     raise NotAcceptable(f"transfer syntax {wanted} cannot be made from the stored {stored}")
 
 
-def held(content: bytes | memoryview, content_type: str) -> Part:
+def held(content: bytes | bytearray | memoryview, content_type: str) -> Part:
     """A part whose body is at hand."""
     chunks = (bytes(content[at : at + CHUNK_BYTES]) for at in range(0, len(content), CHUNK_BYTES))
     return Part(content_type=content_type, chunks=AtHand(chunks), length=len(content))
@@ -269,10 +269,10 @@ def media_type(transfer_syntax: str) -> str:
     return _MEDIA_TYPES.get(transfer_syntax, "application/octet-stream")
 
 
-def bulk_type(opened: Opened, path: Sequence[str]) -> str:
+def bulk_type(transfer_syntax: str, path: Sequence[str]) -> str:
     """Content-Type of the element at `path`: what is compressed in it, else octets."""
     is_pixels = len(path) == 1 and path[0].upper() == "7FE00010"
-    return media_type(opened.transfer_syntax) if is_pixels else "application/octet-stream"
+    return media_type(transfer_syntax) if is_pixels else "application/octet-stream"
 
 
 def frame_type(transfer_syntax: str) -> str:

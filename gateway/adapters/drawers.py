@@ -244,7 +244,8 @@ async def _start() -> tuple[_Worker, list[str]]:
         **_KEEPING_MEMORY,
     }
     desk = Desk()
-    arguments = (sys.executable, "-m", "gateway.adapters.picture_process", str(desk.descriptor))
+    module = "gateway.adapters.picture_process"
+    arguments = (sys.executable, "-P", "-m", module, str(desk.descriptor))
     try:
         process = await asyncio.create_subprocess_exec(
             *arguments,

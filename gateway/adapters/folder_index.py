@@ -1,36 +1,22 @@
 """The index of a folder of DICOM files: what its files are, found out once for each of them.
 
+They are read in a process of their own; what costs it is skipped until it changes.
+
 `FolderIndex.scan` looks at the folder and gives a `Snapshot`, which never changes. Files that have
 not changed since the last scan (by size, time and inode) are not opened again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-import orjson
-from pydicom import Dataset
-
-from gateway.adapters import dicom_files
-from gateway.adapters.dicom_files import UNREADABLE, NotDicom, Unusable
-from gateway.adapters.folder_snapshot import (
-    GROUPS,
-    INSTANCE,
-    PATIENT_AND_STUDY,
-    SERIES,
-    TAGS,
-    Entry,
-    Snapshot,
-    Stamp,
-    element,
-    grouped,
-)
+from gateway.adapters.file_readers import CannotRead, FileReaders, Job, ReaderLate, Told
+from gateway.adapters.folder_snapshot import Entry, Snapshot, Stamp, grouped
 from gateway.errors import NotFound
 from gateway.rules import dicom_json as dj
 
@@ -38,30 +24,54 @@ from gateway.rules import dicom_json as dj
 class FolderIndex:
     """What is known of each file of the folder. Used by one thread only."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, readers: FileReaders | None = None) -> None:
         self._root = str(folder.resolve())
-        self._files: dict[str, tuple[Stamp, Entry | str | None]] = {}
+        self._readers = FileReaders() if readers is None else readers
+        self._files: dict[str, tuple[Stamp | None, Entry | str | None]] = {}
         self._rows: dict[bytes, bytes] = {}
 
     def scan(self, is_stopped: Callable[[], bool]) -> Snapshot:
-        """The folder as it is now; OSError when it cannot be listed at all."""
+        """The folder as it is now; OSError when it cannot be listed at all, or nothing be read."""
         before, self._files = self._files, {}
         links: list[tuple[str, str]] = []
-        for path, found in self._walk("", before, links):
-            if is_stopped():
-                break
-            known = before.get(path)
-            if known is None or known[0] != found:
-                known = (found, self._header(path, found))
-            self._files[path] = known
+        jobs = self._jobs(before, links, is_stopped)
+        for path, told in self._readers.each(jobs):
+            stamp, _ = self._files[path]
+            if stamp is not None:
+                self._files[path] = self._known(path, stamp, told)
         in_use = self._rows_in_use()
         self._rows = {row: row for row in self._rows if row in in_use}
         return self._snapshot(links)
 
+    def _jobs(
+        self,
+        before: dict[str, tuple[Stamp | None, Entry | str | None]],
+        links: list[tuple[str, str]],
+        is_stopped: Callable[[], bool],
+    ) -> Iterator[Job]:
+        """The files that are new or have changed; the others are as they were."""
+        for path, found in self._walk("", before, links):
+            if is_stopped():
+                return
+            known = before.get(path)
+            if known is not None and known[0] == found:
+                self._files[path] = known
+                continue
+            self._files[path] = (found, None)
+            try:
+                file = open_regular(self._root, path)
+            except NotFound:
+                continue
+            except OSError as error:
+                self._files[path] = (found, f"cannot be read ({type(error).__name__})")
+                continue
+            order = {"work": "index", "is_named_dicom": _is_named_dicom(path)}
+            yield Job(name=path, order=order, file=file)
+
     def _walk(
         self,
         folder: str,
-        before: dict[str, tuple[Stamp, Entry | str | None]],
+        before: dict[str, tuple[Stamp | None, Entry | str | None]],
         refused: list[tuple[str, str]],
     ) -> Iterator[tuple[str, Stamp]]:
         """Path (relative) and stamp of every regular file below; links are named and not followed.
@@ -75,8 +85,9 @@ class FolderIndex:
             if not folder:
                 raise
             refused.append((folder, f"folder cannot be listed ({error.strerror})"))
-            kept = [(path, known[0]) for path, known in before.items() if _is_below(path, folder)]
-            yield from kept
+            for path, (known, _) in before.items():
+                if known is not None and _is_below(path, folder):
+                    yield path, known
             return
         for item in items:
             path = f"{folder}/{item.name}" if folder else item.name
@@ -89,56 +100,53 @@ class FolderIndex:
                 if stamp is not None:
                     yield path, stamp
 
-    def _header(self, path: str, found: Stamp) -> Entry | str | None:
-        """The file's entry; else why it is skipped, None for what is not DICOM."""
-        try:
-            with open_regular(self._root, path) as stream:
-                opened = dicom_files.open_dicom(stream, is_named_dicom=_is_named_dicom(path))
-                header = dicom_files.to_json(
-                    _with_frame_anatomy(dicom_files.read(opened, TAGS)),
-                    is_little_endian=opened.is_little_endian,
-                    with_bulk=False,
-                )
-                return self._entry(path, found, header, opened.transfer_syntax)
-        except (NotDicom, NotFound):
-            return None
-        except Unusable as unusable:
-            return str(unusable)
-        except UNREADABLE as error:
-            return f"cannot be read ({type(error).__name__})"
+    def _known(
+        self, path: str, found: Stamp, told: Told | CannotRead
+    ) -> tuple[Stamp | None, Entry | str | None]:
+        """The file's entry; else why it is skipped, None for what is not DICOM.
 
-    def _entry(self, path: str, found: Stamp, header: dj.Dataset, syntax: str) -> Entry:
-        study, series, instance, sop_class = (
-            dj.text(header, tag) or ""
-            for tag in (
-                dj.STUDY_INSTANCE_UID,
-                dj.SERIES_INSTANCE_UID,
-                dj.SOP_INSTANCE_UID,
-                dj.SOP_CLASS_UID,
-            )
+        Without the stamp where it is worth another try.
+        """
+        if isinstance(told, CannotRead):
+            return None if isinstance(told, ReaderLate) else found, str(told)
+        header, content = told
+        reason = header.get("reason")
+        if header.get("error") == "unreadable":
+            return found, f"cannot be read ({reason})"
+        if "error" in header:
+            return found, reason
+        try:
+            return found, self._entry(path, found, header, bytes(content))
+        except (LookupError, TypeError, ValueError):
+            return found, "cannot be read"
+
+    def _entry(self, path: str, found: Stamp, told: dict[str, Any], content: bytes) -> Entry:
+        """A file by what a process tells of it, which is believed no further than its UIDs."""
+        study, series, instance, sop_class, syntax = (
+            sys.intern(str(uid)) for uid in (*told["uids"], told["transfer_syntax"])
         )
-        if not all(dj.is_uid(uid) for uid in (study, series, instance, sop_class)):
-            raise Unusable("lacks a legal UID")
-        number = dj.values(header, dj.INSTANCE_NUMBER)
-        own = _part(header, INSTANCE) | {"00083002": element("UI", syntax)}
+        if not all(dj.is_uid(uid) for uid in (study, series, instance, sop_class, syntax)):
+            raise ValueError("no UID")
+        number = told["number"]
+        study_row, series_row, instance_row, prefix = _cut(content, told["sizes"])
         return Entry(
             path=path,
             stamp=found,
-            study_uid=sys.intern(study),
-            series_uid=sys.intern(series),
+            study_uid=study,
+            series_uid=series,
             instance_uid=instance,
-            sop_class_uid=sys.intern(sop_class),
-            transfer_syntax=sys.intern(syntax),
-            number=number[0] if number and isinstance(number[0], int) else None,
-            study_row=self._once(_part(header, PATIENT_AND_STUDY)),
-            series_row=self._once(_part(header, SERIES)),
-            instance_row=_written(own),
+            sop_class_uid=sop_class,
+            transfer_syntax=syntax,
+            number=number if isinstance(number, int) else None,
+            prefix=prefix,
+            study_row=self._once(study_row),
+            series_row=self._once(series_row),
+            instance_row=instance_row,
         )
 
-    def _once(self, row: dj.Dataset) -> bytes:
-        """The row written, the same object for equal rows."""
-        written = _written(row)
-        return self._rows.setdefault(written, written)
+    def _once(self, row: bytes) -> bytes:
+        """The row, the same object for equal rows."""
+        return self._rows.setdefault(row, row)
 
     def _rows_in_use(self) -> set[bytes]:
         entries = [known for _, known in self._files.values() if isinstance(known, Entry)]
@@ -157,22 +165,10 @@ class FolderIndex:
         return Snapshot(grouped(list(found.values())), tuple(sorted(skipped)))
 
 
-def _with_frame_anatomy(header: Dataset) -> Dataset:
-    """The header with Frame Anatomy (0020,9071), each once, in place of its functional groups."""
-    found: dict[str, Dataset] = {}
-    for tag in (int(g, 16) for g in GROUPS if int(g, 16) in header):
-        with contextlib.suppress(*UNREADABLE):  # the instance is served without its anatomy
-            for group in header[tag].value:
-                for item in group.get("FrameAnatomySequence", ()):
-                    found.setdefault(str(item), item)
-        del header[tag]
-    if found:
-        header.FrameAnatomySequence = list(found.values())
-    return header
+def open_regular(root: str, path: str) -> int:
+    """A descriptor of the file at `path` below `root`.
 
-
-def open_regular(root: str, path: str) -> BinaryIO:
-    """The file at `path` below `root`; NotFound when it is gone, or is or lies behind a link.
+    NotFound when it is gone, or is or lies behind a link.
 
     A pipe or device that took the file's place is never waited for.
     """
@@ -186,7 +182,7 @@ def open_regular(root: str, path: str) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)
         raise NotFound("the file is gone")
-    return os.fdopen(number, "rb")
+    return number
 
 
 def stamp(status: os.stat_result) -> Stamp:
@@ -201,13 +197,12 @@ def _stamp_of(item: os.DirEntry[str]) -> Stamp | None:
         return None
 
 
-def _part(header: dj.Dataset, tags: tuple[str, ...]) -> dj.Dataset:
-    return {tag: header[tag] for tag in tags if tag in header}
-
-
-def _written(row: dj.Dataset) -> bytes:
-    """The row as JSON in no more memory than that; orjson's own answer keeps a larger buffer."""
-    return bytes(memoryview(orjson.dumps(row)))
+def _cut(content: bytes, sizes: Sequence[int]) -> list[bytes]:
+    parts, at = [], 0
+    for size in sizes:
+        parts.append(content[at : at + size])
+        at += size
+    return parts
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -107,7 +107,10 @@ TAGS = tuple(int(tag, 16) for tag in {*PATIENT_AND_STUDY, *SERIES, *INSTANCE, *G
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One instance and its file; rows are DICOM JSON, equal ones of many files held once."""
+    """One instance and its file; rows are DICOM JSON, equal ones of many files held once.
+
+    `prefix` is what the stored bytes lack at their front to be a file of PS3.10 §7.
+    """
 
     path: str
     stamp: Stamp
@@ -117,6 +120,7 @@ class Entry:
     sop_class_uid: str
     transfer_syntax: str
     number: int | None
+    prefix: bytes
     study_row: bytes
     series_row: bytes
     instance_row: bytes

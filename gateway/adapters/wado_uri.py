@@ -2,36 +2,37 @@
 
 What WADO-RS gives beyond whole instances is cut out of them here: frames, metadata, bulk data. A
 header is read no further than to its pixel data; an object that is taken apart is held within
-bounds. What the archive does not give, and cannot be made of what it gives, is refused by name.
+bounds, and read by processes of their own. What the archive does not give, and cannot be made of
+what it gives, is refused by name.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
+    ExitStack,
     aclosing,
     asynccontextmanager,
-    contextmanager,
 )
 from dataclasses import replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
-import orjson
 
-from gateway.adapters import dicom_files, dicom_parts
+from gateway.adapters import dicom_parts
 from gateway.adapters import dicomweb_bodies as bodies
-from gateway.adapters.dicom_files import EXPLICIT, NATIVE, UNREADABLE, NotDicom, Opened, Unusable
+from gateway.adapters.dicom_files import EXPLICIT, NATIVE
+from gateway.adapters.file_readers import CannotRead, FileReaders, ReadersBusy, Told, in_memory
 from gateway.adapters.http_response import Response
 from gateway.adapters.recent import Recent
 from gateway.adapters.wado_uri_service import WadoUriService
 from gateway.at_hand import AtHand, first
-from gateway.errors import ArchiveBadAnswer, NotAcceptable, NotFound
+from gateway.errors import ArchiveBadAnswer, ArchiveBusy, NotAcceptable, NotFound
 from gateway.model import ByteRange, Found, Level, Part, Rung, Target
 from gateway.rules import media, records
 from gateway.rules.dicom_json import Dataset
@@ -46,17 +47,29 @@ _Listed = Callable[[Query, int | None], Awaitable[Found[Dataset]]]
 _T = TypeVar("_T")
 
 
+class _Ask(Protocol):
+    """Asks for one work on an object."""
+
+    async def __call__(self, work: str, **order: object) -> Told: ...
+
+
 class WadoUriObjects:
     """What a WADO-URI service gives; `listed` searches what there is to give."""
 
     def __init__(
-        self, service: WadoUriService, listed: _Listed, clock: Callable[[], float]
+        self,
+        service: WadoUriService,
+        listed: _Listed,
+        clock: Callable[[], float],
+        lost: Callable[[str], None] = lambda cause: None,
     ) -> None:
-        dicom_files.hush()
+        """`lost` is told why a process that reads objects was lost."""
         self._service = service
         self._archive = service.archive
         self._listed = listed
         self._recent = Recent(clock)
+        self._files = FileReaders(lost=lost)
+        self._numbers = itertools.count()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"read-{self._archive}")
 
     @asynccontextmanager
@@ -101,12 +114,12 @@ class WadoUriObjects:
     ) -> AsyncIterator[AsyncIterator[Part]]:
         """The bytes of one element of an instance, in little endian; NotFound: no such element."""
         content = await self._whole(target)
-        opened = await self._run(self._open, content)
-        found = await self._run(self._bulk, opened, path)
-        value = found.content
-        if value is None:
-            value = content[found.offset : found.offset + found.length]
-        yield AtHand((dicom_parts.held(value, dicom_parts.bulk_type(opened, path)),))
+        async with self._file(content, _key(target)) as ask:
+            told, value = await ask("bulk", path=path)
+        start = told.get("offset")
+        found = value if start is None else memoryview(content)[start : start + told["length"]]
+        kind = dicom_parts.bulk_type(told["transfer_syntax"], path)
+        yield AtHand((dicom_parts.held(found, kind),))
 
     async def picture(
         self, target: Target, rung: Rung, width: int, height: int, media_type: str
@@ -126,6 +139,7 @@ class WadoUriObjects:
         """Lets go of what is held, and waits for the threads."""
         await self._recent.close()
         await asyncio.to_thread(self._readers.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._files.close)
 
     async def _objects(self, target: Target, syntax: str) -> AsyncGenerator[Part, None]:
         """The stored objects; of several, those that are gone since are passed over."""
@@ -172,7 +186,8 @@ class WadoUriObjects:
             return part
         if syntax != EXPLICIT or given not in NATIVE:
             raise NotAcceptable(f"not available in transfer syntax {syntax}")
-        content = await self._run(self._explicit, await self._held(part))
+        async with self._file(await self._held(part), _key(target)) as ask:
+            _, content = await ask("explicit")
         return dicom_parts.held(content, f"{media.DICOM}; transfer-syntax={EXPLICIT}")
 
     async def _part(self, stack: AsyncExitStack, response: Response, target: Target) -> Part:
@@ -211,16 +226,13 @@ class WadoUriObjects:
         return bytes(body)
 
     async def _frames(self, target: Target, syntax: str) -> AsyncGenerator[Part, None]:
-        content = await self._whole(target)
-        opened = await self._run(self._open, content)
-        dicom_parts.check_transfer_syntax(opened.transfer_syntax, syntax, is_frame=True)
-        frames = await self._run(self._frames_of, opened)
-        for number in target.frames:
-            if frames is None or not 1 <= number <= frames.count:
-                raise NotFound(f"frame {number} not found")
-        for number in target.frames:
-            frame = await self._run(self._frame, frames, number)
-            yield dicom_parts.held(frame, dicom_parts.frame_type(opened.transfer_syntax))
+        span = {"lowest": min(target.frames), "highest": max(target.frames)}
+        async with self._file(await self._whole(target), _key(target)) as ask:
+            stored = (await ask("transfer syntax"))[0]["transfer_syntax"]
+            dicom_parts.check_transfer_syntax(stored, syntax, is_frame=True)
+            for number in target.frames:
+                _, frame = await ask("frame", number=number, **span)
+                yield dicom_parts.held(frame, dicom_parts.frame_type(stored))
 
     async def _metadata(self, target: Target) -> bytes | None:
         """The metadata of one instance, from no more of it than it takes to reach its pixels.
@@ -228,7 +240,7 @@ class WadoUriObjects:
         None when the object turns out to be in another study or series.
         """
         if (whole := self._recent.kept(_key(target))) is not None:
-            return await self._run(self._read_header, whole, True)
+            return await self._read_header(target, whole, is_whole=True)
         async with AsyncExitStack() as stack:
             part = await self._object(stack, target, media.ANY)
             made: bytes | None = None
@@ -238,58 +250,51 @@ class WadoUriObjects:
                 if len(head) > MAX_OBJECT_BYTES:
                     raise NotAcceptable("the object's header is too large to be read")
                 if len(head) >= enough:
-                    made = await self._run(self._read_header, bytes(head), False)
+                    made = await self._read_header(target, head, is_whole=False)
                     enough = 4 * len(head)
                 if made is not None:
                     break
             if made is None:
-                made = await self._run(self._read_header, bytes(head), True)
+                made = await self._read_header(target, head, is_whole=True)
         return made if made and bodies.is_of(target, msgspec.Raw(made), self._archive) else None
 
-    def _read_header(self, content: bytes, is_whole: bool) -> bytes | None:  # noqa: FBT001
+    async def _read_header(
+        self, target: Target, content: bytes | bytearray, *, is_whole: bool
+    ) -> bytes | None:
         """DICOM JSON of what comes before the pixel data; None: `content` ends before them."""
         try:
-            with self._as_archive_errors():
-                opened = dicom_files.open_dicom(io.BytesIO(content), is_named_dicom=True)
-                if not is_whole and dicom_files.pixel_element(opened) is None:
-                    return None
-                return orjson.dumps(dicom_files.metadata(opened))
+            async with self._file(content, f"{_key(target)} {len(content)}") as ask:
+                told, made = await ask("metadata", is_whole=is_whole)
         except ArchiveBadAnswer:
             if is_whole:
                 raise
             return None
+        return None if told.get("is_cut") else bytes(made)
+
+    @asynccontextmanager
+    async def _file(self, content: bytes | bytearray, key: str) -> AsyncIterator[_Ask]:
+        """What asks processes of an object, which each reads in the same memory."""
+        with ExitStack() as stack:
+            file = await self._run(stack.enter_context, in_memory(content))
+            same = f"{key} {next(self._numbers)}"
+
+            async def ask(work: str, **order: object) -> Told:
+                whole = {"work": work, "same": same, **order}
+                return await self._run(self._asked, whole, file, key)
+
+            yield ask
 
     async def _run(self, work: Callable[..., _T], *arguments: object) -> _T:
         """The result of blocking work, done in one of the readers."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
 
-    def _open(self, content: bytes) -> Opened:
-        with self._as_archive_errors():
-            return dicom_files.open_dicom(io.BytesIO(content), is_named_dicom=True)
-
-    def _explicit(self, content: bytes) -> bytes:
-        with self._as_archive_errors():
-            return dicom_parts.as_explicit(self._open(content))
-
-    def _frames_of(self, opened: Opened) -> dicom_parts.Frames | None:
-        with self._as_archive_errors():
-            return dicom_parts.frames(opened)
-
-    def _frame(self, frames: dicom_parts.Frames, number: int) -> bytes:
-        with self._as_archive_errors():
-            return frames.read(number)
-
-    def _bulk(self, opened: Opened, path: Sequence[str]) -> dicom_parts.Bulk:
-        with self._as_archive_errors():
-            return dicom_parts.bulk(opened, path)
-
-    @contextmanager
-    def _as_archive_errors(self) -> Iterator[None]:
-        """What reading a broken object raises, as an error of this archive."""
+    def _asked(self, order: dict[str, object], file: int, key: str) -> Told:
         try:
-            yield
-        except (*UNREADABLE, NotDicom, Unusable) as error:
+            return self._files.ask(order, file, key)
+        except CannotRead as error:
             raise ArchiveBadAnswer("an object cannot be read", archive=self._archive) from error
+        except ReadersBusy as error:
+            raise ArchiveBusy("too many objects are being read", archive=self._archive) from error
 
 
 def _key(target: Target) -> str:

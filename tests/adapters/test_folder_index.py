@@ -10,10 +10,12 @@ import pydicom
 import pytest
 
 from gateway.adapters import dicom_files
+from gateway.adapters.file_readers import FileReaders
 from gateway.adapters.folder_index import FolderIndex, open_regular
 from gateway.adapters.folder_snapshot import Snapshot
 from gateway.errors import NotFound
 from gateway.rules import dicom_json as dj
+from tests import hostile_files
 
 DATA = Path(pydicom.__file__).parent / "data"
 FILES = DATA / "test_files"
@@ -155,3 +157,38 @@ def test_scan_that_is_stopped_ends(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere"):
         scan(tmp_path / "nowhere")
+
+
+def test_a_file_that_costs_its_reader_is_skipped_and_not_read_again_until_it_changes(
+    tmp_path: Path,
+) -> None:
+    for number in range(5):
+        dataset = pydicom.dcmread(FILES / "CT_small.dcm")
+        dataset.SOPInstanceUID = f"1.2.3.{number}"
+        dataset.save_as(tmp_path / f"{number}.dcm")
+    (tmp_path / "2.dcm").write_bytes(hostile_files.many_items(400_000))
+    lost: list[str] = []
+    index = FolderIndex(tmp_path, FileReaders(cpu_seconds=1.0, lost=lost.append))
+
+    first, second = (index.scan(lambda: False) for _ in range(2))
+    shutil.copyfile(FILES / "MR_small.dcm", tmp_path / "2.dcm")
+    third = index.scan(lambda: False)
+
+    assert [instances(s) for s in (first, second, third)] == [4, 4, 5]
+    assert first.skipped == second.skipped
+    assert first.skipped == (("2.dcm", "costs more time or memory to read than it may"),)
+    assert third.skipped == ()
+    assert lost == ["crash"]
+
+
+def test_a_huge_value_is_no_harm(tmp_path: Path) -> None:
+    whole = (FILES / "CT_small.dcm").read_bytes()
+    at = whole.index(b"\x08\x00\x16\x00UI", 200)
+    size = 3 << 30
+    with (tmp_path / "huge.dcm").open("wb") as file:
+        file.write(whole[:at] + b"\x08\x00\x08\x00UT\0\0" + size.to_bytes(4, "little"))
+        file.truncate(size + 1000)
+
+    snapshot = scan(tmp_path)
+
+    assert snapshot.skipped == (("huge.dcm", "cannot be read (MemoryError)"),)

@@ -1,0 +1,334 @@
+"""Files read in processes that may be killed: a hostile file costs its own request only.
+
+Everything here blocks, and may be called from several threads. A file that crashes a process is
+left alone for an hour, or until it changes: its key tells its state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import orjson
+import structlog
+
+from gateway.adapters.file_process import LENGTH, receive, send_order
+from gateway.adapters.shunned import Shunned
+from gateway.errors import NotAcceptable, NotFound
+
+WALL_SECONDS, CPU_SECONDS = 15.0, 10.0
+"""What reading one file may take."""
+TURN_SECONDS = 5.0
+SHUNNED_SECONDS = 3600.0
+LATE_SECONDS = 300.0
+"""How long a file is left alone that crashed a process, and one that was only too slow."""
+_START_SECONDS = 20.0
+_AHEAD = 8
+"""Orders of a batch that are sent before the first of them is answered."""
+_MOST_TOLD, _MOST_ANSWERED = 2**20, 2**29
+_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
+_SENSELESS = (OSError, EOFError, ValueError, LookupError, TypeError)
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+Told = tuple[dict[str, Any], bytearray]
+
+
+class CannotRead(Exception):
+    """The file is not what it says, or costs too much to read; says why, without patient data."""
+
+
+class ReaderLost(CannotRead):
+    """A process was lost over it."""
+
+
+class ReaderLate(ReaderLost):
+    """It took too long, perhaps because much else is going on, or its disk is slow."""
+
+
+class ReadersBusy(Exception):
+    """Nobody could read it now; that says nothing of the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A file of a batch: a name, what is ordered, and its descriptor, closed with the job."""
+
+    name: str
+    order: dict[str, Any]
+    file: int
+
+
+class _Reader:
+    """One process, ready for orders."""
+
+    def __init__(self) -> None:
+        """OSError and others of `_SENSELESS` when it cannot be started."""
+        self.last_read = ""
+        ours, theirs = socket.socketpair()
+        self._socket = ours
+        module = "gateway.adapters.file_process"
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                (sys.executable, "-P", "-m", module, str(theirs.fileno())),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={
+                    "PATH": os.environ.get("PATH", ""),
+                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                },
+                pass_fds=(theirs.fileno(),),
+            )
+        try:
+            ours.settimeout(_START_SECONDS)
+            self._receive()
+        except BaseException:
+            self.end()
+            raise
+        ours.settimeout(WALL_SECONDS)
+
+    def send(self, order: dict[str, Any], file: int) -> None:
+        """Order something."""
+        send_order(self._socket, order, file)
+
+    def told(self) -> Told:
+        """The next answer. ReaderLost; ReadersBusy when somebody else ended the process."""
+        try:
+            return self._receive()
+        except TimeoutError as error:
+            raise ReaderLate("takes too long to read") from error
+        except _SENSELESS as error:
+            if self._fate() in _OUTSIDE:
+                raise ReadersBusy from error
+            raise ReaderLost("costs more time or memory to read than it may") from error
+
+    def end(self) -> None:
+        """Kill and bury the process."""
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _receive(self) -> Told:
+        (length,) = LENGTH.unpack(receive(self._socket, LENGTH.size))
+        told: dict[str, Any] = orjson.loads(receive(self._socket, _within(length, _MOST_TOLD)))
+        return told, receive(self._socket, _within(told["size"], _MOST_ANSWERED))
+
+    def _fate(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(1)
+        return None
+
+
+class FileReaders:
+    """At most `most` processes for requests, kept; and one for each batch."""
+
+    def __init__(
+        self,
+        most: int = 2,
+        *,
+        cpu_seconds: float = CPU_SECONDS,
+        lost: Callable[[str], None] = lambda cause: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`lost` is told the cause when a process is: crash, late, killed, start."""
+        self._limits = {"cpu_seconds": cpu_seconds}
+        self._lost = lost
+        self._shunned = Shunned(clock)
+        self._turns = threading.Semaphore(most)
+        self._idle: deque[_Reader] = deque()
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def ask(self, order: dict[str, Any], file: int, key: str) -> Told:
+        """What is told of a file that is opened as `file`; `key` tells it and its state.
+
+        `same` in the order tells files that hold the same, where `key` does not. NotFound,
+        NotAcceptable, CannotRead; ReadersBusy.
+        """
+        order = {"same": key, **self._limits, **order}
+        if key in self._shunned:
+            raise ReaderLost("cost a process before")
+        if not self._turns.acquire(timeout=TURN_SECONDS):
+            raise ReadersBusy
+        try:
+            with self._reader(order["same"]) as reader:
+                reader.send(order, file)
+                told, body = reader.told()
+        except ReaderLost as error:
+            is_late = isinstance(error, ReaderLate)
+            self._shunned.add(key, LATE_SECONDS if is_late else SHUNNED_SECONDS)
+            self._told("late" if is_late else "crash")
+            raise
+        except ReadersBusy:
+            self._told("killed")
+            raise
+        except OSError as error:
+            self._told("killed")
+            raise ReadersBusy from error
+        finally:
+            self._turns.release()
+        if "error" in told:
+            _raise(told)
+        return told, body
+
+    def each(self, jobs: Iterable[Job]) -> Iterator[tuple[str, Told | CannotRead]]:
+        """What is told of each of many files, in their order, by a process of their own.
+
+        OSError when no process can be started. One that is ended from outside is started anew.
+        """
+        batch = _Batch(iter(jobs), self._limits)
+        try:
+            while batch.has_more():
+                try:
+                    yield batch.next_told()
+                except ReaderLost as lost:
+                    self._told("late" if isinstance(lost, ReaderLate) else "crash")
+                    yield batch.given_up_on(lost)
+                except (ReadersBusy, *_SENSELESS):
+                    self._told("killed")
+                    batch.begin_anew()
+        finally:
+            batch.close()
+
+    def close(self) -> None:
+        """End the processes; those that are busy end with what they do."""
+        with self._lock:
+            self._is_closed = True
+            ending, self._idle = list(self._idle), deque()
+        for reader in ending:
+            reader.end()
+
+    @contextlib.contextmanager
+    def _reader(self, same: str) -> Iterator[_Reader]:
+        """A process for one order; killed unless the order came to its end."""
+        reader = self._kept(same)
+        try:
+            reader = reader or _Reader()
+        except _SENSELESS as error:
+            self._told("start")
+            raise ReadersBusy from error
+        try:
+            yield reader
+        except BaseException:
+            reader.end()
+            raise
+        reader.last_read = same
+        with self._lock:
+            if not self._is_closed:
+                self._idle.append(reader)
+                return
+        reader.end()
+
+    def _kept(self, same: str) -> _Reader | None:
+        """An idle process, the one that read the same file last if there is one."""
+        with self._lock:
+            for reader in self._idle:
+                if reader.last_read == same:
+                    self._idle.remove(reader)
+                    return reader
+            return self._idle.popleft() if self._idle else None
+
+    def _told(self, cause: str) -> None:
+        self._lost(cause)
+        _log.warning("reading process lost", cause=cause)
+
+
+class _Batch:
+    """Jobs on their way through a process: those that it has been given, in order."""
+
+    def __init__(self, jobs: Iterator[Job], limits: dict[str, Any]) -> None:
+        self._limits = limits
+        self._jobs = jobs
+        self._given: deque[Job] = deque()
+        self._reader: _Reader | None = None
+        self._tries = 0
+
+    def has_more(self) -> bool:
+        """Whether anything is to be done; takes jobs as far as they are given ahead."""
+        while len(self._given) < _AHEAD and (job := next(self._jobs, None)) is not None:
+            self._given.append(job)
+            if self._reader is not None:
+                with contextlib.suppress(OSError):  # its answer tells what became of it
+                    self._send(self._reader, job)
+        return bool(self._given)
+
+    def next_told(self) -> tuple[str, Told | CannotRead]:
+        """What is told of the first job."""
+        if self._reader is None:
+            self._reader = _Reader()
+            for job in self._given:
+                self._send(self._reader, job)
+        told = self._reader.told()
+        self._tries = 0
+        return self._finished().name, told
+
+    def given_up_on(self, why: CannotRead) -> tuple[str, CannotRead]:
+        """The first job, over which a process was lost; the next one goes to another."""
+        self._end_reader()
+        return self._finished().name, why
+
+    def begin_anew(self) -> None:
+        """Give the jobs to another process; OSError after several that came to nothing."""
+        self._end_reader()
+        self._tries += 1
+        if self._tries > 3:
+            raise OSError("no process can be started")
+        time.sleep(0.1 * self._tries)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._end_reader()
+        for job in self._given:
+            os.close(job.file)
+
+    def _send(self, reader: _Reader, job: Job) -> None:
+        reader.send(self._limits | job.order, job.file)
+
+    def _end_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.end()
+            self._reader = None
+
+    def _finished(self) -> Job:
+        job = self._given.popleft()
+        os.close(job.file)
+        return job
+
+
+@contextlib.contextmanager
+def in_memory(content: bytes | bytearray) -> Iterator[int]:
+    """`content` as a file without a name; its descriptor."""
+    with _nameless() as file:
+        file.write(content)
+        file.flush()
+        yield file.fileno()
+
+
+def _nameless() -> Any:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("object", os.MFD_CLOEXEC), "wb")
+    return tempfile.TemporaryFile()
+
+
+def _raise(told: dict[str, Any]) -> NoReturn:
+    kind, reason = str(told["error"]), str(told.get("reason", ""))
+    if kind == "NotFound":
+        raise NotFound(reason)
+    if kind == "NotAcceptable":
+        raise NotAcceptable(reason)
+    raise CannotRead(reason or kind)
+
+
+def _within(size: int, most: int) -> int:
+    if not 0 <= size <= most:
+        raise ValueError("no such answer")
+    return size
