@@ -190,11 +190,10 @@ def is_video(transfer_syntax: str) -> bool:
 
 def as_explicit(opened: Opened) -> bytes:
     """A native file in Explicit VR Little Endian; Unusable when it is too large to convert."""
-    opened.stream.seek(opened.start)
-    content = opened.stream.read(MAX_CONVERTED_BYTES + 1)
-    if len(content) > MAX_CONVERTED_BYTES:
+    if opened.stream.seek(0, io.SEEK_END) - opened.start > MAX_CONVERTED_BYTES:
         raise Unusable("is too large to convert")
-    dataset = read_dataset(io.BytesIO(content), opened.is_implicit, opened.is_little_endian)
+    opened.stream.seek(opened.start)
+    dataset = read_dataset(opened.stream, opened.is_implicit, opened.is_little_endian)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID

@@ -52,7 +52,8 @@ def main() -> None:
 def send(to: socket.socket, header: dict[str, Any], body: bytes = b"") -> None:
     """A header and its body."""
     written = orjson.dumps({**header, "size": len(body)})
-    to.sendall(LENGTH.pack(len(written)) + written + body)
+    to.sendall(LENGTH.pack(len(written)) + written)
+    to.sendall(body)
 
 
 def send_order(to: socket.socket, order: dict[str, Any], file: int) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.adapters.file_readers import (
     SHUNNED_SECONDS,
@@ -23,8 +25,8 @@ from gateway.adapters.file_readers import (
     Told,
     in_memory,
 )
-from gateway.errors import NotFound
-from tests import hostile_files, worker_processes
+from gateway.errors import NotAcceptable, NotFound
+from tests import hostile_files, mutations, worker_processes
 
 SPINNING = hostile_files.many_items(400_000)
 METADATA = {"work": "metadata", "is_whole": True}
@@ -188,3 +190,20 @@ def test_closing_ends_what_is_idle_and_what_becomes_so(readers: FileReaders) -> 
         started.wait()
         readers.close()
     assert processes() == set()
+
+
+def test_whatever_is_in_a_file_it_is_read_or_refused(readers: FileReaders) -> None:
+    works = st.sampled_from(["index", "metadata", "frame", "bulk"])
+
+    @given(number=st.integers(1, 10_000), work=works)
+    @settings(max_examples=120, deadline=None, derandomize=True)
+    def read(number: int, work: str) -> None:
+        order = {
+            "work": work, "is_named_dicom": True, "path": ["7FE00010"],
+            "number": 1, "lowest": 1, "highest": 1,
+        }  # fmt: skip
+        content = mutations.mutated(number, every_bomb=30)
+        with contextlib.suppress(CannotRead, NotFound, NotAcceptable):
+            ask(readers, content, f"{number} {work}", **order)
+
+    read()
