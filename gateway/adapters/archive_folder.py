@@ -78,10 +78,11 @@ class FolderArchive:
 
     async def close(self) -> None:
         """Stop looking, and wait for the threads."""
+        self._watch.stop()
+        await asyncio.to_thread(self._files.close)
         await asyncio.to_thread(self._watch.close)
         for executor in (self._readers, self._askers):
             await asyncio.to_thread(executor.shutdown, cancel_futures=True)
-        await asyncio.to_thread(self._files.close)
 
     async def search(self, query: qido.Query, wanted: int | None = None) -> Found[dj.Dataset]:
         """Rows that match, newest study first; `wanted` of them, or all when that is None."""

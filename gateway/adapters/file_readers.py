@@ -7,6 +7,7 @@ left alone for an hour, or until it changes: its key tells its state.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -111,6 +112,10 @@ class _Reader:
                 raise ReadersBusy from error
             raise ReaderLost("costs more time or memory to read than it may") from error
 
+    def kill(self) -> None:
+        """Kill the process; whoever waits for it buries it."""
+        self._process.kill()
+
     def end(self) -> None:
         """Kill and bury the process."""
         self._socket.close()
@@ -145,6 +150,7 @@ class FileReaders:
         self._shunned = Shunned(clock)
         self._turns = threading.Semaphore(most)
         self._idle: deque[_Reader] = deque()
+        self._busy: set[_Reader] = set()
         self._lock = threading.Lock()
         self._is_closed = False
 
@@ -183,9 +189,10 @@ class FileReaders:
     def each(self, jobs: Iterable[Job]) -> Iterator[tuple[str, Told | CannotRead]]:
         """What is told of each of many files, in their order, by a process of their own.
 
-        OSError when no process can be started. One that is ended from outside is started anew.
+        OSError when no process can be started. One that is ended from outside is started anew;
+        when all is closed the rest is left out.
         """
-        batch = _Batch(iter(jobs), self._limits)
+        batch = _Batch(iter(jobs), self._limits, self._started)
         try:
             while batch.has_more():
                 try:
@@ -194,48 +201,69 @@ class FileReaders:
                     self._told("late" if isinstance(lost, ReaderLate) else "crash")
                     yield batch.given_up_on(lost)
                 except (ReadersBusy, *_SENSELESS):
+                    if self._is_closed:
+                        return
                     self._told("killed")
                     batch.begin_anew()
         finally:
             batch.close()
 
     def close(self) -> None:
-        """End the processes; those that are busy end with what they do."""
+        """End the processes, also those that are busy."""
         with self._lock:
             self._is_closed = True
             ending, self._idle = list(self._idle), deque()
+            for reader in self._busy:
+                reader.kill()
         for reader in ending:
             reader.end()
+
+    def _started(self) -> _Reader:
+        """A process that is known to be busy; OSError and others when it cannot be started."""
+        reader = _Reader()
+        with self._lock:
+            if not self._is_closed:
+                self._busy.add(reader)
+                return reader
+        reader.end()
+        raise OSError(errno.ESHUTDOWN, "closed")
 
     @contextlib.contextmanager
     def _reader(self, same: str) -> Iterator[_Reader]:
         """A process for one order; killed unless the order came to its end."""
         reader = self._kept(same)
         try:
-            reader = reader or _Reader()
+            reader = reader or self._started()
         except _SENSELESS as error:
             self._told("start")
             raise ReadersBusy from error
         try:
             yield reader
         except BaseException:
-            reader.end()
+            self._ended(reader)
             raise
         reader.last_read = same
         with self._lock:
             if not self._is_closed:
+                self._busy.discard(reader)
                 self._idle.append(reader)
                 return
+        self._ended(reader)
+
+    def _ended(self, reader: _Reader) -> None:
+        with self._lock:
+            self._busy.discard(reader)
         reader.end()
 
     def _kept(self, same: str) -> _Reader | None:
         """An idle process, the one that read the same file last if there is one."""
         with self._lock:
-            for reader in self._idle:
-                if reader.last_read == same:
-                    self._idle.remove(reader)
-                    return reader
-            return self._idle.popleft() if self._idle else None
+            if not self._idle:
+                return None
+            found = next((r for r in self._idle if r.last_read == same), self._idle[0])
+            self._idle.remove(found)
+            self._busy.add(found)
+            return found
 
     def _told(self, cause: str) -> None:
         self._lost(cause)
@@ -245,8 +273,11 @@ class FileReaders:
 class _Batch:
     """Jobs on their way through a process: those that it has been given, in order."""
 
-    def __init__(self, jobs: Iterator[Job], limits: dict[str, Any]) -> None:
+    def __init__(
+        self, jobs: Iterator[Job], limits: dict[str, Any], start: Callable[[], _Reader]
+    ) -> None:
         self._limits = limits
+        self._start = start
         self._jobs = jobs
         self._given: deque[Job] = deque()
         self._reader: _Reader | None = None
@@ -264,7 +295,7 @@ class _Batch:
     def next_told(self) -> tuple[str, Told | CannotRead]:
         """What is told of the first job."""
         if self._reader is None:
-            self._reader = _Reader()
+            self._reader = self._start()
             for job in self._given:
                 self._send(self._reader, job)
         told = self._reader.told()
@@ -281,7 +312,7 @@ class _Batch:
         self._end_reader()
         self._tries += 1
         if self._tries > 3:
-            raise OSError("no process can be started")
+            raise OSError(errno.EAGAIN, "no process can be started")
         time.sleep(0.1 * self._tries)
 
     def close(self) -> None:

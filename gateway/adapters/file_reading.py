@@ -26,8 +26,12 @@ from gateway.adapters.folder_snapshot import (
 from gateway.errors import NotAcceptable, NotFound
 from gateway.rules import dicom_json as dj
 
-MAX_ROWS_BYTES = 2**20
-"""The largest rows of one file that are kept in an index."""
+MAX_ELEMENT_BYTES = 16 * 2**10
+MAX_ROWS_BYTES = 128 * 2**10
+"""The largest element that is kept in an index, and all that is kept there of one file.
+
+What searches go through again and again must not be what somebody wrote to hold them up.
+"""
 Order = Mapping[str, Any]
 Told = tuple[dict[str, Any], bytes]
 _UIDS = (dj.STUDY_INSTANCE_UID, dj.SERIES_INSTANCE_UID, dj.SOP_INSTANCE_UID, dj.SOP_CLASS_UID)
@@ -74,7 +78,7 @@ class FileReading:
         number = dj.values(header, dj.INSTANCE_NUMBER)
         own = _part(header, INSTANCE) | {"00083002": element("UI", opened.transfer_syntax)}
         rows = (_part(header, PATIENT_AND_STUDY), _part(header, SERIES), own)
-        parts = [*(orjson.dumps(row) for row in rows), opened.prefix]
+        parts = [*(_written(row) for row in rows), opened.prefix]
         if sum(len(p) for p in parts) > MAX_ROWS_BYTES:
             raise Unusable("has too large a header")
         told = {
@@ -147,6 +151,15 @@ def _opened(stream: BinaryIO) -> Opened:
 
 def _part(header: dj.Dataset, tags: tuple[str, ...]) -> dj.Dataset:
     return {tag: header[tag] for tag in tags if tag in header}
+
+
+def _written(row: dj.Dataset) -> bytes:
+    """The row as JSON, without elements of a size that makes no sense there."""
+    whole = orjson.dumps(row)
+    if len(whole) <= MAX_ELEMENT_BYTES:
+        return whole
+    kept = {t: e for t, e in row.items() if len(orjson.dumps(e)) <= MAX_ELEMENT_BYTES}
+    return orjson.dumps(kept)
 
 
 def _with_frame_anatomy(header: Dataset) -> Dataset:

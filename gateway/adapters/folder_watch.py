@@ -49,10 +49,14 @@ class FolderWatch:
         self._asked.put(asked)
         return asked
 
-    def close(self) -> None:
-        """Stop, also within a scan, and wait for the thread."""
+    def stop(self) -> None:
+        """Begin to stop, also within a scan."""
         with self._lock:
             self._stopped.set()
+
+    def close(self) -> None:
+        """Stop, and wait for the thread."""
+        self.stop()
         self._asked.put(Future())
         if self._thread is not None:
             self._thread.join()
@@ -79,6 +83,8 @@ class FolderWatch:
         try:
             found = self._index.scan(self._stopped.is_set)
         except OSError as error:
+            if self._stopped.is_set():
+                return
             self.has_failed = True
             _log.warning("folder cannot be listed", archive=self._archive, cause=error.strerror)
             return

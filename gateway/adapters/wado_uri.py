@@ -138,8 +138,8 @@ class WadoUriObjects:
     async def close(self) -> None:
         """Lets go of what is held, and waits for the threads."""
         await self._recent.close()
-        await asyncio.to_thread(self._readers.shutdown, cancel_futures=True)
         await asyncio.to_thread(self._files.close)
+        await asyncio.to_thread(self._readers.shutdown, cancel_futures=True)
 
     async def _objects(self, target: Target, syntax: str) -> AsyncGenerator[Part, None]:
         """The stored objects; of several, those that are gone since are passed over."""

@@ -20,7 +20,7 @@ from gateway.adapters.drawers import (
     Subject,
     WorkersBusy,
 )
-from tests import worker_processes
+from tests import hostile_files, worker_processes
 
 CONTENT = (Path(pydicom.__file__).parent / "data/test_files/CT_small.dcm").read_bytes()
 ONE = Subject(object="one", study="study")
@@ -74,6 +74,15 @@ async def test_what_crashes_a_process_is_left_alone_for_an_hour(
     await ground.draw(Subject(object="another", study="study"))
     ground.now += CRASHED_SECONDS
     await ground.draw()
+    assert ground.lost == ["crash"]
+
+
+async def test_what_uses_up_its_processor_time_is_left_alone_as_well(ground: Ground) -> None:
+    spinning = (hostile_files.many_items(400_000),)
+    with pytest.raises(DecoderLost) as raised:
+        await ground.drawers.sent(dict(ORDER), spinning, Subject(object="one", cpu_seconds=1))
+
+    assert type(raised.value) is DecoderLost
     assert ground.lost == ["crash"]
 
 

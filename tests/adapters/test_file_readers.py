@@ -177,18 +177,17 @@ def test_a_batch_goes_on_when_its_process_is_ended_from_outside(
     assert not any(isinstance(told, CannotRead) for _, told in found)
 
 
-def test_closing_ends_what_is_idle_and_what_becomes_so(readers: FileReaders) -> None:
-    started = threading.Event()
-
-    def slowly() -> None:
-        started.set()
-        with contextlib.suppress(CannotRead, ReadersBusy):
-            ask(readers, SPINNING)
-
-    with ThreadPoolExecutor(1) as threads:
-        threads.submit(slowly)
-        started.wait()
+def test_closing_ends_what_is_idle_and_what_is_busy(tmp_path: Path) -> None:
+    readers = FileReaders(cpu_seconds=60.0)
+    ask(readers, hostile_files.ordinary())
+    with ThreadPoolExecutor(2) as threads:
+        asking = threads.submit(ask, readers, SPINNING, "spinning")
+        batch = threads.submit(list, readers.each(jobs(tmp_path, {"spinning": SPINNING})))
+        while len(processes()) < 2:
+            threading.Event().wait(0.01)
         readers.close()
+        assert isinstance(asking.exception(), ReadersBusy)
+        assert batch.result() == []
     assert processes() == set()
 
 

@@ -61,6 +61,17 @@ def test_a_header_too_large_to_keep_is_not_kept(monkeypatch: pytest.MonkeyPatch)
     assert told == {"error": "unusable", "reason": "has too large a header"}
 
 
+def test_an_element_too_large_to_search_is_left_out() -> None:
+    content = hostile_files.many_items(10_000)
+    order = {"work": "index", "is_named_dicom": False}
+
+    told, body = FileReading().done(order, io.BytesIO(content))
+
+    series = orjson.loads(body[told["sizes"][0] :][: told["sizes"][1]])
+    assert "00400275" not in series
+    assert series["00080060"]["Value"] == ["CT"]
+
+
 def test_a_file_is_kept_open_for_its_next_frame_and_closed_for_another() -> None:
     reading, streams = FileReading(), [io.BytesIO(hostile_files.ordinary()) for _ in range(3)]
     order = {"work": "frame", "number": 1, "lowest": 1, "highest": 1}
