@@ -18,13 +18,10 @@ from gateway.adapters import icons
 from gateway.adapters.cache import Fresh
 from gateway.adapters.desk import Chunks
 from gateway.adapters.thumbnail import (
-    ANYTHING,
     MAX_BYTES,
     NO_SUCH_FRAME,
-    OUTSIDE,
     CannotDraw,
     DecoderLost,
-    OutOfTime,
     PictureRequest,
     PictureWorker,
     Subject,
@@ -38,10 +35,10 @@ from gateway.errors import (
     GatewayError,
     NotAcceptable,
     NotFound,
-    Unavailable,
 )
 from gateway.model import Consumer, Instance, Target
 from gateway.own_pictures import Wanted
+from gateway.picture_limits import SMALL, refusal, subject_of
 from gateway.rules import media, retrieval
 from gateway.rules.media import ANY, Form, MediaRange
 from gateway.rules.rendering import LARGEST_SIDE, Rendering, check_acceptable, documents
@@ -49,8 +46,6 @@ from gateway.rules.retrieval import Fetch
 
 THUMBNAIL_SECONDS = 20.0
 """How long is tried in all to find something better than an icon."""
-_SMALL = Subject(wall_seconds=8.0, cpu_seconds=4.0)
-"""What one process may take for a thumbnail, of which there are many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +141,10 @@ class Pictures:
         try:
             dicom, _ = await self._fetched(whole, media.DICOM)
             found = await self._worker.read(
-                dicom, sorted(wanted, key=lambda t: t != first), _subject(whole)
+                dicom, sorted(wanted, key=lambda t: t != first), subject_of(whole)
             )
         except WorkersBusy as error:
-            raise _refusal(error) from error
+            raise refusal(error) from error
         except CannotDraw:
             return None  # a video class may hold images, a report none of what was expected
         return Picture(body=found.content, media_type=found.media_type)
@@ -175,9 +170,9 @@ class Pictures:
             quality=rendering.quality,
         )
         try:
-            drawn = await self._drawn(shown, shown.fetch, request, _subject(shown.fetch))
+            drawn = await self._drawn(shown, shown.fetch, request, subject_of(shown.fetch))
         except CannotDraw as error:
-            raise _refusal(error) from error
+            raise refusal(error) from error
         return Picture(body=drawn, media_type=rendering.media_type)
 
     async def close(self) -> None:
@@ -193,7 +188,7 @@ class Pictures:
             async with asyncio.timeout(THUMBNAIL_SECONDS):
                 if (fetch := shown.fetch) is None:
                     raise NotFound("no instance is known")
-                subject = _subject(fetch, _SMALL)
+                subject = subject_of(fetch, SMALL)
                 own = await self._own(shown, fetch, wanted, subject)
                 return Fresh(value=own or await self._drawn(shown, fetch, wanted, subject))
         except CannotDraw as error:
@@ -293,23 +288,6 @@ def _instance(shown: Shown) -> Instance:
     """The instance that is shown, as far as it is known."""
     instances = shown.series.instances or ()
     return instances[0] if instances else Instance(uid=shown.target.instance_uid or "")
-
-
-def _subject(fetch: Fetch, limits: Subject = ANYTHING) -> Subject:
-    """What is drawn, as those know it who draw: one object, among the others of its study."""
-    study = f"{fetch.target.study_uid} {fetch.archives}"
-    return replace(limits, object=f"{fetch.target.instance_uid} {study}", study=study)
-
-
-def _refusal(error: CannotDraw) -> GatewayError:
-    """Why something is not rendered, as the caller is told."""
-    if str(error) == NO_SUCH_FRAME:
-        return NotFound("no such frame")
-    if str(error) == OUTSIDE:
-        return BadRequest(f"viewport: {error}", parameter="viewport")
-    if isinstance(error, (WorkersBusy, OutOfTime)):
-        return Unavailable(str(error))
-    return NotAcceptable(f"it cannot be rendered as an image: {error}")
 
 
 def _no_larger_than_source(instance: Instance, wanted: PictureRequest) -> tuple[int, int]:

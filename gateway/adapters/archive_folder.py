@@ -18,7 +18,8 @@ from typing import TypeVar
 from gateway import config
 from gateway.adapters import dicom_parts
 from gateway.adapters.dicom_files import EXPLICIT
-from gateway.adapters.file_readers import CannotRead, FileReaders, ReadersBusy, Told
+from gateway.adapters.file_readers import FileReaders
+from gateway.adapters.file_worker import CannotRead, ReadersBusy, Told
 from gateway.adapters.folder_index import FolderIndex, open_regular, stamp
 from gateway.adapters.folder_snapshot import Entry, Snapshot
 from gateway.adapters.folder_watch import FolderWatch

@@ -9,11 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -21,43 +16,29 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import orjson
 import structlog
 
-from gateway.adapters.file_process import LENGTH, receive, send_order
+from gateway.adapters.file_worker import (
+    SENSELESS,
+    CannotRead,
+    FileWorker,
+    ReaderLate,
+    ReaderLost,
+    ReadersBusy,
+    Told,
+)
 from gateway.adapters.shunned import Shunned
 from gateway.errors import NotAcceptable, NotFound
 
-WALL_SECONDS, CPU_SECONDS = 15.0, 10.0
-"""What reading one file may take."""
+CPU_SECONDS = 10.0
+"""What reading one file may take; `WALL_SECONDS` by the clock."""
 TURN_SECONDS = 5.0
 SHUNNED_SECONDS = 3600.0
 LATE_SECONDS = 300.0
 """How long a file is left alone that crashed a process, and one that was only too slow."""
-_START_SECONDS = 20.0
 _AHEAD = 8
 """Orders of a batch that are sent before the first of them is answered."""
-_MOST_TOLD, _MOST_ANSWERED = 2**20, 2**29
-_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
-_SENSELESS = (OSError, EOFError, ValueError, LookupError, TypeError)
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-Told = tuple[dict[str, Any], bytearray]
-
-
-class CannotRead(Exception):
-    """The file is not what it says, or costs too much to read; says why, without patient data."""
-
-
-class ReaderLost(CannotRead):
-    """A process was lost over it."""
-
-
-class ReaderLate(ReaderLost):
-    """It took too long, perhaps because much else is going on, or its disk is slow."""
-
-
-class ReadersBusy(Exception):
-    """Nobody could read it now; that says nothing of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,70 +48,6 @@ class Job:
     name: str
     order: dict[str, Any]
     file: int
-
-
-class _Reader:
-    """One process, ready for orders."""
-
-    def __init__(self) -> None:
-        """OSError and others of `_SENSELESS` when it cannot be started."""
-        self.last_read = ""
-        ours, theirs = socket.socketpair()
-        self._socket = ours
-        module = "gateway.adapters.file_process"
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                (sys.executable, "-P", "-m", module, str(theirs.fileno())),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={
-                    "PATH": os.environ.get("PATH", ""),
-                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-                },
-                pass_fds=(theirs.fileno(),),
-            )
-        try:
-            ours.settimeout(_START_SECONDS)
-            self._receive()
-        except BaseException:
-            self.end()
-            raise
-        ours.settimeout(WALL_SECONDS)
-
-    def send(self, order: dict[str, Any], file: int) -> None:
-        """Order something."""
-        send_order(self._socket, order, file)
-
-    def told(self) -> Told:
-        """The next answer. ReaderLost; ReadersBusy when somebody else ended the process."""
-        try:
-            return self._receive()
-        except TimeoutError as error:
-            raise ReaderLate("takes too long to read") from error
-        except _SENSELESS as error:
-            if self._fate() in _OUTSIDE:
-                raise ReadersBusy from error
-            raise ReaderLost("costs more time or memory to read than it may") from error
-
-    def kill(self) -> None:
-        """Kill the process; whoever waits for it buries it."""
-        self._process.kill()
-
-    def end(self) -> None:
-        """Kill and bury the process."""
-        self._socket.close()
-        self._process.kill()
-        self._process.wait()
-
-    def _receive(self) -> Told:
-        (length,) = LENGTH.unpack(receive(self._socket, LENGTH.size))
-        told: dict[str, Any] = orjson.loads(receive(self._socket, _within(length, _MOST_TOLD)))
-        return told, receive(self._socket, _within(told["size"], _MOST_ANSWERED))
-
-    def _fate(self) -> int | None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(1)
-        return None
 
 
 class FileReaders:
@@ -149,8 +66,8 @@ class FileReaders:
         self._lost = lost
         self._shunned = Shunned(clock)
         self._turns = threading.Semaphore(most)
-        self._idle: deque[_Reader] = deque()
-        self._busy: set[_Reader] = set()
+        self._idle: deque[FileWorker] = deque()
+        self._busy: set[FileWorker] = set()
         self._lock = threading.Lock()
         self._is_closed = False
 
@@ -200,7 +117,7 @@ class FileReaders:
                 except ReaderLost as lost:
                     self._told("late" if isinstance(lost, ReaderLate) else "crash")
                     yield batch.given_up_on(lost)
-                except (ReadersBusy, *_SENSELESS):
+                except (ReadersBusy, *SENSELESS):
                     if self._is_closed:
                         return
                     self._told("killed")
@@ -218,9 +135,9 @@ class FileReaders:
         for reader in ending:
             reader.end()
 
-    def _started(self) -> _Reader:
+    def _started(self) -> FileWorker:
         """A process that is known to be busy; OSError and others when it cannot be started."""
-        reader = _Reader()
+        reader = FileWorker()
         with self._lock:
             if not self._is_closed:
                 self._busy.add(reader)
@@ -229,12 +146,12 @@ class FileReaders:
         raise OSError(errno.ESHUTDOWN, "closed")
 
     @contextlib.contextmanager
-    def _reader(self, same: str) -> Iterator[_Reader]:
+    def _reader(self, same: str) -> Iterator[FileWorker]:
         """A process for one order; killed unless the order came to its end."""
         reader = self._kept(same)
         try:
             reader = reader or self._started()
-        except _SENSELESS as error:
+        except SENSELESS as error:
             self._told("start")
             raise ReadersBusy from error
         try:
@@ -250,12 +167,12 @@ class FileReaders:
                 return
         self._ended(reader)
 
-    def _ended(self, reader: _Reader) -> None:
+    def _ended(self, reader: FileWorker) -> None:
         with self._lock:
             self._busy.discard(reader)
         reader.end()
 
-    def _kept(self, same: str) -> _Reader | None:
+    def _kept(self, same: str) -> FileWorker | None:
         """An idle process, the one that read the same file last if there is one."""
         with self._lock:
             if not self._idle:
@@ -274,13 +191,13 @@ class _Batch:
     """Jobs on their way through a process: those that it has been given, in order."""
 
     def __init__(
-        self, jobs: Iterator[Job], limits: dict[str, Any], start: Callable[[], _Reader]
+        self, jobs: Iterator[Job], limits: dict[str, Any], start: Callable[[], FileWorker]
     ) -> None:
         self._limits = limits
         self._start = start
         self._jobs = jobs
         self._given: deque[Job] = deque()
-        self._reader: _Reader | None = None
+        self._reader: FileWorker | None = None
         self._tries = 0
 
     def has_more(self) -> bool:
@@ -321,7 +238,7 @@ class _Batch:
         for job in self._given:
             os.close(job.file)
 
-    def _send(self, reader: _Reader, job: Job) -> None:
+    def _send(self, reader: FileWorker, job: Job) -> None:
         reader.send(self._limits | job.order, job.file)
 
     def _end_reader(self) -> None:
@@ -335,21 +252,6 @@ class _Batch:
         return job
 
 
-@contextlib.contextmanager
-def in_memory(content: bytes | bytearray) -> Iterator[int]:
-    """`content` as a file without a name; its descriptor."""
-    with _nameless() as file:
-        file.write(content)
-        file.flush()
-        yield file.fileno()
-
-
-def _nameless() -> Any:
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("object", os.MFD_CLOEXEC), "wb")
-    return tempfile.TemporaryFile()
-
-
 def _raise(told: dict[str, Any]) -> NoReturn:
     kind, reason = str(told["error"]), str(told.get("reason", ""))
     if kind == "NotFound":
@@ -357,9 +259,3 @@ def _raise(told: dict[str, Any]) -> NoReturn:
     if kind == "NotAcceptable":
         raise NotAcceptable(reason)
     raise CannotRead(reason or kind)
-
-
-def _within(size: int, most: int) -> int:
-    if not 0 <= size <= most:
-        raise ValueError("no such answer")
-    return size

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway.adapters.file_readers import CannotRead, FileReaders, Job, ReaderLate, Told
+from gateway.adapters.file_readers import FileReaders, Job
+from gateway.adapters.file_worker import CannotRead, ReaderLate, Told
 from gateway.adapters.folder_snapshot import Entry, Snapshot, Stamp, grouped
 from gateway.errors import NotFound
 from gateway.rules import dicom_json as dj

@@ -27,7 +27,8 @@ import msgspec
 from gateway.adapters import dicom_parts
 from gateway.adapters import dicomweb_bodies as bodies
 from gateway.adapters.dicom_files import EXPLICIT, NATIVE
-from gateway.adapters.file_readers import CannotRead, FileReaders, ReadersBusy, Told, in_memory
+from gateway.adapters.file_readers import FileReaders
+from gateway.adapters.file_worker import CannotRead, ReadersBusy, Told, in_memory
 from gateway.adapters.http_response import Response
 from gateway.adapters.recent import Recent
 from gateway.adapters.wado_uri_service import WadoUriService

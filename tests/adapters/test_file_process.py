@@ -16,7 +16,7 @@ import pytest
 
 from gateway.adapters.confinement import MAX_MEMORY_BYTES
 from gateway.adapters.file_process import LENGTH, receive, receive_order, send_order
-from gateway.adapters.file_readers import in_memory
+from gateway.adapters.file_worker import in_memory
 from tests import hostile_files
 
 ORDER = {"work": "metadata", "is_whole": True, "cpu_seconds": 10.0}

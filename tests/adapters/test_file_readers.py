@@ -15,16 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.adapters.file_readers import (
-    SHUNNED_SECONDS,
-    CannotRead,
-    FileReaders,
-    Job,
-    ReaderLost,
-    ReadersBusy,
-    Told,
-    in_memory,
-)
+from gateway.adapters.file_readers import SHUNNED_SECONDS, FileReaders, Job
+from gateway.adapters.file_worker import CannotRead, ReaderLost, ReadersBusy, Told, in_memory
 from gateway.errors import NotAcceptable, NotFound
 from tests import hostile_files, mutations, worker_processes
 

@@ -1,0 +1,37 @@
+"""What a picture may take of the processes that draw, and how it is told that there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.adapters.thumbnail import (
+    ANYTHING,
+    NO_SUCH_FRAME,
+    OUTSIDE,
+    CannotDraw,
+    OutOfTime,
+    Subject,
+    WorkersBusy,
+)
+from gateway.errors import BadRequest, GatewayError, NotAcceptable, NotFound, Unavailable
+from gateway.rules.retrieval import Fetch
+
+SMALL = Subject(wall_seconds=8.0, cpu_seconds=4.0)
+"""What one process may take for a thumbnail, of which there are many."""
+
+
+def subject_of(fetch: Fetch, limits: Subject = ANYTHING) -> Subject:
+    """What is drawn, as those know it who draw: one object, among the others of its study."""
+    study = f"{fetch.target.study_uid} {fetch.archives}"
+    return replace(limits, object=f"{fetch.target.instance_uid} {study}", study=study)
+
+
+def refusal(error: CannotDraw) -> GatewayError:
+    """Why something is not rendered, as the caller is told."""
+    if str(error) == NO_SUCH_FRAME:
+        return NotFound("no such frame")
+    if str(error) == OUTSIDE:
+        return BadRequest(f"viewport: {error}", parameter="viewport")
+    if isinstance(error, (WorkersBusy, OutOfTime)):
+        return Unavailable(str(error))
+    return NotAcceptable(f"it cannot be rendered as an image: {error}")

@@ -1,0 +1,46 @@
+"""Why there is no picture decides how its caller is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.adapters.thumbnail import (
+    NO_SUCH_FRAME,
+    OUTSIDE,
+    CannotDraw,
+    DecoderLost,
+    OutOfTime,
+    WorkersBusy,
+)
+from gateway.model import Target
+from gateway.picture_limits import SMALL, refusal, subject_of
+from gateway.rules.retrieval import Fetch
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (CannotDraw(NO_SUCH_FRAME), 404),
+        (CannotDraw(OUTSIDE), 400),
+        (CannotDraw("it holds no image"), 406),
+        (DecoderLost("its decoder crashed"), 406),
+        (OutOfTime("it took too long"), 503),
+        (WorkersBusy("too much is being drawn"), 503),
+    ],
+    ids=["frame", "region", "no image", "crash", "late", "busy"],
+)
+def test_a_caller_is_told_whether_another_try_is_worth_it(error: CannotDraw, status: int) -> None:
+    told = refusal(error)
+
+    assert told.status == status
+    assert (told.retry_after_seconds is not None) == (status == 503)
+
+
+def test_objects_of_one_study_share_its_turns_and_no_more() -> None:
+    targets = [Target(study_uid="1", series_uid="2", instance_uid=uid) for uid in ("3", "4")]
+    one, other = (subject_of(Fetch(target=t, archives=("a",)), SMALL) for t in targets)
+
+    assert one.study == other.study
+    assert one.object != other.object
+    assert one.cpu_seconds == SMALL.cpu_seconds
+    assert subject_of(Fetch(target=targets[0], archives=("b",))).object != one.object
