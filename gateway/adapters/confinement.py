@@ -11,6 +11,7 @@ import ctypes
 import os
 import resource
 import struct
+import sys
 from collections.abc import Callable
 
 MAX_MEMORY_BYTES = 2**30
@@ -22,6 +23,19 @@ _OWN_NETWORK, _OWN_USERS = 0x40000000, 0x10000000
 _CAPABILITIES_VERSION = 0x20080522
 STEPS = ("privileges", "network", "user", "capabilities", "tracing", "processes", "descriptors")
 """What is given up, in this order: each step takes what a later one gives away."""
+
+
+def environment() -> dict[str, str]:
+    """All that such a process is told of this one's environment, which may hold secrets.
+
+    It finds the same modules as this one.
+    """
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def limit_memory() -> None:

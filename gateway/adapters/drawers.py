@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 import time
@@ -236,13 +235,6 @@ class Drawers:
 
 async def _start() -> tuple[_Worker, list[str]]:
     """A process that is ready for orders, and what it has given up."""
-    environment = {
-        "PATH": os.environ.get("PATH", ""),
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        **_KEEPING_MEMORY,
-    }
     desk = Desk()
     module = "gateway.adapters.picture_process"
     arguments = (sys.executable, "-P", "-m", module, str(desk.descriptor))
@@ -251,7 +243,7 @@ async def _start() -> tuple[_Worker, list[str]]:
             *arguments,
             stdin=PIPE,
             stdout=PIPE,
-            env=environment,
+            env=confinement.environment() | _KEEPING_MEMORY,
             pass_fds=(desk.descriptor,),
             limit=2**20,
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from gateway.adapters import confinement
 from gateway.adapters.file_process import LENGTH, receive, send_order
 
 WALL_SECONDS = 15.0
@@ -58,10 +59,7 @@ class FileWorker:
                 (sys.executable, "-P", "-m", module, str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={
-                    "PATH": os.environ.get("PATH", ""),
-                    "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-                },
+                env=confinement.environment(),
                 pass_fds=(theirs.fileno(),),
             )
         try:

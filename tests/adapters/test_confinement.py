@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapters import confinement
+
 _PREPARED = """
 import os, resource, socket, sys, ctypes
 from gateway.adapters import confinement
@@ -47,6 +49,16 @@ def test_nothing_can_be_opened(attempt: str) -> None:
     told = confined(f"try: {attempt}\nexcept (OSError, ValueError): print('refused')")
 
     assert told == "refused\n"
+
+
+def test_secrets_of_the_environment_are_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHIVE_PASSWORD", "secret")
+    monkeypatch.setattr(sys, "path", ["", "/modules"])
+
+    told = confinement.environment()
+
+    assert "secret" not in repr(told)
+    assert told["PYTHONPATH"] == f"{Path.cwd()}:/modules"
 
 
 def test_no_process_can_be_started() -> None:
