@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from pydicom.uid import UID
 
-from gateway.adapters.thumbnail import PictureWorker
+from gateway.adapters.thumbnail import PictureWorker, Subject
 from gateway.catalog import Catalog
 from gateway.errors import BadRequest, NotAcceptable, NotFound, Unavailable
 from gateway.model import Study, Target
@@ -141,14 +141,17 @@ async def test_what_could_not_be_fetched_is_an_icon_that_is_tried_again(
         assert not found.is_passing
 
 
-async def test_an_icon_for_want_of_workers_is_passing(samples: tuple[Sample, ...]) -> None:
+async def test_an_icon_for_want_of_workers_is_passing(
+    samples: tuple[Sample, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ct = next(s for s in samples if s.modality == "CT")
     async with over([ONE]) as assembled:
         assembled.doubles[0].server.on(ONE.path, multipart_answer([renamed(stored(ct))]))
-        for workers in (
-            PictureWorker(wall_seconds=0.001),
-            PictureWorker(processes=0, turn_seconds=0.001),
+        for limits, workers in (
+            (Subject(wall_seconds=0.0), PictureWorker()),
+            (Subject(), PictureWorker(processes=0, turn_seconds=0.001)),
         ):
+            monkeypatch.setattr("gateway.pictures.SMALL", limits)
             pictures = Pictures(assembled.catalog, assembled.archives, workers)
             assert (await pictures.thumbnail(ANYONE, TARGET, 64, 64, "image/jpeg")).is_passing
             await pictures.close()

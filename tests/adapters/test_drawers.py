@@ -80,7 +80,11 @@ async def test_what_crashes_a_process_is_left_alone_for_an_hour(
 async def test_what_uses_up_its_processor_time_is_left_alone_as_well(ground: Ground) -> None:
     spinning = (hostile_files.many_items(400_000),)
     with pytest.raises(DecoderLost) as raised:
-        await ground.drawers.sent(dict(ORDER), spinning, Subject(object="one", cpu_seconds=1))
+        await ground.drawers.sent(
+            {"work": "read", "syntax": None, "media_types": ["text/plain"]},
+            spinning,
+            Subject(object="one", cpu_seconds=1),
+        )
 
     assert type(raised.value) is DecoderLost
     assert ground.lost == ["crash"]
