@@ -15,7 +15,7 @@ from tests.gateways import Gateway
 from tests.hie import ROOT, SYSTEMS, World
 
 NORTH = (SYSTEMS["HOSP-A"], "P1")
-OF_ANNA = {f"{ROOT}.{n}" for n in (1, 3, 5)}
+OF_ANNA = {f"{ROOT}.{n}" for n in (1, 3, 5, 6)}
 OF_BERT, OF_CLEO = {f"{ROOT}.2"}, {f"{ROOT}.4"}
 FULL = {"X-API-Key": "key-of-full"}
 
