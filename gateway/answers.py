@@ -15,7 +15,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway import disclosures
-from gateway.adapters.derived import Current, Derived
+from gateway.adapters.derived import Current, Derived, Kept
 from gateway.adapters.reads import reads_noted
 from gateway.adapters.telemetry import Telemetry
 from gateway.disclosures import Disclosures
@@ -37,13 +37,16 @@ _Key = tuple[Consumer, str, str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Finished:
+class Finished:
+    """An answer as its handler gave it, and what it discloses; None where nobody wants to know."""
+
     status: int
     headers: CIMultiDict[str]
     body: bytes
     disclosed: Disclosures | None
 
     def response(self) -> web.Response:
+        """The same answer once more."""
         return web.Response(status=self.status, headers=self.headers, body=self.body)
 
 
@@ -51,7 +54,7 @@ class Answers:
     """The answers kept by one process."""
 
     def __init__(self, cache: Current, *, max_bytes: int, telemetry: Telemetry) -> None:
-        self._kept: Derived[_Key, _Finished] = Derived(cache, max_size=max_bytes)
+        self._kept: Derived[_Key, Finished] = Derived(cache, max_size=max_bytes)
         self._telemetry = telemetry
 
     @property
@@ -59,21 +62,26 @@ class Answers:
         """The size of all answers with their overhead."""
         return self._kept.size
 
+    def is_good(self, kept: Kept[Finished]) -> bool:
+        """Whether an answer that was found would be found now, too."""
+        return self._kept.is_good(kept)
+
     async def answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """What `handler` answers, or answered before to the same question."""
         key = _key(request)
-        finished = self._kept.found(key)
-        self._telemetry.cache_read(LAYER, "miss" if finished is None else "hit")
-        if finished is not None:
-            disclosures.repeat(finished.disclosed)
-            return finished.response()
+        kept = self._kept.kept(key)
+        self._telemetry.cache_read(LAYER, "miss" if kept is None else "hit")
+        if kept is not None and kept.thing is not None:
+            request[FOUND] = kept
+            disclosures.repeat(kept.thing.disclosed)
+            return kept.thing.response()
         with reads_noted() as reads:
             response = await handler(request)
         key_bytes = len(key[2]) + sum(len(name) + len(value) for name, value in key[3])
         if _is_finished(response) and key_bytes <= _MAX_KEY_BYTES:
             body = response.body if isinstance(response.body, bytes) else b""
             headers = response.headers.copy()
-            finished = _Finished(
+            finished = Finished(
                 status=response.status,
                 headers=headers,
                 body=body,
@@ -83,6 +91,8 @@ class Answers:
         return response
 
 
+FOUND: web.RequestKey[Kept[Finished]] = web.RequestKey("found", Kept)
+"""The answer that was found for a request, where one was."""
 ANSWERS = web.AppKey("answers", Answers)
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 from ruamel.yaml import YAML
 
-from gateway import __version__, cli_cache, cli_warm
+from gateway import __version__, cli_cache, cli_warm, serving
 from gateway import app as gateway_app
 from gateway import demo as demonstration
 from gateway.adapters import auth, config_file, config_reference
@@ -246,7 +246,7 @@ async def _resolved(settings: Settings, target: Target, types: Sequence[str]) ->
 def _run(settings: Settings, started: Callable[[], None]) -> None:
     host, port = settings.server.host, settings.server.port
     try:
-        gateway_app.run(settings, started)
+        serving.run(settings, started)
     except OSError as error:
         fail(
             f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}. "

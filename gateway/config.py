@@ -45,6 +45,9 @@ class Server(Section):
     """Origins whose pages may read answers, exactly as browsers send them: `https://viewer.example.org`."""
     shutdown_seconds: Seconds = 30
     """How long running answers may take to finish after SIGTERM."""
+    quick_repeats: bool = True
+    """Answers a request that comes again byte by byte as it is read, below the HTTP library, where
+    that may still be answered alike; what callers get, the audit trail and the log are the same."""
 
 
 PublishedType = Literal["dicom-wado-rs", "dicom-wado-uri", "dicom-qido-rs", "ihe-iid"]

@@ -1,30 +1,29 @@
 """What every request has in common: its id, who asks, how errors look.
 
-`errors_to_responses` alone turns an error into a response, in the dialect of the surface: an
-OperationOutcome below /fhir, a page for people at / and /iid, problem+json (RFC 9457) elsewhere.
+`errors_to_responses` alone turns an error into a response, in the words of `http_errors`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import html
 import os
 import re
 import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 
-import orjson
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 
+from gateway import http_cors, recording
 from gateway.adapters.auth import OPEN, Authenticator
 from gateway.adapters.budgets import COST, Budgets, Cost, Place
+from gateway.adapters.decisions import Decision
 from gateway.adapters.telemetry import Telemetry
 from gateway.catalog import Catalog
 from gateway.config import Settings
@@ -32,19 +31,17 @@ from gateway.disclosures import CURRENT, Disclosures
 from gateway.errors import (
     BadRequest,
     GatewayError,
-    NotFound,
-    PayloadTooLarge,
-    RangeNotSatisfiable,
     TooSlow,
-    Unauthorized,
     Unavailable,
 )
+from gateway.http_errors import REQUEST_ID, error_response, refused
 from gateway.model import Consumer, Target
 from gateway.pictures import Picture, Pictures
 from gateway.recording import Recorder
 from gateway.rules import dicom_json as dj
-from gateway.rules import rights
+from gateway.rules import request_bytes, rights
 from gateway.rules.audit_event import Access
+from gateway.rules.fhir_elements import Resource
 from gateway.rules.rights import Admission
 
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
@@ -56,27 +53,19 @@ RECORDER: web.AppKey[Recorder | None] = web.AppKey("recorder")
 TELEMETRY = web.AppKey("telemetry", Telemetry)
 DRAINING = web.AppKey("draining", asyncio.Event)
 CONSUMER: web.RequestKey[Consumer] = web.RequestKey("consumer", Consumer)
-REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+DECISION: web.RequestKey[Decision] = web.RequestKey("decision", Decision)
 PLACE: web.RequestKey[Place] = web.RequestKey("place", Place)
 BEGUN: web.RequestKey[bool] = web.RequestKey("begun", bool)
 
+ANYBODY = Decision(OPEN)
 MAX_BODY_BYTES = 16 << 20
 _HTTP_VERSIONS = (HttpVersion10, HttpVersion11)
 BODY_SECONDS = 10.0
 """How long the body of a request may take to come, from its head on."""
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
-_NO_CONTENT_SNIFFING = {"X-Content-Type-Options": "nosniff"}
+_REQUEST_ID = re.compile(request_bytes.ID, re.ASCII)
 _TEXT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """Text out of an object runs nothing and loads nothing, whatever it holds."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_CORS_ALLOWED = (
-    "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, If-Range, "
-    "If-Unmodified-Since, Prefer, Range, X-API-Key, X-Request-Id"
-)
-_CORS_EXPOSED = (
-    "Accept-Ranges, Content-Location, Content-Range, ETag, Last-Modified, Location, Retry-After, "
-    "Warning, X-Request-Id"
-)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -85,11 +74,13 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """The one middleware: request id, metrics, log, who asks, errors."""
     started = time.monotonic()
-    request[REQUEST_ID] = _request_id(request.headers.get("X-Request-Id"))
-    telemetry = request.app[TELEMETRY]
+    given = usable_id(request.headers.get("X-Request-Id"))
+    request[REQUEST_ID] = os.urandom(8).hex() if given is None else given
+    app = request.app
+    telemetry = app[TELEMETRY]
     telemetry.request_started()
     noted, cost = Disclosures(), Cost()
-    context = CURRENT.set(noted if request.app[RECORDER] is not None else None)
+    context = CURRENT.set(noted if app[RECORDER] is not None else None)
     costs = COST.set(cost)
     response: web.StreamResponse | None = None
     try:
@@ -99,16 +90,16 @@ async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
         CURRENT.reset(context)
         COST.reset(costs)
         _leave_place(request)
-        if (consumer := request.get(CONSUMER)) is not None:
-            request.app[BUDGETS].archive_requests.take(consumer.id, cost.archive_requests)
+        if cost.archive_requests and (consumer := request.get(CONSUMER)) is not None:
+            app[BUDGETS].archive_requests.take(consumer.id, cost.archive_requests)
         _record(request, response, noted)
         telemetry.request_done(
             request_id=request[REQUEST_ID],
-            route=_route(request),
+            route=route_of(request),
             method=request.method,
             status=499 if response is None else response.status,
             seconds=time.monotonic() - started,
-            bytes_out=0 if response is None else response.body_length,
+            bytes_out=_bytes_out(request, response),
         )
 
 
@@ -122,8 +113,8 @@ async def errors_to_responses(request: web.Request, handler: _Handler) -> web.St
             raise BadRequest("the request line must hold a path", parameter="path")
         if request.version not in _HTTP_VERSIONS:
             raise BadRequest("only HTTP/1.0 and HTTP/1.1 are spoken here", parameter="version")
-        if (preflight := _preflight(request)) is not None:
-            return preflight
+        if http_cors.is_preflight(request):
+            return http_cors.preflight(request, request.app[SETTINGS].server.cors_origins)
         await _admit(request)
         return await handler(request)
     except GatewayError as error:
@@ -132,12 +123,12 @@ async def errors_to_responses(request: web.Request, handler: _Handler) -> web.St
             raise
         return error_response(request, error)
     except web.HTTPException as error:
-        return _refused(request, error)
+        return refused(request, error)
     except Exception as error:
         if _has_begun(request):
             _cut(request, type(error).__name__)
             raise
-        _log.exception("unforeseen", request_id=request[REQUEST_ID], route=_route(request))
+        _log.exception("unforeseen", request_id=request[REQUEST_ID], route=route_of(request))
         return error_response(request, GatewayError("the gateway failed; see its log"))
 
 
@@ -148,21 +139,39 @@ def _record(request: web.Request, response: web.StreamResponse | None, noted: Di
     is_refused = consumer is None and status in {401, 403}
     if recorder is None or (consumer is None and not is_refused):
         return
-    access = Access(
-        recorded=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        request_id=request[REQUEST_ID],
+    recorded = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    access = _access(request, recorded, request[REQUEST_ID], request.remote)
+    if is_refused:
+        recorder.refused(replace(access, refused_for=_refused_for(request, status)))
+    else:
+        recorder.answered(access, rights.needed(route_of(request)), status, noted)
+
+
+def _access(request: web.Request, recorded: str, request_id: str, address: str | None) -> Access:
+    consumer = request.get(CONSUMER)
+    return Access(
+        recorded=recorded,
+        request_id=request_id,
         consumer=consumer.id if consumer is not None else None,
         user=consumer.user if consumer is not None else None,
-        address=request.remote,
+        address=address,
         server=request.app[SETTINGS].server.public_url,
         asked=request.raw_path,
         is_query=False,
-        refused_for=_refused_for(request, status),
     )
-    if is_refused:
-        recorder.refused(access)
-    else:
-        recorder.answered(access, rights.needed(_route(request)), status, noted)
+
+
+def audit_events(
+    request: web.Request,
+    status: int,
+    noted: Disclosures,
+    recorded: str,
+    request_id: str,
+    address: str,
+) -> list[Resource]:
+    """The AuditEvents of a request of somebody known, answered by `status`."""
+    access = _access(request, recorded, request_id, address)
+    return recording.told(access, rights.needed(route_of(request)), status, noted)
 
 
 def _refused_for(request: web.Request, status: int) -> str:
@@ -177,109 +186,20 @@ async def _admit(request: web.Request) -> None:
 
     A path that leads nowhere is found to lead nowhere only by somebody who is known.
     """
-    need = rights.needed(_route(request))
+    need, app = rights.needed(route_of(request)), request.app
     if need is not None and need.admission is Admission.PUBLIC:
         return
-    is_open = request.app[SETTINGS].auth.mode == "open"
-    authenticator = request.app[AUTHENTICATOR]
-    request[CONSUMER] = OPEN if is_open else await authenticator.consumer(request.headers)
-    recorder = request.app[RECORDER]
+    is_open, decision = app[SETTINGS].auth.mode == "open", ANYBODY
+    if not is_open:
+        decision = await app[AUTHENTICATOR].decision(request.headers)
+    request[DECISION], request[CONSUMER] = decision, decision.consumer
+    recorder = app[RECORDER]
     if recorder is not None and recorder.forbids:
         raise Unavailable("what is told cannot be recorded now, so nothing is")
     if not is_open and request.match_info.http_exception is None:
-        rights.check(need, request[CONSUMER])
-    budgets = request.app[BUDGETS]
-    budgets.check(request[CONSUMER].id)
-    request[PLACE] = await budgets.at_once.place(request[CONSUMER].id)
-
-
-def error_response(request: web.Request, error: GatewayError) -> web.Response:
-    """`error` as a response in the dialect of the surface that was asked."""
-    body, content_type = _dialect(request.path)(request, error)
-    headers = {"Cache-Control": "no-store"} | _NO_CONTENT_SNIFFING
-    if isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = 'Bearer realm="imaging"'
-    if error.retry_after_seconds is not None:
-        headers["Retry-After"] = str(error.retry_after_seconds)
-    if isinstance(error, RangeNotSatisfiable) and error.total is not None:
-        headers["Content-Range"] = f"bytes */{error.total}"
-    response = web.Response(
-        status=error.status,
-        body=b"" if request.method == "HEAD" else body,
-        headers=headers | {"Content-Type": content_type},
-    )
-    if isinstance(error, TooSlow):
-        response.force_close()  # what is still to come is not waited for
-    return response
-
-
-def _refused(request: web.Request, raised: web.HTTPException) -> web.Response:
-    """What aiohttp itself refuses (404, 405 and the like), in our words and with its headers."""
-    if raised.status == HTTPStatus.NOT_FOUND:
-        return error_response(
-            request, NotFound("no such resource; try /dicom-web/studies or /fhir/r4/metadata")
-        )
-    if raised.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return error_response(request, PayloadTooLarge("the body is too large"))
-    allowed = {"Allow": raised.headers["Allow"]} if "Allow" in raised.headers else {}
-    if request.method == "OPTIONS" and allowed:
-        return web.Response(status=204, headers=allowed)
-    error = GatewayError(f"{request.method} is not possible here")
-    error.status = raised.status
-    error.code = "not-supported"
-    error.title = HTTPStatus(raised.status).phrase
-    response = error_response(request, error)
-    response.headers.update(allowed)
-    return response
-
-
-def _dialect(path: str) -> Callable[[web.Request, GatewayError], tuple[bytes, str]]:
-    if path == "/fhir" or path.startswith("/fhir/"):
-        return _operation_outcome
-    return _page if path in {"/", "/iid"} else _problem
-
-
-def _operation_outcome(request: web.Request, error: GatewayError) -> tuple[bytes, str]:
-    issue: dict[str, Any] = {
-        "severity": "error",
-        "code": error.code,
-        "details": {"text": error.title},
-        "diagnostics": str(error),
-    }
-    parameter = getattr(error, "parameter", None)
-    if parameter is not None:
-        issue["expression"] = [f"http.{parameter}"]
-    outcome = {"resourceType": "OperationOutcome", "issue": [issue]}
-    return orjson.dumps(outcome), "application/fhir+json; charset=utf-8"
-
-
-def _problem(request: web.Request, error: GatewayError) -> tuple[bytes, str]:
-    problem = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "detail": str(error),
-        "code": error.code,
-        "request_id": request[REQUEST_ID],
-    }
-    for name in ("parameter", "archive", "permitted"):
-        if (value := getattr(error, name, None)) is not None:
-            problem[name] = value
-    return orjson.dumps(problem), "application/problem+json"
-
-
-def _page(request: web.Request, error: GatewayError) -> tuple[bytes, str]:
-    told = str(error)
-    title, detail = html.escape(error.title), html.escape(told[:1].upper() + told[1:])
-    text = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width"><meta name="color-scheme" '
-        'content="light dark"><style>main{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;'
-        f"margin:3rem auto;padding:0 1rem}}</style><body><main><h1>{title}</h1><p>{detail}.</p>"
-        f"<p><small>Request {html.escape(request[REQUEST_ID])}</small></p>"
-        '<p><a href="./">All studies</a></p></main></body></html>'
-    )
-    return text.encode(), "text/html; charset=utf-8"
+        rights.check(need, decision.consumer)
+    app[BUDGETS].check(decision.consumer.id)
+    request[PLACE] = await app[BUDGETS].at_once.place(decision.consumer.id)
 
 
 def _has_begun(request: web.Request) -> bool:
@@ -307,38 +227,29 @@ def _same_socket(connection: Any) -> socket.socket:
     return socket.socket(fileno=os.dup(connection.fileno()))
 
 
-def _request_id(given: str | None) -> str:
-    """The caller's own id of the request where that can stand in a log, else one of ours."""
-    if given is not None and _REQUEST_ID.fullmatch(given):
-        return given
-    return os.urandom(8).hex()
-
-
 def _leave_place(request: web.Request) -> None:
     """Lets the next request of the same consumer be worked on, if it waits for that."""
     if (place := request.get(PLACE)) is not None:
         place.leave()
 
 
-def _route(request: web.Request) -> str:
+def usable_id(given: str | None) -> str | None:
+    """The caller's own id of a request where it can stand in a log; None: it takes one of ours."""
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else None
+
+
+def _bytes_out(request: web.Request, response: web.StreamResponse | None) -> int:
+    """What was sent of a body, or is to be sent now."""
+    if response is None or response.prepared:
+        return 0 if response is None else response.body_length
+    body = response.body if isinstance(response, web.Response) else None
+    return len(body) if isinstance(body, bytes) and request.method != "HEAD" else 0
+
+
+def route_of(request: web.Request) -> str:
+    """The template of the path that was asked for, which names nobody."""
     resource = request.match_info.route.resource
     return "unmatched" if resource is None else resource.canonical
-
-
-def _preflight(request: web.Request) -> web.Response | None:
-    """The answer to a CORS preflight (Fetch §3.3.5), before anyone is asked who they are."""
-    if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
-        return None
-    response = web.Response(status=204)
-    if _is_allowed_origin(request):
-        response.headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST, OPTIONS, DELETE"
-        response.headers["Access-Control-Allow-Headers"] = _CORS_ALLOWED
-        response.headers["Access-Control-Max-Age"] = "600"
-    return response
-
-
-def _is_allowed_origin(request: web.Request) -> bool:
-    return request.headers.get("Origin") in request.app[SETTINGS].server.cors_origins
 
 
 async def common_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -351,13 +262,11 @@ async def common_headers(request: web.Request, response: web.StreamResponse) -> 
     headers.setdefault("Cache-Control", "private, no-cache")
     headers.setdefault("Referrer-Policy", "no-referrer")
     headers.popall("Server", None)
-    if request.app[SETTINGS].auth.mode == "required":
+    settings = request.app[SETTINGS]
+    if settings.auth.mode == "required":
         headers.add("Vary", "Authorization, X-API-Key")
-    if request.app[SETTINGS].server.cors_origins:
-        headers.add("Vary", "Origin")
-        if _is_allowed_origin(request):
-            headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
-            headers["Access-Control-Expose-Headers"] = _CORS_EXPOSED
+    if settings.server.cors_origins:
+        http_cors.open_to(request, response, settings.server.cors_origins)
 
 
 def target_in(request: web.Request) -> Target:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.adapters.audit import Audit
@@ -61,22 +61,12 @@ class Recorder:
         await self._trail.close()
 
     def answered(self, access: Access, need: Need | None, status: int, noted: Disclosures) -> None:
-        """Records what a request of somebody known told of studies, and which it was denied.
+        """Records what a request of somebody known told of studies, and which it was denied."""
+        self._trail.record(told(access, need, status, noted))
 
-        One event for each patient of what was told, and of what was named and does not exist.
-        """
-        if need is None or (need.admission is not Admission.SCOPED and status != 403):
-            return
-        access = replace(access, is_query=need.action is Action.SEARCH)
-        denial = replace(access, outcome=_DENIED)
-        hidden = {uid: who for uid, who in noted.denied.items() if uid not in noted.shown}
-        if status == 403 or (status == 404 and noted.denied):
-            self._trail.record(audit_event.events(denial, noted.denied or noted.shown))
-        elif status < 400:
-            if noted.shown or not hidden:
-                self._trail.record(audit_event.events(access, noted.shown))
-            if hidden:
-                self._trail.record(audit_event.events(denial, hidden))
+    def record_texts(self, events: Sequence[bytes]) -> None:
+        """Records events that are JSON already."""
+        self._trail.record_texts(events)
 
     def refused(self, access: Access) -> None:
         """Records that somebody is nobody known, or counts it where that was told already."""
@@ -104,6 +94,24 @@ class Recorder:
                 first = replace(known.first, recorded=known.last)
                 self._refused[address] = _Refusals(first, now, known.last)
         return events
+
+
+def told(access: Access, need: Need | None, status: int, noted: Disclosures) -> list[Resource]:
+    """The events of what a request of somebody known told of studies, and which it was denied.
+
+    One for each patient of what was told, and of what was named and does not exist.
+    """
+    if need is None or (need.admission is not Admission.SCOPED and status != 403):
+        return []
+    access = replace(access, is_query=need.action is Action.SEARCH)
+    denial = replace(access, outcome=_DENIED)
+    if status == 403 or (status == 404 and noted.denied):
+        return audit_event.events(denial, noted.denied or noted.shown)
+    if status >= 400:
+        return []
+    hidden = {uid: who for uid, who in noted.denied.items() if uid not in noted.shown}
+    events = audit_event.events(access, noted.shown) if noted.shown or not hidden else []
+    return events + (audit_event.events(denial, hidden) if hidden else [])
 
 
 def _network(address: str) -> str:

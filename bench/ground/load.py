@@ -32,6 +32,10 @@ class _Run:
     done: asyncio.Future[Reply]
 
 
+NUMBER = b"{number}"
+"""Stands in a request for a number that is another each time."""
+
+
 class _Client(asyncio.Protocol):
     """One connection that asks the same again and again."""
 
@@ -68,7 +72,7 @@ class _Client(asyncio.Protocol):
     def _ask(self) -> None:
         if self._run.unsent:
             self._run.unsent -= 1
-            self._transport.write(self._request)
+            self._transport.write(self._request.replace(NUMBER, b"%08d" % self._run.unsent))
 
     def _fail(self, error: Exception) -> None:
         if not self._run.done.done():

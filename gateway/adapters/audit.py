@@ -75,9 +75,13 @@ class Audit:
 
     def record(self, events: Sequence[dict[str, Any]]) -> None:
         """Takes events in; they are on disk within `FLUSH_SECONDS`."""
+        self.record_texts([orjson.dumps(event) for event in events])
+
+    def record_texts(self, events: Sequence[bytes]) -> None:
+        """`record`, for events that are JSON already."""
         if self.is_failing and self._drops:
             return
-        self._waiting += [orjson.dumps(event) for event in events]
+        self._waiting += events
 
     @property
     def forbids(self) -> bool:

@@ -41,7 +41,7 @@ class Spool:
     def append(self, events: list[bytes]) -> None:
         """Writes events, one line each, and forces them to disk. OSError: they are not kept."""
         file = self._current()
-        file.write(b"".join(event + b"\n" for event in events))
+        file.write(b"\n".join([*events, b""]))
         file.flush()
         os.fdatasync(file.fileno())
 

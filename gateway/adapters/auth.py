@@ -17,6 +17,7 @@ from typing import Any
 
 import jwt
 
+from gateway.adapters.decisions import Decision, Decisions
 from gateway.adapters.introspection import Introspection
 from gateway.adapters.origin_client import OriginClient
 from gateway.adapters.token_keys import TokenKeys
@@ -43,15 +44,22 @@ class Authenticator:
         settings: Settings,
         patients: Patients,
         *,
+        holds: Callable[[str | None, str, tuple[Identifier, ...]], bool],
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`patients` tells the identifiers of a FHIR patient; `now` is the time of day."""
+        """`patients` tells the identifiers of a FHIR patient, `holds` whether they still are.
+
+        `now` is the time of day.
+        """
         self._settings = settings
-        self._patients = patients
+        self._patients, self._holds = patients, holds
         self._now = now
+        self._decisions = Decisions()
         self._api_keys = {
-            _digest(section.key.get_secret_value()): tokens.of_key(name, section.policy, settings)
+            _digest(section.key.get_secret_value()): Decision(
+                tokens.of_key(name, section.policy, settings)
+            )
             for name, section in settings.auth.api_keys.items()
         }
         self._issuers = {issuer.issuer: issuer for issuer in settings.auth.issuers}
@@ -66,21 +74,26 @@ class Authenticator:
             if issuer.introspection_url
         }
 
-    async def consumer(self, headers: Mapping[str, str]) -> Consumer:
-        """The caller behind `headers`.
+    async def decision(self, headers: Mapping[str, str]) -> Decision:
+        """The caller behind `headers`, and for how long.
 
         Unauthorized when nobody known; Forbidden when known and given no policy; Unavailable when
         the issuer that would know does not answer.
         """
         if (key := headers.get("X-API-Key")) is not None:
-            if (found := self._of_api_key(key)) is not None:
+            if (found := self._of_api_key(_digest(key))) is not None:
                 return found
             raise Unauthorized(_UNKNOWN)
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > tokens.MAX_TOKEN_CHARACTERS:
             raise Unauthorized(_UNKNOWN)
-        return self._of_api_key(token) or await self._of_token(token)
+        digest = _digest(token)
+        found = self._of_api_key(digest) or self._decisions.found(digest)
+        if found is None:
+            found = await self._of_token(token)
+            self._decisions.keep(digest, found)
+        return found
 
     async def close(self) -> None:
         """Lets go of the connections to issuers."""
@@ -89,20 +102,23 @@ class Authenticator:
         for introspection in self._introspections.values():
             await introspection.close()
 
-    def _of_api_key(self, key: str) -> Consumer | None:
+    def _of_api_key(self, digest: bytes) -> Decision | None:
         """Whose key it is; every key is compared, and each in constant time."""
         found = None
-        digest = _digest(key)
-        for known, consumer in self._api_keys.items():
+        for known, decision in self._api_keys.items():
             if hmac.compare_digest(known, digest):
-                found = consumer
+                found = decision
         return found
 
-    async def _of_token(self, token: str) -> Consumer:
+    async def _of_token(self, token: str) -> Decision:
         header, issuer = _unverified(token)
         if header is not None and issuer in self._keys:
             said = await self._verified(token, header, issuer)
-            return await self._for(said, self._issuers[issuer])
+            are_same_keys = self._keys[issuer].unchanged()
+            ends, now = int(said["exp"]) + tokens.LEEWAY_SECONDS, self._now
+            return await self._decided(
+                said, self._issuers[issuer], lambda: now() < ends and are_same_keys()
+            )
         if header is not None and issuer not in self._introspections:
             raise Unauthorized(_UNKNOWN)
         return await self._introspected(token, issuer)
@@ -128,7 +144,7 @@ class Authenticator:
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise Unauthorized(_UNKNOWN) from error
 
-    async def _introspected(self, token: str, issuer: str | None) -> Consumer:
+    async def _introspected(self, token: str, issuer: str | None) -> Decision:
         """Whoever an introspecting issuer says it is; all are asked of whom it may be."""
         asked = {i: one for i, one in self._introspections.items() if issuer in {None, i}}
         async with asyncio.TaskGroup() as tasks:
@@ -136,7 +152,8 @@ class Authenticator:
         answers = {i: task.result() for i, task in running.items()}
         for name, said in answers.items():
             if isinstance(said, Mapping) and self._is_meant(said, self._issuers[name]):
-                return await self._for(said, self._issuers[name])
+                is_said = self._introspections[name].repeats(token)
+                return await self._decided(said, self._issuers[name], is_said)
         if failures := [said for said in answers.values() if isinstance(said, Unavailable)]:
             raise failures[0]
         raise Unauthorized(_UNKNOWN)
@@ -152,14 +169,20 @@ class Authenticator:
             and _number(said.get("nbf"), now) <= now + leeway
         )
 
-    async def _for(self, said: Mapping[str, Any], issuer: Issuer) -> Consumer:
+    async def _decided(
+        self, said: Mapping[str, Any], issuer: Issuer, is_said: Callable[[], bool]
+    ) -> Decision:
+        """Whom a token speaks for; `is_said`: whether it would be found to say the same again."""
         claims = tokens.claims(said)
         known = tokens.consumer(claims, issuer, self._settings, ())
         patient = tokens.patient_in_context(claims, issuer)
         if patient is None:
-            return known
+            return Decision(known, is_said)
         server = patient_context.server_of(claims, issuer, self._settings)
-        return replace(known, patients=await self._patients(server, patient))
+        found, holds = await self._patients(server, patient), self._holds
+        return Decision(
+            replace(known, patients=found), lambda: is_said() and holds(server, patient, found)
+        )
 
 
 async def _said(one: Introspection, token: str) -> Mapping[str, Any] | Unavailable | None:

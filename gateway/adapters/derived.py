@@ -26,11 +26,14 @@ class Current(Protocol):
         """Whether a load of `key` would give this very value, and ask nobody."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept(Generic[V]):
-    thing: V
+@dataclass(slots=True)
+class Kept(Generic[V]):
+    """A thing that is kept, None once it is not; `is_wanted` since room was last made."""
+
+    thing: V | None
     size: int
     reads: dict[str, bytes]
+    is_wanted: bool = False
 
 
 class Derived(Generic[K, V]):
@@ -40,11 +43,16 @@ class Derived(Generic[K, V]):
         """`max_size` in the unit of `keep`."""
         self._cache = cache
         self._max_size = max_size
-        self._kept: OrderedDict[K, _Kept[V]] = OrderedDict()
+        self._kept: OrderedDict[K, Kept[V]] = OrderedDict()
         self.size = 0
 
     def found(self, key: K) -> V | None:
         """What is kept under `key`; None when it is not, or no longer current."""
+        kept = self.kept(key)
+        return None if kept is None else kept.thing
+
+    def kept(self, key: K) -> Kept[V] | None:
+        """`found`, with what it was made from, to be found again by `is_good`."""
         kept = self._kept.get(key)
         if kept is None:
             return None
@@ -53,7 +61,12 @@ class Derived(Generic[K, V]):
             return None
         self._kept.move_to_end(key)
         note_reads(kept.reads)
-        return kept.thing
+        return kept
+
+    def is_good(self, kept: Kept[V]) -> bool:
+        """Whether what was found or kept would be found now, too; which makes it wanted."""
+        kept.is_wanted = True
+        return kept.thing is not None and self._is_current(kept.reads)
 
     def keep(self, key: K, thing: V, size: int, reads: Reads) -> None:
         """Keeps a `thing` that was made from `reads`, unless they are out of date already."""
@@ -62,10 +75,19 @@ class Derived(Generic[K, V]):
         if not self._is_current(reads.values):
             return
         self._remove(key)
-        self._kept[key] = _Kept(thing, size, dict(reads.values))
+        self._kept[key] = Kept(thing, size, dict(reads.values))
         self.size += size
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Forgets what was found longest ago, unless it was wanted since it last came to that."""
         while self.size > self._max_size:
-            self._remove(next(iter(self._kept)))
+            key, oldest = next(iter(self._kept.items()))
+            if oldest.is_wanted:
+                oldest.is_wanted = False
+                self._kept.move_to_end(key)
+            else:
+                self._remove(key)
 
     async def made(self, key: K, make: Callable[[], Awaitable[tuple[V, int] | None]]) -> V | None:
         """What `make` gives with its size, kept if cached values decide on it; None: nothing."""
@@ -84,4 +106,5 @@ class Derived(Generic[K, V]):
 
     def _remove(self, key: K) -> None:
         if (kept := self._kept.pop(key, None)) is not None:
+            kept.thing = None
             self.size -= kept.size

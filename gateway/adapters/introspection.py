@@ -55,16 +55,25 @@ class Introspection:
 
     async def said(self, token: str) -> Mapping[str, Any] | None:
         """What the issuer says of an active token; None for one that is not. Unavailable."""
-        name = hmac.new(self._secret, token.encode(), hashlib.sha256).hexdigest()
+        name = self._name(token)
         known = self._known.get(name)
         if known is not None and self._clock() < known.until:
             return known.said
         return await self._asking.join(name, lambda: self._asked(name, token))
 
+    def repeats(self, token: str) -> Callable[[], bool]:
+        """Tells, whenever it is asked, whether what is remembered of a token now still is."""
+        known = self._known.get(self._name(token))
+        until = float("-inf") if known is None else known.until
+        return lambda: self._clock() < until
+
     async def close(self) -> None:
         """Lets go of the connection."""
         await self._asking.close()
         await self._client.close()
+
+    def _name(self, token: str) -> str:
+        return hmac.new(self._secret, token.encode(), hashlib.sha256).hexdigest()
 
     async def _asked(self, name: str, token: str) -> Mapping[str, Any] | None:
         answer = await self._client.ask(

@@ -50,5 +50,5 @@ class LogLines:
             self._due = None
         held, self._held = self._held, []
         if held:
-            self._stream.write("".join(f"{line}\n" for line in held))
+            self._stream.write("\n".join([*held, ""]))
             self._stream.flush()

@@ -79,6 +79,15 @@ class PatientServers:
             return patient_context.identifiers(self._ids, self._settings, patient)
         return () if server is None else await self.identifiers(server, patient)
 
+    def holds(self, server: str | None, patient: str, identifiers: tuple[Identifier, ...]) -> bool:
+        """Whether `in_context` would tell these identifiers again, and ask nobody."""
+        if self._settings.fhir.patients.by != "server" or server is None:
+            return True
+        known = self._known.get((server, patient))
+        return (
+            known is not None and self._clock() < known.until and known.identifiers == identifiers
+        )
+
     async def ids(self, consumer: Consumer, named: Collection[str]) -> PatientIds:
         """The ids of patients for a caller, where a server gives them of those that are `named`.
 

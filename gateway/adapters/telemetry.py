@@ -7,9 +7,11 @@ allow-list of fields; the text of an exception is never logged, since it may quo
 from __future__ import annotations
 
 import logging
+import secrets
 import sys
 import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TextIO
@@ -20,7 +22,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from gateway.adapters.log_lines import LogLines
-from gateway.adapters.request_metrics import RequestMetrics
+from gateway.adapters.request_metrics import Counts, RequestMetrics, Tally
+from gateway.rules.blanks import Blanks
 
 DURATION_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -32,6 +35,15 @@ LOGGED_FIELDS = frozenset(
         "host", "port", "workers", "version", "mode", "setting", "line", "column", "signal",
     }
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """What is told of each request that is answered at once: `line` with blanks for id and time."""
+
+    tally: Tally
+    looked: tuple[str, str]
+    line: Blanks
 
 
 class Telemetry:
@@ -56,9 +68,10 @@ class Telemetry:
         self._archive_duration = self._histogram(
             "gateway_archive_first_byte_seconds", "Until the archive's first byte.", "archive"
         )
-        self._cache_read = self._counter(
+        self._cache_reads = Counts(
             "gateway_cache_reads", "Looks into the cache by layer and outcome.", "layer", "outcome"
         )
+        self.registry.register(self._cache_reads)
         self._cache_trouble = self._counter(
             "gateway_cache_troubles", "Failures of the shared cache by cause.", "cause"
         )
@@ -87,21 +100,35 @@ class Telemetry:
         """A request that was started ended. `route` is its template, `status` what was sent."""
         self._in_flight -= 1
         self._requests.done(route, method, status, seconds, bytes_out)
-        self._log_request(
-            request_id=request_id,
-            method=method,
-            route=route,
-            status=status,
-            duration_ms=round(seconds * 1000, 1),
+        fields = _line(request_id, method, route, status, duration_ms=round(seconds * 1000, 1))
+        if self._lines is None:
+            self._log.info(**fields)
+        else:
+            fields["timestamp"] = datetime.now(UTC)
+            self._lines.info(orjson.dumps(fields, option=orjson.OPT_UTC_Z).decode())
+
+    def repeat(self, layer: str, route: str, method: str, status: int) -> Repeat:
+        """How requests are told of that are answered at once, out of a layer of the cache."""
+        marks = {name: secrets.token_hex(16) for name in ("id", "at")}
+        line = orjson.dumps(
+            _line(marks["id"], method, route, status, duration_ms=0.0) | {"timestamp": marks["at"]}
+        )
+        return Repeat(
+            tally=self._requests.tally(route, method, status),
+            looked=(layer, "hit"),
+            line=Blanks(line, {name.encode(): mark.encode() for name, mark in marks.items()}),
         )
 
-    def _log_request(self, **fields: object) -> None:
-        """A line for each request: nothing but known fields, and none of structlog's steps."""
+    def repeated(self, repeat: Repeat, values: Mapping[bytes, bytes], bytes_out: int) -> None:
+        """A request was answered at once. `values`: its `id`, and `at`, the time."""
+        repeat.tally.count += 1
+        repeat.tally.bytes_out += bytes_out
+        self._cache_reads.values[repeat.looked] += 1
+        line = repeat.line.filled(values).decode()
         if self._lines is None:
-            self._log.info("request", **fields)
-            return
-        fields |= {"event": "request", "level": "info", "timestamp": datetime.now(UTC)}
-        self._lines.info(orjson.dumps(fields, option=orjson.OPT_UTC_Z).decode())
+            self._log.info(**orjson.loads(line))
+        else:
+            self._lines.info(line)
 
     def close(self) -> None:
         """Writes what of the log still waits."""
@@ -118,16 +145,11 @@ class Telemetry:
 
         `layer`: memory, redis; `outcome`: hit, stale, miss, join, garbage, error.
         """
-        self._cache_read(layer, outcome).inc()
+        self._cache_reads.values[layer, outcome] += 1
 
     def cache_reads(self) -> dict[str, int]:
         """How many looks there were so far, by `layer outcome`."""
-        return {
-            f"{sample.labels['layer']} {sample.labels['outcome']}": int(sample.value)
-            for metric in self.registry.collect()
-            for sample in metric.samples
-            if sample.name == "gateway_cache_reads_total"
-        }
+        return {" ".join(labels): count for labels, count in self._cache_reads.values.items()}
 
     def cache_trouble(self, cause: str) -> None:
         """The shared cache failed: late, unreachable, refused, loading, full, read-only, other."""
@@ -160,6 +182,21 @@ class Telemetry:
                 name, documentation, labels, registry=self.registry, buckets=DURATION_BUCKETS
             ).labels
         )
+
+
+def _line(
+    request_id: str, method: str, route: str, status: int, *, duration_ms: float
+) -> dict[str, Any]:
+    """What the log says of a request: nothing but known fields, and none of structlog's steps."""
+    return {
+        "request_id": request_id,
+        "method": method,
+        "route": route,
+        "status": status,
+        "duration_ms": duration_ms,
+        "event": "request",
+        "level": "info",
+    }
 
 
 def configure_log(stream: TextIO) -> None:

@@ -53,6 +53,11 @@ class TokenKeys:
             raise Unauthorized("the caller is not known")
         return key
 
+    def unchanged(self) -> Callable[[], bool]:
+        """Tells, whenever it is asked, whether the keys are those of now and need no reading."""
+        read_at = self._read_at
+        return lambda: read_at == self._read_at and self._clock() - read_at <= FRESH_SECONDS
+
     async def close(self) -> None:
         """Lets go of the connection."""
         if isinstance(self._source, OriginClient):

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.adapters.auth import Authenticator
 from gateway.config import Settings
 from gateway.errors import Forbidden, Unauthorized, Unavailable
-from gateway.model import Identifier
+from gateway.model import Consumer, Identifier
 from tests.issuer import AUDIENCE, EC_KEY, ED_KEY, OTHER_RSA_KEY, RSA_KEY, Issuer, issuer
 
 PATIENTS = {"p1": (Identifier(value="P-1", system="urn:oid:1.2.3"),)}
@@ -37,7 +37,12 @@ async def known(authority: Issuer) -> AsyncIterator[Authenticator]:
     await made.close()
 
 
-def over(authority: Issuer, **changed: Any) -> Authenticator:
+def over(
+    authority: Issuer,
+    clock: Callable[[], float] = time.monotonic,
+    now: Callable[[], float] = time.time,
+    **changed: Any,
+) -> Authenticator:
     section = {
         "issuer": authority.url,
         "audience": AUDIENCE,
@@ -62,7 +67,18 @@ def over(authority: Issuer, **changed: Any) -> Authenticator:
     async def patients(server: str | None, patient: str) -> tuple[Identifier, ...]:
         return PATIENTS.get(patient, ())
 
-    return Authenticator(settings, patients)
+    def holds(server: str | None, patient: str, found: tuple[Identifier, ...]) -> bool:
+        return PATIENTS.get(patient, ()) == found
+
+    return Authenticator(settings, patients, holds=holds, clock=clock, now=now)
+
+
+async def consumer_of(known: Authenticator, headers: dict[str, str]) -> Consumer:
+    """Who the caller is, asked twice: the second time it may be remembered."""
+    first = await known.decision(headers)
+    again = await known.decision(headers)
+    assert first.consumer == again.consumer
+    return first.consumer
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -73,11 +89,11 @@ def bearer(token: str) -> dict[str, str]:
 async def test_a_key_is_known_in_either_header(
     known: Authenticator, headers: dict[str, str]
 ) -> None:
-    found = await known.consumer(headers)
+    found = await consumer_of(known, headers)
     assert found.id == "hie"
     assert found.policy is not None
     assert found.policy.name == "hie"
-    assert (await known.consumer({"X-API-Key": "0123456789"})).policy is None
+    assert (await consumer_of(known, {"X-API-Key": "0123456789"})).policy is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +104,7 @@ async def test_a_token_is_known_by_its_issuers_keys(
     known: Authenticator, authority: Issuer, key: Any, algorithm: str, kid: str
 ) -> None:
     token = authority.token(key=key, algorithm=algorithm, header={"kid": kid})
-    found = await known.consumer(bearer(token))
+    found = await consumer_of(known, bearer(token))
     assert (found.id, found.user, found.patients, found.scopes) == (
         "metro-hie",
         "user-1",
@@ -156,7 +172,7 @@ async def test_bad_tokens_are_refused_all_alike(
     known: Authenticator, authority: Issuer, name: str
 ) -> None:
     with pytest.raises(Unauthorized) as refused:
-        await known.consumer(bearer(BAD[name](authority)))
+        await consumer_of(known, bearer(BAD[name](authority)))
     assert str(refused.value) == "the caller is not known"
 
 
@@ -173,21 +189,21 @@ async def test_bad_tokens_are_refused_all_alike(
 )
 async def test_other_credentials_are_refused(known: Authenticator, headers: dict[str, str]) -> None:
     with pytest.raises(Unauthorized):
-        await known.consumer(headers)
+        await consumer_of(known, headers)
 
 
 async def test_clocks_may_differ_a_little(known: Authenticator, authority: Issuer) -> None:
     token = authority.token(exp=int(time.time()) - 10, iat=int(time.time()) + 20)
-    assert (await known.consumer(bearer(token))).id == "metro-hie"
+    assert (await consumer_of(known, bearer(token))).id == "metro-hie"
 
 
 async def test_a_caller_without_a_policy_is_refused(
     known: Authenticator, authority: Issuer
 ) -> None:
     with pytest.raises(Forbidden):
-        await known.consumer(bearer(authority.token(client_id="stranger")))
+        await consumer_of(known, bearer(authority.token(client_id="stranger")))
     with_policy = over(authority, policy="all")
-    found = await with_policy.consumer(bearer(authority.token(client_id=None, azp="stranger")))
+    found = await consumer_of(with_policy, bearer(authority.token(client_id=None, azp="stranger")))
     assert found.id == "stranger"
     assert found.policy is not None
     await with_policy.close()
@@ -198,22 +214,89 @@ async def test_unknown_key_ids_do_not_flood_the_issuer(
 ) -> None:
     for number in range(50):
         with pytest.raises(Unauthorized):
-            await known.consumer(bearer(authority.token(header={"kid": f"k{number}"})))
-    assert (await known.consumer(bearer(authority.token()))).id == "metro-hie"
+            await consumer_of(known, bearer(authority.token(header={"kid": f"k{number}"})))
+    assert (await consumer_of(known, bearer(authority.token()))).id == "metro-hie"
     assert authority.asked == ["keys"]
+
+
+@pytest.mark.parametrize(
+    ("later", "holds"), [(0, True), (329, True), (331, False)], ids=["now", "in time", "ended"]
+)
+async def test_what_a_token_says_holds_until_it_ends(
+    authority: Issuer, *, later: float, holds: bool
+) -> None:
+    moment = time.time()
+    known = over(authority, now=lambda: moment)
+    token = bearer(authority.token(exp=int(moment) + 300))
+    decision = await known.decision(token)
+    assert await known.decision(token) is decision
+    moment = int(moment) + later
+    assert decision.is_good() is holds
+    assert (await known.decision(token) is decision) is holds
+    await known.close()
+
+
+async def test_what_a_token_says_is_found_out_anew_with_the_keys(authority: Issuer) -> None:
+    reading = 0.0
+    known = over(authority, clock=lambda: reading)
+    token = bearer(authority.token())
+    decision = await known.decision(token)
+    reading = 599.0
+    assert decision.is_good()
+    reading = 601.0
+    assert not decision.is_good()
+    assert (await known.decision(token)).consumer == decision.consumer
+    assert authority.asked == ["keys", "keys"]
+    assert not decision.is_good()
+    await known.close()
+
+
+async def test_whom_a_token_speaks_for_is_found_out_anew_with_the_patient(
+    known: Authenticator, authority: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = bearer(authority.token(scope="patient/ImagingStudy.rs", patient="p1"))
+    decision = await known.decision(token)
+    assert await known.decision(token) is decision
+    monkeypatch.setitem(PATIENTS, "p1", (Identifier(value="P-2"),))
+    assert not decision.is_good()
+    assert (await known.decision(token)).consumer.patients == (Identifier(value="P-2"),)
+
+
+async def test_what_was_said_of_a_token_holds_as_long_as_it_is_remembered(
+    authority: Issuer,
+) -> None:
+    reading = 0.0
+    known = over(
+        authority,
+        clock=lambda: reading,
+        jwks_url=None,
+        introspection_url=f"{authority.url}/introspect",
+        client_id="gateway",
+        client_secret="secret",
+    )
+    authority.opaque["t1"] = {"sub": "u", "client_id": "metro-hie", "aud": AUDIENCE}
+    decision = await known.decision(bearer("t1"))
+    reading = 59.0
+    assert decision.is_good()
+    reading = 61.0
+    assert not decision.is_good()
+    del authority.opaque["t1"]
+    with pytest.raises(Unauthorized):
+        await known.decision(bearer("t1"))
+    await known.close()
 
 
 async def test_an_issuer_that_is_away_is_no_reason_to_let_anyone_in(authority: Issuer) -> None:
     authority.is_broken = True
     known = over(authority)
     with pytest.raises(Unavailable):
-        await known.consumer(bearer(authority.token()))
+        await consumer_of(known, bearer(authority.token()))
     await known.close()
 
 
 async def test_a_patient_in_context_binds(known: Authenticator, authority: Issuer) -> None:
     async def of(**claims: Any) -> Any:
-        return (await known.consumer(bearer(authority.token(**claims)))).patients
+        return (await consumer_of(known, bearer(authority.token(**claims)))).patients
 
     assert await of(scope="patient/ImagingStudy.rs", patient="p1") == PATIENTS["p1"]
     assert await of(scope="patient/*.read launch", patient="p1") == PATIENTS["p1"]
@@ -240,10 +323,10 @@ async def opaque(authority: Issuer) -> AsyncIterator[Authenticator]:
 async def test_opaque_tokens_are_asked_about_once(opaque: Authenticator, authority: Issuer) -> None:
     authority.opaque["t1"] = {"sub": "u", "client_id": "metro-hie", "aud": [AUDIENCE, "x"]}
     for _ in range(3):
-        assert (await opaque.consumer(bearer("t1"))).id == "metro-hie"
+        assert (await consumer_of(opaque, bearer("t1"))).id == "metro-hie"
     for _ in range(3):
         with pytest.raises(Unauthorized):
-            await opaque.consumer(bearer("t2"))
+            await consumer_of(opaque, bearer("t2"))
     assert authority.asked == ["introspect", "introspect"]
     decoded = base64.b64decode(authority.authorizations[0].removeprefix("Basic "))
     assert decoded == b"gateway:s+e%3Acret"
@@ -264,7 +347,7 @@ async def test_what_is_said_of_opaque_tokens_is_checked(
 ) -> None:
     authority.opaque["t"] = {"sub": "u", "client_id": "metro-hie", "aud": AUDIENCE, **changed}
     with pytest.raises(Unauthorized):
-        await opaque.consumer(bearer("t"))
+        await consumer_of(opaque, bearer("t"))
 
 
 async def test_introspection_that_is_away_lets_nobody_in_and_keys_go_on(
@@ -272,5 +355,5 @@ async def test_introspection_that_is_away_lets_nobody_in_and_keys_go_on(
 ) -> None:
     authority.is_broken = True
     with pytest.raises(Unavailable):
-        await opaque.consumer(bearer("t"))
-    assert (await opaque.consumer(bearer("k"))).id == "hie"
+        await consumer_of(opaque, bearer("t"))
+    assert (await consumer_of(opaque, bearer("k"))).id == "hie"

@@ -100,8 +100,11 @@ async def test_many_who_ask_at_once_cost_one_request_and_a_minute_none(
     assert set(found) == {ANNA}
     clock.now = patient_servers.KNOWN_SECONDS - 1
     assert await servers.in_context("ehr", "anna") == ANNA
+    assert servers.holds("ehr", "anna", ANNA)
+    assert not servers.holds("ehr", "anna", ())
     assert len(fault_archive.requests) == 1
     clock.now += 1
+    assert not servers.holds("ehr", "anna", ANNA)
     assert [one.value for one in await servers.in_context("ehr", "anna")] == ["18"]
     assert len(fault_archive.requests) == 2
 

@@ -51,3 +51,17 @@ def test_durations_fall_into_the_first_bucket_that_holds_them() -> None:
 
 def test_what_was_not_asked_for_yet_is_not_told() -> None:
     assert samples(RequestMetrics((1.0,))) == {}
+
+
+def test_what_is_tallied_counts_with_the_rest_and_once() -> None:
+    metrics = RequestMetrics((1.0, 2.0))
+    metrics.done("/a", "GET", 200, 1.5, 10)
+    tally = metrics.tally("/a", "GET", 200)
+    assert metrics.tally("/a", "GET", 200) is tally
+    tally.count += 2
+    tally.bytes_out += 7
+    for _ in range(2):
+        found = {frozenset(k): v for k, v in samples(metrics).items()}
+        assert found[frozenset(("gateway_requests_total", "/a", "GET", "2xx"))] == 3
+        assert found[frozenset(("gateway_response_bytes_total", "/a"))] == 17
+        assert found[frozenset(("gateway_request_duration_seconds_bucket", "/a", "1.0"))] == 2

@@ -1,0 +1,179 @@
+"""The gateway as a program: its port, its processes, and how they end in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import multiprocessing
+import multiprocessing.connection
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from gateway import app as gateway_app
+from gateway import verbatim
+from gateway.adapters.telemetry import configure_log
+from gateway.answered_before import ANSWERED_BEFORE
+from gateway.catalog import Catalog
+from gateway.config import Settings
+from gateway.http_server import CATALOG, DRAINING
+
+_KEEP_ALIVE_SECONDS = 30
+"""For the next head as well, which has so long to come whole."""
+_LINGERING_SECONDS = 2
+"""How long the rest of a body is read that was answered before it came: then callers read that."""
+_MAX_LINE_BYTES = 32768
+"""Room for a query that lists hundreds of UIDs."""
+_FIRST_LOOK_SECONDS = 15
+_GARBAGE_OBJECTS = 10_000
+"""How many new objects are worth a look for those that refer to each other in a circle."""
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+def run(settings: Settings, started: Callable[[], None] = lambda: None) -> None:
+    """Serves until SIGTERM or SIGINT; `started` is called once the port is open.
+
+    OSError when the port cannot be opened.
+    """
+    configure_log(sys.stderr)
+    if settings.server.workers == 1:
+        _run_loop(_serve(settings, _bound(settings), started))
+        return
+    with _bound(settings) as bound:  # the port is known to be free before any process starts
+        server = settings.server.model_copy(update={"port": bound.getsockname()[1]})
+        shared = settings.model_copy(update={"server": server})
+        processes: list[BaseProcess] = [
+            multiprocessing.get_context("spawn").Process(target=_run_worker, args=(shared,))
+            for _ in range(settings.server.workers)
+        ]
+        for process in processes:
+            process.start()
+        started()
+        _supervise(processes)
+
+
+def _run_worker(settings: Settings) -> None:
+    configure_log(sys.stderr)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes as SIGTERM from the parent
+    _run_loop(_serve(settings, _bound(settings), lambda: None, (signal.SIGTERM,)))
+
+
+def _supervise(processes: list[BaseProcess]) -> None:
+    """Waits for the workers and passes signals on, once each: a second one ends them at once.
+
+    SystemExit when a worker ends that was not told to; the others are stopped too.
+    """
+    is_told = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal is_told
+        is_told = True
+        for process in processes:
+            process.terminate()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    multiprocessing.connection.wait([p.sentinel for p in processes])
+    is_crash = not is_told
+    if is_crash:
+        _log.error("a worker ended unasked; stopping")
+        stop(signal.SIGTERM, None)
+    for process in processes:
+        process.join()
+    if is_crash:
+        raise SystemExit(1)
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """A socket on the configured address, its port shared among workers."""
+    host, port = settings.server.host.strip("[]"), settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if settings.server.workers > 1:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _run_loop(main: Coroutine[Any, Any, None]) -> None:
+    factory = None
+    with contextlib.suppress(ImportError):  # not on Windows
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+async def _serve(
+    settings: Settings,
+    bound: socket.socket,
+    started: Callable[[], None],
+    signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT),
+) -> None:
+    """Serves on `bound` until told to stop; then lets running answers finish for a while."""
+    app = gateway_app.build_app(settings)
+    gc.collect()
+    gc.freeze()  # what is there by now stays; there is no use in looking through it again
+    gc.set_threshold(_GARBAGE_OBJECTS)
+    runner = verbatim.runner(is_wanted=settings.server.quick_repeats)(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=_KEEP_ALIVE_SECONDS,
+        lingering_time=_LINGERING_SECONDS,
+        max_line_size=_MAX_LINE_BYTES,
+        shutdown_timeout=settings.server.shutdown_seconds,
+    )
+    await runner.setup()
+    app[ANSWERED_BEFORE].stand_before(runner)
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: looking through it again took 60 ms each time
+    try:
+        await web.SockSite(runner, bound).start()
+        stop = _stop_signal(signals)
+        _log.info("serving", host=settings.server.host, port=bound.getsockname()[1])
+        started()
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(_tell_of_archives(app[CATALOG]))
+            await stop.wait()
+            looking.cancel()
+        app[DRAINING].set()
+        _log.info("stopping")
+    finally:
+        await runner.cleanup()
+
+
+async def _tell_of_archives(catalog: Catalog) -> None:
+    """Logs which archives cannot be used, so that a wrong address shows before anyone misses it."""
+    for one in await catalog.health(_FIRST_LOOK_SECONDS):
+        if one.problem:
+            _log.warning("archive cannot be used", archive=one.archive, reason=one.problem)
+
+
+def _stop_signal(signals: Sequence[signal.Signals]) -> asyncio.Event:
+    """Set by the first of `signals`; a second one ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stopped(number: signal.Signals) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+
+    for number in signals:
+        loop.add_signal_handler(number, stopped, number)
+    return stop
