@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import codecs
+import contextlib
 import os
 import signal
 import socket
@@ -40,7 +41,10 @@ def main() -> None:
         codecs.lookup(encoding)
     dicom_files.hush()
     reading = FileReading()
-    with socket.socket(fileno=int(sys.argv[1])) as orders:
+    with (
+        contextlib.suppress(ConnectionError),  # who gave orders went away meanwhile
+        socket.socket(fileno=int(sys.argv[1])) as orders,
+    ):
         confinement.silence()
         send(orders, {"given_up": confinement.give_up(_DESCRIPTORS)})
         while (received := receive_order(orders)) is not None:
@@ -53,7 +57,8 @@ def send(to: socket.socket, header: dict[str, Any], body: bytes = b"") -> None:
     """A header and its body."""
     written = orjson.dumps({**header, "size": len(body)})
     to.sendall(LENGTH.pack(len(written)) + written)
-    to.sendall(body)
+    if body:
+        to.sendall(body)
 
 
 def send_order(to: socket.socket, order: dict[str, Any], file: int) -> None:
