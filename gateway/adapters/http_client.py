@@ -7,6 +7,7 @@ nothing is inflated without a bound, and what goes wrong comes out as one of our
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import ssl
 import time
@@ -18,7 +19,7 @@ from gateway.adapters import http_sessions, tls
 from gateway.adapters.archive_failures import TROUBLES, as_archive_errors, failure, raise_for
 from gateway.adapters.budgets import asked_an_archive
 from gateway.adapters.credentials import Credentials
-from gateway.adapters.http_answer import Answer
+from gateway.adapters.http_answer import Answer, Lost
 from gateway.adapters.http_pool import Pool
 from gateway.adapters.http_requests import Origin, Request, request
 from gateway.adapters.http_response import Response
@@ -28,7 +29,13 @@ from gateway.adapters.telemetry import Telemetry
 from gateway.adapters.tls import Certificates
 from gateway.adapters.turns import Turns
 from gateway.config_servers import Auth, OAuth2Auth, Tls
-from gateway.errors import ArchiveBadAnswer, ArchiveError, ArchiveRefused, GatewayError
+from gateway.errors import (
+    ArchiveBadAnswer,
+    ArchiveError,
+    ArchiveRefused,
+    ArchiveUnreachable,
+    GatewayError,
+)
 
 _MAX_TOKEN_BYTES = 1 << 16
 _WHOLE_ANSWER_TIMES = 4
@@ -161,6 +168,8 @@ class ArchiveClient:
                             await asyncio.sleep(0)
         if not is_whole():
             raise self._bad("its answer ends before its end")
+        if not (response.has_end or body.strip()):  # JSON itself tells where it ends, if it begins
+            raise ArchiveUnreachable("its answer broke off", archive=self._archive)
         return body
 
     async def close(self) -> None:
@@ -208,11 +217,17 @@ class ArchiveClient:
             raise failure(self._archive, error) from error
 
     async def _once_more(self, to: Origin, head: bytes, context: ssl.SSLContext | None) -> Answer:
-        """The answer; asked for twice where the connection failed and the budget allows it."""
+        """The answer; asked for twice where the connection failed and the budget allows it.
+
+        That a kept connection ended tells nothing of the archive, and costs nothing of the budget.
+        """
         self._retries.asked()
         seconds, head_seconds = self._limits.timeout_seconds, self._limits.head_seconds
         try:
-            connection = self._pool.kept(to, context) or await self._pool.new(to, context)
+            if (kept := self._pool.kept(to, context)) is not None:
+                with contextlib.suppress(Lost):  # as each idle connection may be: RFC 9112 §9.3.1
+                    return await kept.ask(head, seconds, head_seconds)
+            connection = await self._pool.new(to, context)
             return await connection.ask(head, seconds, head_seconds)
         except OSError as error:
             is_same_again = isinstance(error, TimeoutError) or tls.trouble(error) is not None
@@ -265,5 +280,5 @@ def _wrong(answer: Answer, byte_range: str | None) -> str | None:
     """Why a body cannot be passed on as it comes; None: it can."""
     if answer.status == 206 and byte_range is None:
         return "it gave a part of what was asked for"
-    coding = answer.headers.get("Content-Encoding", "").lower()
-    return "it compressed what it was not to" if coding in _COMPRESSING else None
+    codings = {c.strip().lower() for c in answer.headers.get("Content-Encoding", "").split(",")}
+    return None if codings.isdisjoint(_COMPRESSING) else "it compressed what it was not to"

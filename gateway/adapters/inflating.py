@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 STEP_BYTES = 1 << 17
 """So much is inflated at once; then others get their turn."""
+_GZIP = zlib.MAX_WBITS | 16
 
 
 def inflater(
@@ -21,16 +22,33 @@ def inflater(
         return lambda chunk: (chunk,), lambda: True
     if kind not in {"gzip", "x-gzip"}:
         return None
-    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    came = bytearray()  # empty, or one byte: whether there was a body at all
+    members = _Members()
+    return members.inflated, members.is_whole
 
-    def inflated(chunk: bytes) -> Iterator[bytes]:
-        came[:] = b"."
-        while not inflate.eof:
-            piece = inflate.decompress(chunk, STEP_BYTES)
+
+class _Members:
+    """A gzip file, of which the members follow one another (RFC 1952 §2.2)."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(wbits=_GZIP)
+        self._is_empty = True
+
+    def inflated(self, chunk: bytes) -> Iterator[bytes]:
+        """What comes of the next piece, in steps."""
+        self._is_empty = False
+        has_more = False
+        while chunk or has_more:
+            if self._member.eof:
+                chunk = chunk.lstrip(b"\0")  # as which some fill up
+                if not chunk:
+                    return
+                self._member = zlib.decompressobj(wbits=_GZIP)
+            piece = self._member.decompress(chunk, STEP_BYTES)
             yield piece
-            chunk = inflate.unconsumed_tail
-            if len(piece) < STEP_BYTES:
-                return
+            is_over = self._member.eof
+            has_more = len(piece) == STEP_BYTES and not is_over
+            chunk = self._member.unused_data if is_over else self._member.unconsumed_tail
 
-    return inflated, lambda: inflate.eof or not came
+    def is_whole(self) -> bool:
+        """Whether all came, or nothing at all."""
+        return self._member.eof or self._is_empty

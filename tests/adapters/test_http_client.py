@@ -128,7 +128,7 @@ async def test_a_part_of_a_body_that_nobody_asked_for_is_no_answer(
         assert response.status == 206
 
 
-@pytest.mark.parametrize("coding", ["gzip", "Deflate", "br"])
+@pytest.mark.parametrize("coding", ["gzip", "Deflate", "br", "identity, gzip", "gzip, gzip"])
 async def test_a_body_that_is_passed_on_must_not_be_compressed(
     client: Client, fault_archive: FaultArchive, coding: str
 ) -> None:
@@ -286,6 +286,26 @@ async def test_json_that_cannot_be_held_or_read_is_a_bad_answer(
     fault_archive.on("/studies", answer)
     with pytest.raises(ArchiveBadAnswer):
         await body_of(client(), fault_archive.url, "studies")
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+@pytest.mark.parametrize("body", [b"", b" \r\n"])
+async def test_nothing_of_which_the_end_is_not_told_is_no_answer(
+    client: Client, fault_archive: FaultArchive, coding: str, body: bytes
+) -> None:
+    sent = gzip.compress(body) if body and coding == "gzip" else body
+    fault_archive.on(
+        "/studies", Answer(body=sent, framing="close", headers={"Content-Encoding": coding})
+    )
+    with pytest.raises(ArchiveUnreachable, match="broke off"):
+        await body_of(client(), fault_archive.url, "studies")
+
+
+async def test_json_of_which_only_itself_tells_the_end_is_read(
+    client: Client, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on("/studies", Answer(body=b"[]", framing="close"))
+    assert await body_of(client(), fault_archive.url, "studies") == b"[]"
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
@@ -497,6 +517,15 @@ async def test_archive_that_breaks_connections_is_asked_at_most_a_fifth_oftener(
         assert asked <= 1.2 * number + AT_FIRST
     assert asked == 60 + AT_FIRST
     server.close()
+
+
+async def test_kept_connections_that_end_cost_nothing_however_many(
+    client: Client, fault_archive: FaultArchive
+) -> None:
+    archive, count = client(), 50
+    fault_archive.on("/studies", *[json_answer([]), Answer(raw=b"")] * count)
+    for _ in range(count):
+        assert await body_of(archive, fault_archive.url, "studies") == b"[]"
 
 
 async def test_question_that_a_broken_connection_lost_is_asked_once_more(

@@ -238,7 +238,9 @@ async def test_nothing_is_stale_after_subscriptions_were_killed(redis_server: Re
             await heard(both.first, both.second)
 
 
-@pytest.mark.parametrize("kinds", [{SUBSCRIPTION}, {DATA}, BOTH], ids=lambda kinds: "+".join(sorted(kinds)))
+@pytest.mark.parametrize(
+    "kinds", [{SUBSCRIPTION}, {DATA}, BOTH], ids=lambda kinds: "+".join(sorted(kinds))
+)
 async def test_nothing_is_stale_a_second_after_connections_hang(
     kinds: set[str], redis_server: RedisServer
 ) -> None:
