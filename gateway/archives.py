@@ -250,7 +250,7 @@ class Archives:
             others = [a for a in others if a.id not in known.asked]
 
         async def ask(archive: Archive) -> Study | None:
-            with self._fan_out.heard(archive):
+            with self._fan_out.heard_in_time(archive):
                 return await archive.study(target.study_uid)
 
         async def load(previous: bytes | None) -> Fresh:
@@ -270,7 +270,7 @@ class Archives:
         """The metadata of `target` in one archive, from the cache if it is there."""
 
         async def ask() -> list[bytes]:
-            with self._fan_out.heard(archive):
+            with self._fan_out.heard_in_time(archive):
                 return await archive.metadata(target)
 
         async def is_whole(found: Sequence[bytes]) -> bool:
@@ -307,7 +307,7 @@ class Archives:
                 return Fresh(value=previous)
             if asked is not None:
                 asked.append(archive.id)
-            with self._fan_out.heard(archive):
+            with self._fan_out.heard_in_time(archive):
                 study = await archive.study(study_uid)
             since = await self._noticing.study(archive.id, study_uid, study)
             if study is None:
@@ -345,7 +345,7 @@ class Archives:
         async def load(previous: bytes | None) -> Fresh:
             if previous and study.number_of_instances is not None:
                 return Fresh(value=previous)  # the study's time is in the key: it did not change
-            with self._fan_out.heard(archive):
+            with self._fan_out.heard_in_time(archive):
                 found = await archive.instances(study)
             await asyncio.sleep(0)  # others get their turn: they may be thousands
             since = await self._noticing.instances(archive.id, study, found)

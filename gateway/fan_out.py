@@ -99,6 +99,8 @@ class FanOut:
         self._faring = Faring(self._by_id, clock, jitter)
         self.heard = self._faring.heard
         """Around each question to an archive itself."""
+        self.heard_in_time = self._faring.heard_in_time
+        """The same for questions of a search, or for a record."""
         self.is_well = self._faring.is_well
         """Whether an archive answered within so many seconds."""
 
@@ -141,7 +143,7 @@ class FanOut:
 
     async def search(self, archive: Archive, query: Query, wanted: int | None) -> Found[Dataset]:
         """The archive's own answer to a search."""
-        with self.heard(archive):
+        with self.heard_in_time(archive):
             return await archive.search(query, wanted)
 
     async def health(self, timeout_seconds: float) -> tuple[Health, ...]:

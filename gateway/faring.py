@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
 import structlog
 
+from gateway.adapters.budgets import COST
 from gateway.errors import (
     ArchiveBusy,
     ArchiveError,
@@ -76,6 +77,24 @@ class Faring:
         ArchiveBusy at once where the archive failed again and again just now (`rules.breaker`).
         """
         return _Question(self, archive.id)
+
+    @contextmanager
+    def heard_in_time(self, archive: Named) -> Iterator[None]:
+        """The same for what is asked to find something out.
+
+        ArchiveTimeout at once where the archive has let its time pass over this very request: who
+        waits has waited once.
+        """
+        cost = COST.get()
+        if cost is not None and archive.id in cost.late:
+            raise ArchiveTimeout("it was late just now", archive=archive.id)
+        try:
+            with self.heard(archive):
+                yield
+        except ArchiveTimeout:
+            if cost is not None:
+                cost.late |= {archive.id}
+            raise
 
     def admitted(self, archive: str) -> Ticket:
         """The leave to ask an archive; ArchiveBusy where it is left alone."""

@@ -110,7 +110,7 @@ class RejectionNotes:
             target = Target(study_uid=study.uid, series_uid=series.uid)
             found = None
             unread = (ArchiveError, NotFound, ValueError)
-            with contextlib.suppress(*unread), self._fan_out.heard(archive):
+            with contextlib.suppress(*unread), self._fan_out.heard_in_time(archive):
                 datasets = [orjson.loads(o) for o in await archive.metadata(target)]
                 found = key_objects.key_objects(study.uid, datasets)
             since = await self._noticing.content(archive.id, study.uid, words, found)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
 from dataclasses import dataclass
 
 import pytest
 
+from gateway.adapters.budgets import COST, Cost
 from gateway.errors import ArchiveBusy, ArchiveError, ArchiveTimeout, ArchiveUnreachable, NotFound
 from gateway.faring import AILING_SECONDS, Faring
 from gateway.rules.breaker import FAILURES_IN_A_ROW, FIRST_PAUSE_SECONDS
@@ -51,6 +53,26 @@ def test_one_who_leaves_tells_nothing_and_the_next_one_may_ask() -> None:
         fail(faring, KeyError("of our own"))
     with faring.heard(North()):
         pass
+
+
+def test_an_archive_that_was_late_is_not_waited_for_again_in_the_same_request() -> None:
+    faring = Faring(["north"], Clock(), lambda: 0.0)
+
+    def asked() -> str:
+        with faring.heard_in_time(North()):
+            raise ArchiveTimeout("no answer in time", archive="north")
+
+    def in_a_request() -> None:
+        COST.set(Cost())
+        for reason in ("no answer in time", "it was late just now", "it was late just now"):
+            with pytest.raises(ArchiveTimeout, match=reason):
+                asked()
+        fail(faring, NotFound("objects are asked for all the same"))
+
+    for _ in range(2):
+        contextvars.copy_context().run(in_a_request)
+    with pytest.raises(ArchiveTimeout, match="no answer in time"):
+        asked()
 
 
 def test_absence_is_an_answer_and_failure_is_remembered_for_a_while() -> None:

@@ -32,9 +32,10 @@ class _Bucket:
 
 @dataclass(slots=True)
 class Cost:
-    """What one request has made the gateway ask of archives so far."""
+    """What one request has made the gateway ask of archives so far, and which were too late."""
 
     archive_requests: int = 0
+    late: frozenset[str] = frozenset()
 
 
 COST: ContextVar[Cost | None] = ContextVar("cost", default=None)

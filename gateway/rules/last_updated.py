@@ -109,12 +109,16 @@ def settings_digest(settings: Settings, release: str) -> str:
 
     Where another release of the gateway or other settings write them, all of them have changed.
     """
-    text = settings.model_dump_json(exclude=_OPERATIONAL)
+    is_default = settings.server.public_url.startswith(_LOOPBACK)
+    server = settings.server.model_copy(update={"public_url": ""} if is_default else {})
+    text = settings.model_copy(update={"server": server}).model_dump_json(exclude=_OPERATIONAL)
     return hashlib.blake2b(f"{release} {text}".encode(), digest_size=8).hexdigest()
 
 
+_LOOPBACK = "http://127.0.0.1:"
+"""What `server.public_url` begins with where it is not configured; the port follows."""
 _OPERATIONAL: Mapping[str, bool | set[str] | Mapping[str, set[str]]] = {
-    "server": {"host", "port", "workers", "cors_origins", "shutdown_seconds"},
+    "server": {"host", "port", "workers", "cors_origins", "shutdown_seconds", "quick_repeats"},
     "cache": True,
     "auth": True,
     "archives": {
@@ -122,6 +126,7 @@ _OPERATIONAL: Mapping[str, bool | set[str] | Mapping[str, set[str]]] = {
             "path",
             "rescan_seconds",
             "auth",
+            "tls",
             "max_concurrency",
             "queue_seconds",
             "connect_timeout_seconds",

@@ -128,6 +128,10 @@ def archive(**more: object) -> Settings:
     return SETTINGS.model_copy(update={"archives": {"north": section}})
 
 
+def of_port(port: int, public_url: str) -> Settings:
+    return SETTINGS.model_copy(update={"server": Server(port=port, public_url=public_url)})
+
+
 @pytest.mark.parametrize(
     ("settings", "is_same"),
     [
@@ -139,6 +143,7 @@ def archive(**more: object) -> Settings:
         (archive(issuer_systems={"WARD": "urn:oid:1.2"}), False),
         (SETTINGS.model_copy(update={"fhir": Fhir(accession_as_identifier=True)}), False),
         (SETTINGS.model_copy(update={"server": Server(public_url="https://x.example")}), False),
+        (of_port(9999, "http://127.0.0.1:9999"), True),
     ],
 )
 def test_settings_count_that_decide_on_how_resources_read(
