@@ -191,7 +191,7 @@ class FanOut:
                 "archive silent",
                 archive=archive.id,
                 cause=error.code,
-                reason=f"{error} ({type(error.__cause__).__name__})",
+                reason=_reason(error),
             )
             return error
         except GatewayError:
@@ -201,6 +201,15 @@ class FanOut:
             failure = ArchiveBadAnswer("its answer cannot be understood", archive=archive.id)
             failure.__cause__ = error
             return failure
+
+
+def _reason(error: ArchiveError) -> str:
+    """What an archive failed at, with the kind of the failure beneath where there is one."""
+    cause: BaseException | None = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    is_told = cause is None or isinstance(cause, GatewayError)
+    return str(error) if is_told else f"{error} ({type(cause).__name__})"
 
 
 def unavailable(failures: Sequence[ArchiveError]) -> Unavailable:

@@ -70,7 +70,7 @@ def test_configuration_in_the_cluster_is_accepted() -> None:
     settings = Settings.model_validate(yaml.safe_load(CONFIGURATION.read_text()))
     ports = {port["name"]: port["containerPort"] for port in _container(GATEWAY)["ports"]}
     assert settings.server.host == "0.0.0.0"  # noqa: S104 - a pod has only its own address
-    assert settings.auth.mode == "required" or settings.auth.allow_open_network
+    assert settings.auth.mode == "required"
     assert ports["http"] == settings.server.port
     assert settings.server.shutdown_seconds < _pod(GATEWAY)["terminationGracePeriodSeconds"] - 5
 
