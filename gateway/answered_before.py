@@ -101,7 +101,7 @@ class AnsweredBefore:
         if recorder is not None and recorder.forbids:
             return None
         try:
-            self._budgets.check(ready.decision.consumer.id)
+            self._budgets.check(ready.decision.consumer.account)
         except TooMany:
             return None
         values = self._told.values(request_id, address)

@@ -382,6 +382,9 @@ class ConsumerSettings(Section):
 
     policy: Name
     """Key of its policy."""
+    issuer: Name | None = None
+    """Whose client it is, as its `auth.issuers[].issuer`: another issuer's client of this name is
+    not listed. null: any issuer's, which several issuers make doubtful."""
 
 
 class Limits(Section):

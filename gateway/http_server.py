@@ -91,7 +91,7 @@ async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
         COST.reset(costs)
         _leave_place(request)
         if cost.archive_requests and (consumer := request.get(CONSUMER)) is not None:
-            app[BUDGETS].archive_requests.take(consumer.id, cost.archive_requests)
+            app[BUDGETS].archive_requests.take(consumer.account, cost.archive_requests)
         _record(request, response, noted)
         telemetry.request_done(
             request_id=request[REQUEST_ID],
@@ -153,6 +153,7 @@ def _access(request: web.Request, recorded: str, request_id: str, address: str |
         recorded=recorded,
         request_id=request_id,
         consumer=consumer.id if consumer is not None else None,
+        issuer=consumer.issuer if consumer is not None else None,
         user=consumer.user if consumer is not None else None,
         address=address,
         server=request.app[SETTINGS].server.public_url,
@@ -198,8 +199,8 @@ async def _admit(request: web.Request) -> None:
         raise Unavailable("what is told cannot be recorded now, so nothing is")
     if not is_open and request.match_info.http_exception is None:
         rights.check(need, decision.consumer)
-    app[BUDGETS].check(decision.consumer.id)
-    request[PLACE] = await app[BUDGETS].at_once.place(decision.consumer.id)
+    app[BUDGETS].check(decision.consumer.account)
+    request[PLACE] = await app[BUDGETS].at_once.place(decision.consumer.account)
 
 
 def _has_begun(request: web.Request) -> bool:

@@ -139,14 +139,22 @@ class Consumer:
     `patients`: the identifiers of the one patient whose studies exist for the caller, () where
     that patient is not known here; None: not bound to a patient. `patient`: that one's FHIR id.
     `scopes` None: no scopes were given and all that the policy shows may be read and searched.
+    `issuer`: whose token named the client; None: no token did. Two issuers' clients of one name
+    are two, and neither is the API key of that name.
     """
 
     id: str
+    issuer: str | None = None
     user: str | None = None
     policy: Policy | None = None
     patients: tuple[Identifier, ...] | None = None
     patient: str | None = None
     scopes: tuple[Scope, ...] | None = None
+
+    @property
+    def account(self) -> tuple[str | None, str]:
+        """What is counted against one caller is counted by this."""
+        return self.issuer, self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

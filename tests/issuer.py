@@ -37,6 +37,9 @@ class Issuer:
         self.url = ""
         self.asked: list[str] = []
         self.is_broken = False
+        self.listed = jwks()
+        self.etag: str | None = None
+        self.named: list[str] = []
         self.opaque: dict[str, dict[str, Any]] = {}
         self.authorizations: list[str] = []
 
@@ -67,7 +70,14 @@ class Issuer:
 
     async def keys(self, request: web.Request) -> web.Response:
         self.asked.append("keys")
-        return web.Response(status=500) if self.is_broken else web.json_response(jwks())
+        if self.is_broken:
+            return web.Response(status=500)
+        if self.etag is None:
+            return web.json_response(self.listed)
+        self.named.append(request.headers.get("If-None-Match", ""))
+        if self.named[-1] == self.etag:
+            return web.Response(status=304)
+        return web.json_response(self.listed, headers={"ETag": self.etag})
 
     async def introspect(self, request: web.Request) -> web.Response:
         self.asked.append("introspect")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,12 @@ import pytest_asyncio
 
 from gateway import answered_before
 from gateway.adapters.decisions import Decision
+from gateway.adapters.token_keys import FILE_SECONDS
 from gateway.answered_before import ANSWERED_BEFORE, AnsweredBefore
+from gateway.config import Settings
 from gateway.http_server import AUTHENTICATOR, RECORDER
+from tests import issuer
+from tests.assembled import Clock
 from tests.repeats import KEY, Served, Step, ask, paths, replies, served, settings, settled
 from tests.samples import Sample
 
@@ -148,3 +153,61 @@ async def test_an_answer_from_another_address_is_recorded_with_that(
     networks = [a["network"]["address"] for e in (first, last) for a in e["agent"]]
     assert networks[0] == "127.0.0.1"
     assert networks[2] == "2001:db8::1"
+
+
+def for_tokens(folder: Path, tmp_path: Path, **more: Any) -> Settings:
+    """Settings for the tokens of an issuer whose keys are in a file, and one key."""
+    (tmp_path / "jwks.json").write_text(json.dumps(issuer.jwks()))
+    one = {
+        "issuer": "https://issuer.example.org",
+        "audience": issuer.AUDIENCE,
+        "jwks_file": str(tmp_path / "jwks.json"),
+        "policy": "everything",
+    }
+    auth = {"mode": "required", "issuers": [one], "api_keys": {"all": {"key": "all"}}}
+    return settings(folder, tmp_path / "spool", auth=auth, policies={"everything": {}}, **more)
+
+
+def signed(**claims: Any) -> bytes:
+    made = issuer.Issuer()
+    made.url = "https://issuer.example.org"
+    return f"Authorization: Bearer {made.token(**claims)}".encode()
+
+
+async def test_a_key_that_is_removed_ends_what_is_at_hand(
+    sample_folder: Path, tmp_path: Path, path: bytes, given: list[bool]
+) -> None:
+    async with served(for_tokens(sample_folder, tmp_path)) as made:
+        (keys,) = made.app[AUTHENTICATOR]._keys.values()
+        keys._clock = clock = Clock()
+        asked = ask(path, signed())
+        await replies(made.quick, [asked] * 3)
+        (tmp_path / "jwks.json").write_text(json.dumps({"keys": issuer.jwks()["keys"][1:]}))
+        clock.now += FILE_SECONDS
+        for one in (asked, ODD, ask(path, signed(sub="another"))):
+            (reply,) = await replies(made.quick, [one])
+            assert reply.startswith(b"HTTP/1.1 401") is (one is not ODD)
+        assert given[0]
+        assert True not in given[1:]
+
+
+async def test_a_client_does_not_use_up_what_the_key_of_its_name_may_ask(
+    sample_folder: Path, tmp_path: Path, path: bytes, given: list[bool]
+) -> None:
+    limits = {"requests_per_minute": 5}
+    async with served(for_tokens(sample_folder, tmp_path, limits=limits)) as made:
+        came = await replies(made.quick, [ask(path, signed(client_id="all"))] * 9)
+        assert came[-1].startswith(b"HTTP/1.1 429")
+        assert True in given
+        (reply,) = await replies(made.quick, [ask(path, KEY)])
+        assert reply.startswith(b"HTTP/1.1 200")
+
+
+async def test_what_is_at_hand_for_one_credential_is_not_given_for_several(
+    gateway: Served, path: bytes
+) -> None:
+    await replies(gateway.quick, [ask(path, KEY), ask(path, SOME)] * 3)
+    for more in (SOME, KEY, b"Authorization: Bearer all", b"Authorization: Basic YTpi"):
+        for fields in ((KEY, more), (more, KEY)):
+            (reply,) = await replies(gateway.quick, [ask(path, *fields)])
+            assert reply.startswith(b"HTTP/1.1 401")

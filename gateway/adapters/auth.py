@@ -1,12 +1,12 @@
 """Who asks: a request's credentials become a `Consumer`, or the same refusal whatever is wrong.
 
 A key is looked for in `X-API-Key` or as bearer token; any other bearer token is a JWT of an issuer
-whose keys are known (RFC 7519, RFC 9068), or is asked about at one that is introspected.
+whose keys are known (RFC 7519, RFC 9068), or is asked about at one that is introspected. Of several
+credentials in one request none is believed (RFC 6750 §2).
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import time
@@ -18,17 +18,18 @@ from typing import Any
 import jwt
 
 from gateway.adapters.decisions import Decision, Decisions
-from gateway.adapters.introspection import Introspection
+from gateway.adapters.introspection import Introspection, Introspections
 from gateway.adapters.origin_client import OriginClient
 from gateway.adapters.token_keys import TokenKeys
 from gateway.config import Issuer, Settings
-from gateway.errors import Unauthorized, Unavailable
+from gateway.errors import Unauthorized
 from gateway.model import Consumer, Identifier
 from gateway.rules import patient_context, tokens
 
 OPEN = Consumer(id="open")
 """Everybody, where nobody is asked who they are: nothing is hidden from them."""
 _UNKNOWN = "the caller is not known"
+_CREDENTIALS = frozenset({"authorization", "x-api-key"})
 Patients = Callable[[str | None, str], Awaitable[tuple[Identifier, ...]]]
 """The identifiers of the patient of a FHIR id; () when there is none. Unavailable.
 
@@ -68,11 +69,13 @@ class Authenticator:
             for issuer in settings.auth.issuers
             if issuer.jwks_url or issuer.jwks_file
         }
-        self._introspections = {
-            issuer.issuer: _introspection(issuer, clock, now)
-            for issuer in settings.auth.issuers
-            if issuer.introspection_url
-        }
+        self._introspections = Introspections(
+            {
+                issuer.issuer: _introspection(issuer, clock, now)
+                for issuer in settings.auth.issuers
+                if issuer.introspection_url
+            }
+        )
 
     async def decision(self, headers: Mapping[str, str]) -> Decision:
         """The caller behind `headers`, and for how long.
@@ -80,6 +83,8 @@ class Authenticator:
         Unauthorized when nobody known; Forbidden when known and given no policy; Unavailable when
         the issuer that would know does not answer.
         """
+        if sum(name.lower() in _CREDENTIALS for name, _ in headers.items()) > 1:
+            raise Unauthorized(_UNKNOWN)
         if (key := headers.get("X-API-Key")) is not None:
             if (found := self._of_api_key(_digest(key))) is not None:
                 return found
@@ -99,8 +104,7 @@ class Authenticator:
         """Lets go of the connections to issuers."""
         for keys in self._keys.values():
             await keys.close()
-        for introspection in self._introspections.values():
-            await introspection.close()
+        await self._introspections.close()
 
     def _of_api_key(self, digest: bytes) -> Decision | None:
         """Whose key it is; every key is compared, and each in constant time."""
@@ -145,18 +149,13 @@ class Authenticator:
             raise Unauthorized(_UNKNOWN) from error
 
     async def _introspected(self, token: str, issuer: str | None) -> Decision:
-        """Whoever an introspecting issuer says it is; all are asked of whom it may be."""
-        asked = {i: one for i, one in self._introspections.items() if issuer in {None, i}}
-        async with asyncio.TaskGroup() as tasks:
-            running = {i: tasks.create_task(_said(one, token)) for i, one in asked.items()}
-        answers = {i: task.result() for i, task in running.items()}
-        for name, said in answers.items():
-            if isinstance(said, Mapping) and self._is_meant(said, self._issuers[name]):
-                is_said = self._introspections[name].repeats(token)
-                return await self._decided(said, self._issuers[name], is_said)
-        if failures := [said for said in answers.values() if isinstance(said, Unavailable)]:
-            raise failures[0]
-        raise Unauthorized(_UNKNOWN)
+        """Whoever the issuer that knows the token says it is."""
+        found = await self._introspections.said(token, issuer)
+        if found is None or not self._is_meant(found[1], self._issuers[found[0]]):
+            raise Unauthorized(_UNKNOWN)
+        name, said = found
+        is_said = self._introspections.repeats(token, name)
+        return await self._decided(said, self._issuers[name], is_said)
 
     def _is_meant(self, said: Mapping[str, Any], issuer: Issuer) -> bool:
         """Whether what was said is of this issuer, for us, and of now; what is not said is not."""
@@ -183,13 +182,6 @@ class Authenticator:
         return Decision(
             replace(known, patients=found), lambda: is_said() and holds(server, patient, found)
         )
-
-
-async def _said(one: Introspection, token: str) -> Mapping[str, Any] | Unavailable | None:
-    try:
-        return await one.said(token)
-    except Unavailable as error:
-        return error
 
 
 def _unverified(token: str) -> tuple[Mapping[str, Any] | None, str | None]:

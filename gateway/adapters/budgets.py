@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -56,7 +56,7 @@ class Budgets:
     archive_requests: Budget
     at_once: AtOnce
 
-    def check(self, consumer: str) -> None:
+    def check(self, consumer: Hashable) -> None:
         """Pays for a request. TooMany when nothing is left of either budget."""
         self.archive_requests.check(consumer)
         self.requests.check(consumer, units=1)
@@ -91,9 +91,9 @@ class AtOnce:
 
     def __init__(self, most: int | None) -> None:
         self._most = most
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[Hashable, _Line] = {}
 
-    async def place(self, consumer: str) -> Place:
+    async def place(self, consumer: Hashable) -> Place:
         """A place, once there is one. TooMany when too many wait for one already."""
         if self._most is None:
             return Place(lambda: None)
@@ -113,7 +113,7 @@ class AtOnce:
 
         return Place(leave)
 
-    def _left(self, consumer: str, line: _Line) -> None:
+    def _left(self, consumer: Hashable, line: _Line) -> None:
         line.length -= 1
         if not line.length:
             del self._lines[consumer]
@@ -125,9 +125,9 @@ class Budget:
     def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = per_minute
         self._clock = clock
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[Hashable, _Bucket] = OrderedDict()
 
-    def check(self, consumer: str, units: int = 0) -> None:
+    def check(self, consumer: Hashable, units: int = 0) -> None:
         """Pays for `units`. TooMany when nothing is left, with the seconds until something is."""
         if self._most is None:
             return
@@ -137,12 +137,12 @@ class Budget:
             raise TooMany("too much was asked for", retry_after_seconds=math.ceil(seconds))
         bucket.left -= units
 
-    def take(self, consumer: str, units: int) -> None:
+    def take(self, consumer: Hashable, units: int) -> None:
         """Pays for `units`, whatever is left."""
         if self._most is not None and units:
             self._filled(consumer, self._most).left -= units
 
-    def _filled(self, consumer: str, most: int) -> _Bucket:
+    def _filled(self, consumer: Hashable, most: int) -> _Bucket:
         now = self._clock()
         bucket = self._buckets.get(consumer)
         if bucket is None:

@@ -92,6 +92,38 @@ def _issuers(settings: Settings) -> Iterator[Finding]:
                 yield (*path, key), message, "Use https."
 
 
+def _unknown_issuers(settings: Settings) -> Iterator[Finding]:
+    known = [one.issuer for one in settings.auth.issuers]
+    for key, consumer in settings.consumers.items():
+        if consumer.issuer is not None and consumer.issuer not in known:
+            message = (
+                f'"{consumer.issuer}" is none of `auth.issuers`{similar(consumer.issuer, known)}'
+            )
+            remedy = f"One of: {', '.join(known) or 'none yet'}."
+            yield ("consumers", key, "issuer"), message, remedy
+
+
+def _clients_of_any_issuer(settings: Settings) -> Iterator[Finding]:
+    if len({one.issuer for one in settings.auth.issuers}) < 2:
+        return
+    for key, consumer in settings.consumers.items():
+        if consumer.issuer is None:
+            message = "a client of this name of any issuer gets this policy"
+            yield ("consumers", key), message, "Name the `issuer` whose client is meant."
+
+
+def _shown_tokens(settings: Settings) -> Iterator[Finding]:
+    asked: list[str] = []
+    for index, issuer in enumerate(settings.auth.issuers):
+        if issuer.introspection_url is None:
+            continue
+        if asked:
+            path: Path = ("auth", "issuers", index, "introspection_url")
+            message = f"opaque tokens of this issuer are shown to {', '.join(asked)} first"
+            yield path, message, "Name the issuer first that is trusted most, or use JWTs."
+        asked.append(issuer.issuer)
+
+
 def _idle_servers(settings: Settings) -> Iterator[Finding]:
     told = [n for n, s in settings.fhir.servers.items() if "imaging-studies" in s.use]
     if told and not _unlisted(settings):
@@ -105,6 +137,9 @@ RULES = (
     Rule(_unknown_listed_archives, ("archives.*.type", "archives.*.qido_rs")),
     Rule(_missing_folders, ("archives.@.type",)),
     Rule(_issuers, ("auth.issuers.@.client_id", "auth.issuers.@.client_secret")),
+    Rule(_unknown_issuers, ("auth.issuers",)),
+    Rule(_clients_of_any_issuer, ("auth.issuers",), is_warning=True),
+    Rule(_shown_tokens, ("auth.issuers",), is_warning=True),
     Rule(_idle_servers, ("archives.*.type", "archives.*.qido_rs"), is_warning=True),
     Rule(_same_addresses, ("archives.*.type",), is_warning=True),
 )

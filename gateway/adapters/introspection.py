@@ -1,6 +1,7 @@
-"""Token introspection (RFC 7662) at one issuer, its answers remembered for a little while.
+"""Token introspection (RFC 7662), its answers remembered for a little while.
 
-A token is remembered by its HMAC under a key of this process, never as it is.
+A token is remembered by its HMAC under a key of this process, never as it is. Several issuers are
+asked one after the other, so that none is shown a token that one before it knows.
 """
 
 from __future__ import annotations
@@ -97,6 +98,49 @@ class Introspection:
         if not isinstance(expires, int | float):
             return GOOD_SECONDS
         return max(0.0, min(GOOD_SECONDS, expires - self._now()))
+
+
+class Introspections:
+    """Issuers that are asked about opaque tokens, by name, in their order. Closes them."""
+
+    def __init__(self, issuers: Mapping[str, Introspection]) -> None:
+        self._issuers = issuers
+        self._secret = secrets.token_bytes(32)
+        self._known_by: OrderedDict[bytes, str] = OrderedDict()
+
+    def __contains__(self, issuer: object) -> bool:
+        """Whether an issuer is asked."""
+        return issuer in self._issuers
+
+    async def said(self, token: str, issuer: str | None) -> tuple[str, Mapping[str, Any]] | None:
+        """The first issuer that knows an active token, and what it says; None: none does.
+
+        `issuer`: the one that is asked; None: whichever it is, the one that knew it before at once.
+        Unavailable: one that has to be asked does not answer, and so no later one is asked either.
+        """
+        name = hmac.digest(self._secret, token.encode(), "sha256")
+        known_by = self._known_by.get(name) if issuer is None else issuer
+        for one in self._issuers if known_by is None else (known_by,):
+            if (said := await self._issuers[one].said(token)) is not None:
+                self._note(name, one)
+                return one, said
+        self._known_by.pop(name, None)
+        return None
+
+    def repeats(self, token: str, issuer: str) -> Callable[[], bool]:
+        """Tells, whenever it is asked, whether what an issuer said of a token is believed still."""
+        return self._issuers[issuer].repeats(token)
+
+    async def close(self) -> None:
+        """Lets go of the connections."""
+        for one in self._issuers.values():
+            await one.close()
+
+    def _note(self, name: bytes, known_by: str) -> None:
+        self._known_by[name] = known_by
+        self._known_by.move_to_end(name)
+        if len(self._known_by) > MAX_REMEMBERED:
+            self._known_by.popitem(last=False)
 
 
 def _active(body: bytes) -> Mapping[str, Any] | None:

@@ -21,10 +21,11 @@ _ANSWER_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A whole answer."""
+    """A whole answer; `etag` None: it has none."""
 
     status: int
     body: bytes
+    etag: str | None = None
 
 
 class OriginClient:
@@ -60,7 +61,9 @@ class OriginClient:
                     allow_redirects=False,
                     ssl=await self._certificates.context(),
                 ) as answer:
-                    return Answer(status=answer.status, body=await self._whole(answer))
+                    body_read = await self._whole(answer)
+                    etag = answer.headers.get("ETag")
+                    return Answer(status=answer.status, body=body_read, etag=etag)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             found = tls.trouble(error)
             words = "does not answer" if found is None else f"cannot be asked: {found[0]}"

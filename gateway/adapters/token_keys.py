@@ -1,8 +1,9 @@
 """The public keys of one issuer (RFC 7517), from a file or its address, asked for sparingly.
 
-A key id that is not known may be a new key: the set is read again, at most once in
+A set is believed for `FRESH_SECONDS`, a file's for `FILE_SECONDS`; then whoever needs it has it
+read first. A key id that is not known may be a new key: the set is read again, at most once in
 `AGAIN_SECONDS`, whatever number of unknown ids callers send. While it cannot be read, the keys
-that are known stay good for `LONGEST_SECONDS`.
+that are known stay good for `LONGEST_SECONDS`, and it is tried again in the background.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import jwt
 import orjson
 import structlog
 
+from gateway.adapters.flights import Flights
 from gateway.adapters.origin_client import OriginClient
 from gateway.errors import Unauthorized, Unavailable
 
+FRESH_SECONDS = 60.0
 AGAIN_SECONDS = 30.0
-FRESH_SECONDS = 600.0
+FILE_SECONDS = 1.0
+"""How long a file is believed, and until it is looked at again."""
 LONGEST_SECONDS = 86400.0
 MAX_KEYS = 100
 _Key = Mapping[str, Any]
@@ -36,16 +40,25 @@ class TokenKeys:
     ) -> None:
         self._source = source
         self._clock = clock
+        self._is_file = isinstance(source, Path)
+        self._fresh_seconds = FILE_SECONDS if self._is_file else FRESH_SECONDS
+        self._again_seconds = FILE_SECONDS if self._is_file else AGAIN_SECONDS
+        self._text = b""
+        self._etag: str | None = None
         self._keys: Mapping[str | None, _Key] = {}
         self._read_at = float("-inf")
         self._tried_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._is_failing = False
+        self._reading: Flights[None] = Flights()
 
     async def key(self, key_id: str | None, algorithm: str) -> jwt.PyJWK:
         """The key for a token's `kid` and `alg`. Unauthorized: none; Unavailable: none is known."""
-        if self._clock() - self._read_at > FRESH_SECONDS or self._found(key_id) is None:
+        is_waited_for = self._is_file or not self._is_failing
+        if self._found(key_id) is None or (is_waited_for and not self._is_fresh()):
             await self._read_again()
-        if self._clock() - self._read_at > LONGEST_SECONDS:
+        elif not self._is_fresh() and self._may_try():
+            self._reading.launch("keys", self._read)
+        if self._is_too_old():
             raise Unavailable("the keys of the issuer are not known now")
         found = self._found(key_id)
         key = None if found is None else _key(found, algorithm)
@@ -55,13 +68,29 @@ class TokenKeys:
 
     def unchanged(self) -> Callable[[], bool]:
         """Tells, whenever it is asked, whether the keys are those of now and need no reading."""
-        read_at = self._read_at
-        return lambda: read_at == self._read_at and self._clock() - read_at <= FRESH_SECONDS
+        keys = self._keys
+        return lambda: keys is self._keys and self._needs_nothing()
 
     async def close(self) -> None:
         """Lets go of the connection."""
+        await self._reading.close()
         if isinstance(self._source, OriginClient):
             await self._source.close()
+
+    def _needs_nothing(self) -> bool:
+        """Whether the keys are believed and nothing has to be begun for that."""
+        if self._is_fresh():
+            return True
+        return self._is_failing and not self._may_try() and not self._is_too_old()
+
+    def _is_fresh(self) -> bool:
+        return self._clock() - self._read_at < self._fresh_seconds
+
+    def _is_too_old(self) -> bool:
+        return self._clock() - self._read_at > LONGEST_SECONDS
+
+    def _may_try(self) -> bool:
+        return self._clock() - self._tried_at >= self._again_seconds
 
     def _found(self, key_id: str | None) -> _Key | None:
         """A key by its id; a token that names none means the only one."""
@@ -70,24 +99,36 @@ class TokenKeys:
         return self._keys.get(key_id)
 
     async def _read_again(self) -> None:
-        """Reads the set unless that was tried just now; keeps the keys when it cannot be read."""
-        async with self._reading:
-            if self._clock() - self._tried_at < AGAIN_SECONDS:
-                return
-            self._tried_at = self._clock()
-            try:
-                self._keys = _keys(await self._text())
-                self._read_at = self._clock()
-            except (Unavailable, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-                _log.warning("keys of an issuer cannot be read", cause=type(error).__name__)
+        """Reads the set unless that was tried just now; one reading serves all who wait for it."""
+        if self._may_try() or self._reading.is_under_way("keys"):
+            self._reading.launch("keys", self._read)  # whoever leaves does not end it
+            await self._reading.join("keys", self._read)
 
-    async def _text(self) -> bytes:
+    async def _read(self) -> None:
+        """Takes up what the source says now; keeps the keys when it cannot be read."""
+        self._tried_at = self._clock()
+        try:
+            text, etag = await self._said()
+            if text != self._text or not self._keys:
+                self._keys, self._text = _keys(text), text
+            self._etag = etag
+            self._read_at, self._is_failing = self._tried_at, False
+        except (Unavailable, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            if not self._is_failing:
+                _log.warning("keys of an issuer cannot be read", cause=type(error).__name__)
+            self._is_failing = True
+
+    async def _said(self) -> tuple[bytes, str | None]:
+        """The set and its ETag; an issuer need not repeat what is known (RFC 9110 §13.1.2)."""
         if isinstance(self._source, Path):
-            return await asyncio.to_thread(self._source.read_bytes)
-        answer = await self._source.ask("GET", headers={"Accept": "application/json"})
+            return await asyncio.to_thread(self._source.read_bytes), None
+        known = {} if self._etag is None else {"If-None-Match": self._etag}
+        answer = await self._source.ask("GET", headers={"Accept": "application/json", **known})
+        if answer.status == 304 and known:
+            return self._text, self._etag
         if answer.status != 200:
             raise Unavailable("the keys of the issuer are not given")
-        return answer.body
+        return answer.body, answer.etag
 
 
 def _keys(text: bytes) -> dict[str | None, _Key]:

@@ -29,6 +29,7 @@ from gateway.rules import (
     byte_ranges,
     capabilities,
     media,
+    patient_context,
     qido,
     qido_rows,
     rendering,
@@ -64,8 +65,9 @@ def _handler(transaction: Transaction) -> Handler:
 async def search(level: Level, request: web.Request) -> web.StreamResponse:
     """GET [studies/{study}/][series/{series}/]{studies|series|instances} (PS3.18 §10.6).
 
-    200 DICOM JSON or XML; 204 no match. 400 a parameter is unknown, repeated or no good; 406
-    neither is accepted, or several results as a single XML part are; 503 every archive is silent.
+    200 DICOM JSON or XML; 204 no match. 400 a parameter is unknown, repeated or no good; 403
+    another patient than the one in context is named; 406 neither is accepted, or several results as
+    a single XML part are; 503 every archive is silent.
     `Warning` names silent archives and says that there is more than was returned.
     """
     accepted = _accepted(request)
@@ -77,6 +79,8 @@ async def search(level: Level, request: web.Request) -> web.StreamResponse:
         study_uid=path.study_uid if path else None,
         series_uid=path.series_uid if path else None,
     )
+    keys = {key.tag: key.value for key in query.keys}
+    patient_context.check_issuer(request[CONSUMER], keys, request.app[SETTINGS])
     found = await request.app[CATALOG].search(request[CONSUMER], query)
     base = request.app[SETTINGS].server.public_url + BASE
     rows = [qido_rows.completed(row, query, _retrieve_url(base, row, query)) for row in found.items]

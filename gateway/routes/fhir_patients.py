@@ -59,16 +59,19 @@ async def read_patient(request: web.Request) -> web.Response:
 async def search_patients(request: web.Request) -> web.Response:
     """GET Patient?…, POST Patient/_search: search for patients (FHIR R5 Search).
 
-    200 Bundle. 400 malformed, or not supported and not to be ignored; 403 too costly; 404 none by
-    configuration; 406 no format or version fits; 410 a link that is too old; 415 the form is none;
-    503 all archives are silent.
+    200 Bundle. 400 malformed, or not supported and not to be ignored; 403 too costly, or another
+    patient than the one in context; 404 none by configuration; 406 no format or version fits; 410
+    a link that is too old; 415 the form is none; 503 all archives are silent.
     """
     fhir_http.expect_patients(request)
     pairs, is_hidden = revealed(request, "Patient", await fhir_http.parameters(request))
     version = fhir_http.version(request, pairs)
     known, offered = fhir_patient.PARAMETERS, fhir_results.PATIENTS
     search = fhir_http.search(request, version, known, offered, pairs)
-    patients = await fhir_http.patients(request, patient_context.named_by_id(search.criteria))
+    named = patient_context.named_by_id(search.criteria)
+    for one in named:
+        patient_context.check(request[CONSUMER], one)
+    patients = await fhir_http.patients(request, named)
     found = PatientSearch(
         catalog=request.app[CATALOG],
         resources=fhir_http.resources(request, version, patients),

@@ -46,7 +46,7 @@ class Access:
     """One request. `recorded` is a FHIR instant; `asked` the path and query as they came.
 
     `outcome`: "0" success, "4" denied, "8" failed (FHIR R4 audit-event-outcome). `refused_for`: why
-    the caller is nobody known.
+    the caller is nobody known. `issuer`: whose token names consumer and user.
     """
 
     recorded: str
@@ -59,6 +59,7 @@ class Access:
     is_query: bool
     outcome: str = "0"
     refused_for: str = "the caller is not known"
+    issuer: str | None = None
 
 
 def events(access: Access, studies: Mapping[str, Identifier | None]) -> list[Resource]:
@@ -122,7 +123,7 @@ def _agents(access: Access) -> list[Resource]:
     agents: list[Resource] = [
         {
             "type": client,
-            "who": {"display": access.consumer or "unknown"},
+            "who": _client(access),
             "requestor": access.user is None,
             **({"network": network} if network else {}),
         },
@@ -134,9 +135,26 @@ def _agents(access: Access) -> list[Resource]:
         },
     ]
     if access.user is not None:
-        user = {"type": _USER, "who": {"identifier": {"value": access.user}}, "requestor": True}
-        agents.insert(0, user)
+        who = {"identifier": _issued(access.issuer, access.user)}
+        agents.insert(0, {"type": _USER, "who": who, "requestor": True})
     return agents
+
+
+def _client(access: Access) -> Resource:
+    """The client by name; by issuer as well where a token names it."""
+    who: Resource = {"display": access.consumer or "unknown"}
+    if access.issuer is not None and access.consumer is not None:
+        who["identifier"] = _issued(access.issuer, access.consumer)
+    return who
+
+
+def _issued(issuer: str | None, value: str) -> Resource:
+    """An identifier in the name space of an issuer, whose name may be no URI."""
+    if issuer is None:
+        return {"value": value}
+    is_uri = len(issuer.split()) == 1
+    of = {"system": issuer} if is_uri else {"assigner": {"display": issuer}}
+    return {**of, "value": value}
 
 
 def _entities(

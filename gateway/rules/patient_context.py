@@ -6,11 +6,12 @@ others are simply absent; that is `policy`'s doing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gateway.config import Issuer, Settings
 from gateway.errors import Forbidden
 from gateway.model import Consumer, Identifier, Patient
+from gateway.rules import dicom_json as dj
 from gateway.rules.fhir_search import Criterion
 from gateway.rules.fhir_values import ReferenceValue, Token
 from gateway.rules.patient_ids import PatientIds
@@ -107,6 +108,20 @@ def check_patient_id(consumer: Consumer, value: str) -> None:
     if consumer.patients is None or not value or set(value) & set("*?"):
         return
     if value not in {one.value for one in consumer.patients}:
+        raise Forbidden("this is another patient than the one in context")
+
+
+def check_issuer(consumer: Consumer, keys: Mapping[str, str], settings: Settings) -> None:
+    """Forbidden when a Patient ID with its issuer, of matching keys by tag, is another patient's.
+
+    By the systems that `issuer_systems` give that Issuer of Patient ID (0010,0021); one that they
+    do not list names nobody.
+    """
+    value, issuer = keys.get(dj.PATIENT_ID), keys.get(dj.ISSUER_OF_PATIENT_ID)
+    if consumer.patients is None or not value or issuer is None or set(value) & set("*?"):
+        return
+    meant = {one.issuer_systems.get(issuer) for one in settings.archives.values()} - {None}
+    if meant and not any(p.value == value and p.system in meant for p in consumer.patients):
         raise Forbidden("this is another patient than the one in context")
 
 

@@ -74,18 +74,21 @@ def consumer(
 ) -> Consumer:
     """The consumer that a token of `issuer` speaks for; `patients` identify who is in context.
 
-    Forbidden when the client is neither listed nor covered by the issuer's policy. Without SMART
-    scopes the policy alone decides; with `patient/` scopes alone, only the patient in context
-    exists, and nobody where that patient is not named or not known.
+    Forbidden when the client is neither listed nor covered by the issuer's policy; one that is
+    listed for another issuer is not listed. Without SMART scopes the policy alone decides; with
+    `patient/` scopes alone, only the patient in context exists, and nobody where that patient is
+    not named or not known.
     """
     listed = settings.consumers.get(said.client)
-    name = listed.policy if listed else issuer.policy
+    is_listed = listed is not None and listed.issuer in {None, issuer.issuer}
+    name = listed.policy if listed is not None and is_listed else issuer.policy
     if name is None:
         raise Forbidden("this caller has no policy here")
     granted = _granted(said, issuer)
     is_bound = _is_bound(granted)
     return Consumer(
         id=said.client,
+        issuer=issuer.issuer,
         user=said.subject,
         policy=policy_rules.compiled(name, settings.policies[name]),
         patients=patients if is_bound else None,

@@ -6,19 +6,20 @@ import base64
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import jwt
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from multidict import CIMultiDict
 
 from gateway.adapters.auth import Authenticator
 from gateway.config import Settings
 from gateway.errors import Forbidden, Unauthorized, Unavailable
 from gateway.model import Consumer, Identifier
-from tests.issuer import AUDIENCE, EC_KEY, ED_KEY, OTHER_RSA_KEY, RSA_KEY, Issuer, issuer
+from tests.issuer import AUDIENCE, EC_KEY, ED_KEY, OTHER_RSA_KEY, RSA_KEY, Issuer, issuer, jwks
 
 PATIENTS = {"p1": (Identifier(value="P-1", system="urn:oid:1.2.3"),)}
 NOW = int(time.time())
@@ -185,11 +186,18 @@ async def test_bad_tokens_are_refused_all_alike(
         {"X-API-Key": ""},
         {"X-API-Key": "K"},
         {"X-API-Key": "wrong", "Authorization": "Bearer k"},
+        {"X-API-Key": "k", "Authorization": "Bearer wrong"},
+        {"x-api-key": "k", "authorization": "Basic azpr"},
+        CIMultiDict([("X-API-Key", "k"), ("X-API-Key", "wrong")]),
+        CIMultiDict([("Authorization", "Bearer k"), ("authorization", "Bearer wrong")]),
+        CIMultiDict([("Authorization", "Bearer k"), ("Authorization", "Bearer k")]),
     ],
 )
-async def test_other_credentials_are_refused(known: Authenticator, headers: dict[str, str]) -> None:
-    with pytest.raises(Unauthorized):
-        await consumer_of(known, headers)
+async def test_other_credentials_are_refused(
+    known: Authenticator, headers: Mapping[str, str]
+) -> None:
+    with pytest.raises(Unauthorized, match="the caller is not known"):
+        await known.decision(headers)
 
 
 async def test_clocks_may_differ_a_little(known: Authenticator, authority: Issuer) -> None:
@@ -241,13 +249,53 @@ async def test_what_a_token_says_is_found_out_anew_with_the_keys(authority: Issu
     known = over(authority, clock=lambda: reading)
     token = bearer(authority.token())
     decision = await known.decision(token)
-    reading = 599.0
+    reading = 59.0
     assert decision.is_good()
-    reading = 601.0
+    reading = 61.0
     assert not decision.is_good()
     assert (await known.decision(token)).consumer == decision.consumer
     assert authority.asked == ["keys", "keys"]
-    assert not decision.is_good()
+    authority.listed = {"keys": [one for one in jwks()["keys"] if one["kid"] != "r"]}
+    again = await known.decision(token)
+    reading = 122.0
+    assert not again.is_good()
+    for one in (token, bearer(authority.token(sub="another"))):
+        with pytest.raises(Unauthorized):
+            await known.decision(one)
+    assert authority.asked == ["keys"] * 3
+    await known.close()
+
+
+async def test_clients_of_two_issuers_are_two(authority: Issuer) -> None:
+    settings = Settings.model_validate(
+        {
+            "auth": {
+                "mode": "required",
+                "issuers": [
+                    {"issuer": name, "audience": AUDIENCE, "jwks_url": f"{authority.url}/jwks"}
+                    | more
+                    for name, more in (("a", {}), ("b", {"policy": "all"}), ("c", {}))
+                ],
+                "api_keys": {"metro-hie": {"key": "k"}},
+            },
+            "policies": {"hie": {"hide": [{"modality": "SR"}]}, "all": {}},
+            "consumers": {"metro-hie": {"policy": "hie", "issuer": "a"}},
+        }
+    )
+
+    async def patients(server: str | None, patient: str) -> tuple[Identifier, ...]:
+        return ()
+
+    known = Authenticator(settings, patients, holds=lambda *_: True)
+    mine, other = [
+        (await known.decision(bearer(authority.token(iss=name)))).consumer for name in ("a", "b")
+    ]
+    key = (await known.decision({"X-API-Key": "k"})).consumer
+    assert [c.policy.name if c.policy else None for c in (mine, other)] == ["hie", "all"]
+    with pytest.raises(Forbidden):
+        await known.decision(bearer(authority.token(iss="c")))
+    assert {c.id for c in (mine, other, key)} == {"metro-hie"}
+    assert len({c.account for c in (mine, other, key)}) == 3
     await known.close()
 
 

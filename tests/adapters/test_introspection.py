@@ -5,7 +5,12 @@ import asyncio
 import pytest
 
 from gateway.adapters import introspection
-from gateway.adapters.introspection import BAD_SECONDS, GOOD_SECONDS, Introspection
+from gateway.adapters.introspection import (
+    BAD_SECONDS,
+    GOOD_SECONDS,
+    Introspection,
+    Introspections,
+)
 from gateway.adapters.origin_client import OriginClient
 from gateway.errors import Unavailable
 from tests.assembled import Clock
@@ -63,6 +68,36 @@ async def test_a_failure_is_remembered_by_nobody() -> None:
         authority.is_broken = False
         authority.opaque["t"] = {"sub": "u"}
         assert await asked.said("t") is not None
+        await asked.close()
+
+
+async def test_no_issuer_is_shown_what_one_before_it_knows() -> None:
+    clock = Clock()
+    async with issuer() as first, issuer() as second:
+        asked = Introspections({"a": asking(first, clock), "b": asking(second, clock)})
+        first.opaque["of a"] = {"sub": "u"}
+        second.opaque["of b"] = {"sub": "u"}
+        assert (await asked.said("of a", None) or ("", {}))[0] == "a"
+        assert second.asked == []
+        assert (await asked.said("of b", None) or ("", {}))[0] == "b"
+        clock.now += GOOD_SECONDS
+        first.is_broken = True
+        for token in ("of a", "nobody's"):
+            with pytest.raises(Unavailable):
+                await asked.said(token, None)
+        assert (await asked.said("of b", None) or ("", {}))[0] == "b"
+        assert len(second.asked) == 2
+        clock.now += GOOD_SECONDS
+        del second.opaque["of b"]
+        assert await asked.said("of b", None) is None
+        await asked.close()
+
+
+async def test_a_token_that_names_its_issuer_is_shown_to_that_one_alone() -> None:
+    async with issuer() as first, issuer() as second:
+        asked = Introspections({"a": asking(first, Clock()), "b": asking(second, Clock())})
+        assert await asked.said("t", "b") is None
+        assert (first.asked, second.asked) == ([], ["introspect"])
         await asked.close()
 
 

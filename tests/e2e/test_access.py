@@ -306,8 +306,10 @@ def check_keys(asking: Asking, level: str) -> None:
         for key in ("StationName=STATIONSR3", "SeriesDescription=SR series", "Manufacturer=x"):
             status = asking.get(f"{path}?{key}").status_code
             assert status == 400 or caller.is_operator
-    named = asking.get(f"{path}?PatientID=P2").status_code
-    assert (named == 403) is (caller.patient is not None)
+    for query in ("PatientID=P2", "PatientID=P1&IssuerOfPatientID=HOSP-B"):
+        named = asking.get(f"{path}?{query}").status_code
+        assert (named == 403) is (caller.patient is not None), query
+    assert asking.get(f"{path}?PatientID=P1&IssuerOfPatientID=HOSP-A").status_code != 403
 
 
 # WADO-RS
@@ -705,6 +707,9 @@ def search_patients(asking: Asking, base: str, post: bool = False) -> None:  # n
     assert {s["id"] for s in included} == {c.study for c in asking.seen}
     for study in included:
         check_study(asking, study)
+    for query in ("_id=cleo", "_id=anna,cleo"):
+        answer = found(query)
+        assert (answer.status_code == 403) is (asking.caller.patient is not None), query
     for query in ("identifier=P1", f"identifier={SYSTEMS['HOSP-B']}|P1", "name=CanaryP2"):
         answer = found(query)
         if answer.status_code == 403:

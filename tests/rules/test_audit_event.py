@@ -41,6 +41,21 @@ def test_a_read_names_patient_study_client_and_user() -> None:
     assert by_type["XrequestId"]["what"]["identifier"]["value"] == "abcdefgh"
 
 
+@pytest.mark.parametrize(
+    ("issuer", "of"),
+    [
+        ("https://a.example.org", {"system": "https://a.example.org"}),
+        ("our own", {"assigner": {"display": "our own"}}),
+    ],
+)
+def test_client_and_user_are_those_of_an_issuer(issuer: str, of: dict[str, Any]) -> None:
+    (event,) = events(replace(READ, issuer=issuer), {"1.2": ALICE})
+    AuditEvent.model_validate(event)
+    user, client = (agent["who"] for agent in event["agent"][:2])
+    assert user == {"identifier": {**of, "value": "dr-who"}}
+    assert client == {"display": "metro-hie", "identifier": {**of, "value": "metro-hie"}}
+
+
 def test_a_query_is_one_event_for_each_patient_with_the_query_as_it_came() -> None:
     access = replace(READ, is_query=True, asked="/dicom-web/studies?PatientName=A*")
 

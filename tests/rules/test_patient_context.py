@@ -91,6 +91,33 @@ def test_patient_ids_of_others_are_refused_and_patterns_name_nobody() -> None:
     patient_context.check_patient_id(Consumer(id="free"), "P2")
 
 
+@pytest.mark.parametrize(
+    ("value", "issuer", "is_another"),
+    [
+        ("P1", "HOSP-A", False),
+        ("P1", "HOSP-B", True),
+        ("P1", "HOSP-C", False),
+        ("P2", "HOSP-A", True),
+        ("P*", "HOSP-B", False),
+        ("P1", None, False),
+        (None, "HOSP-B", False),
+    ],
+)
+def test_a_patient_id_with_its_issuer_names_a_patient(
+    value: str | None, issuer: str | None, *, is_another: bool
+) -> None:
+    known = {"HOSP-A": SYSTEM, "HOSP-B": "urn:oid:1.2.4"}
+    north = {"type": "folder", "path": "x", "issuer_systems": known}
+    configured = Settings.model_validate({"archives": {"north": north}})
+    keys = {k: v for k, v in (("00100020", value), ("00100021", issuer)) if v is not None}
+    patient_context.check_issuer(Consumer(id="free"), keys, configured)
+    if is_another:
+        with pytest.raises(Forbidden):
+            patient_context.check_issuer(BOUND, keys, configured)
+    else:
+        patient_context.check_issuer(BOUND, keys, configured)
+
+
 def test_an_id_stands_for_the_identifiers_in_the_systems_that_are_configured() -> None:
     one = settings(north=SYSTEM, south=SYSTEM)
     of_one = patient_context.identifiers(patient_ids.of(one), one, "P1")
