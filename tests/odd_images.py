@@ -369,6 +369,12 @@ def others() -> dict[str, bytes]:
     }
 
 
+def spinning() -> bytes:
+    """A cut JPEG-LS that its decoder spends seconds on before it refuses it."""
+    deep = base().astype(np.uint16) * 16
+    return compressed(JPEG + "80", imagecodecs.jpegls_encode(deep)[:200], **WINDOW)
+
+
 def of_pydicom() -> Iterator[tuple[str, bytes]]:
     """pydicom's files that hold an image, by name."""
     for path in sorted(FILES.glob("*.dcm")):

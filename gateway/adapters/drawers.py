@@ -23,13 +23,13 @@ import structlog
 from gateway.adapters import confinement
 from gateway.adapters.desk import Content, Desk
 from gateway.adapters.fair_turns import FairTurns
-from gateway.adapters.picture_process import LENGTH, message
+from gateway.adapters.picture_process import KEEPING_MEMORY, LENGTH, message
 from gateway.adapters.shunned import Shunned
 
 TURN_SECONDS = 5.0
 CRASHED_SECONDS = 3600.0
 LATE_SECONDS = 300.0
-"""How long an object is left alone that crashed a process, and one that was only too slow."""
+"""How long an object is left alone that crashed a process, and one that only took its time."""
 _START_SECONDS = 20.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
@@ -37,11 +37,6 @@ _OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.
 _SENSELESS = (OSError, EOFError, ValueError, LookupError, TypeError)
 """What reading an answer raises that was cut, or came of a process that is no longer itself."""
 _MOST_TOLD, _MOST_ANSWERED = 2**16, 256 * 2**20
-_KEEPING_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
-}
-"""So that the pages of one picture serve the next: new ones cost as much as drawing."""
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -119,6 +114,8 @@ class Drawers:
             self.check(subject)  # another order may have told meanwhile
             async with self._process() as worker:
                 answer, picture = await self._exchanged(worker, header, contents, subject)
+        if answer.get("is_costly") and subject.object:
+            self._shunned.add(subject.object, LATE_SECONDS)
         if "error" in answer:
             raise CannotDraw(answer["error"])
         self._turns.prove(subject.object)
@@ -243,7 +240,7 @@ async def _start() -> tuple[_Worker, list[str]]:
             *arguments,
             stdin=PIPE,
             stdout=PIPE,
-            env=confinement.environment() | _KEEPING_MEMORY,
+            env=confinement.environment() | KEEPING_MEMORY,
             pass_fds=(desk.descriptor,),
             limit=2**20,
         )

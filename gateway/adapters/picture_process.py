@@ -14,6 +14,7 @@ import os
 import signal
 import struct
 import sys
+import time
 from typing import Any, BinaryIO
 
 from gateway.adapters import confinement
@@ -21,6 +22,13 @@ from gateway.adapters.desk import View
 
 NICENESS = 5
 """How much these processes step back behind the one that answers requests."""
+COSTLY_SECONDS = 1.0
+"""Processor time from which on it is told that something took so much and came to nothing."""
+KEEPING_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
+}
+"""So that the pages of one picture serve the next: new ones cost as much as drawing."""
 LENGTH = struct.Struct(">I")
 
 
@@ -72,6 +80,7 @@ def _answer(pictures: BinaryIO, answer: dict[str, Any], picture: bytes) -> None:
 
 def _done(drawing: Any, header: dict[str, Any], desk: View) -> tuple[dict[str, Any], bytes]:
     """The answer to one order, whatever the content does to those who read it."""
+    began = time.process_time()
     work, sizes, syntax = (header.pop(name) for name in ("work", "sizes", "syntax"))
     try:
         contents = desk.contents(sizes)
@@ -89,7 +98,9 @@ def _done(drawing: Any, header: dict[str, Any], desk: View) -> tuple[dict[str, A
     except drawing.Undrawable as reason:
         return {"error": str(reason)}, b""
     except Exception as error:
-        return {"error": f"it cannot be decoded ({type(error).__name__})"}, b""
+        is_costly = time.process_time() - began > COSTLY_SECONDS
+        told = f"it cannot be decoded ({type(error).__name__})"
+        return {"error": told, "is_costly": is_costly}, b""
     return {"width": width, "height": height}, picture
 
 

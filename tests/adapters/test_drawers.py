@@ -13,6 +13,7 @@ import pytest
 
 from gateway.adapters.drawers import (
     CRASHED_SECONDS,
+    LATE_SECONDS,
     CannotDraw,
     DecoderLost,
     Drawers,
@@ -20,7 +21,7 @@ from gateway.adapters.drawers import (
     Subject,
     WorkersBusy,
 )
-from tests import hostile_files, worker_processes
+from tests import hostile_files, odd_images, worker_processes
 
 CONTENT = (Path(pydicom.__file__).parent / "data/test_files/CT_small.dcm").read_bytes()
 ONE = Subject(object="one", study="study")
@@ -96,6 +97,29 @@ async def test_what_took_too_long_is_left_alone_for_a_while(ground: Ground) -> N
     with pytest.raises(DecoderLost, match="before"):
         await ground.draw()
     assert ground.lost == ["late"]
+
+
+async def test_what_costs_much_and_comes_to_nothing_is_left_alone_for_a_while(
+    ground: Ground,
+) -> None:
+    spinning = (odd_images.spinning(),)
+    with pytest.raises(CannotDraw, match="cannot be decoded"):
+        await ground.drawers.sent(dict(ORDER), spinning, ONE)
+
+    with pytest.raises(DecoderLost, match="before"):
+        await ground.draw()
+    await ground.draw(Subject(object="another", study="study"))
+    ground.now += LATE_SECONDS
+    await ground.draw()
+    assert ground.lost == []
+
+
+async def test_what_is_refused_at_once_may_come_again(ground: Ground) -> None:
+    cut = (CONTENT[:-1000],)
+    for _ in range(2):
+        with pytest.raises(CannotDraw) as raised:
+            await ground.drawers.sent(dict(ORDER), cut, ONE)
+        assert type(raised.value) is CannotDraw
 
 
 async def test_a_process_that_is_ended_from_outside_says_nothing_of_its_object(
