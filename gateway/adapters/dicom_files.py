@@ -19,8 +19,9 @@ from pydicom import Dataset
 from pydicom.dataelem import DataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.filereader import read_dataset, read_preamble
-from pydicom.filewriter import correct_ambiguous_vr_element, dcmwrite
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import correct_ambiguous_vr_element, write_file_meta_info
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
@@ -107,11 +108,7 @@ def open_dicom(stream: BinaryIO, *, is_named_dicom: bool) -> Opened:
 
     NotDicom, Unusable, or one of `UNREADABLE`.
     """
-    stream.seek(0)
-    if stream.read(132)[128:] != b"DICM" and not is_named_dicom:
-        raise NotDicom
-    stream.seek(0)
-    preamble = read_preamble(stream, force=True)
+    prefix = _before_meta(stream, is_named_dicom=is_named_dicom)
     meta_start = stream.tell()
     meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
     if not len(meta):
@@ -124,8 +121,20 @@ def open_dicom(stream: BinaryIO, *, is_named_dicom: bool) -> Opened:
         raise Unusable("names no transfer syntax")
     if syntax in DEFLATED:
         return Opened(stream=_inflated(stream), start=0, transfer_syntax=syntax)
-    prefix = b"" if preamble is not None else PREAMBLE
     return Opened(stream=stream, start=stream.tell(), transfer_syntax=syntax, prefix=prefix)
+
+
+def _before_meta(stream: BinaryIO, *, is_named_dicom: bool) -> bytes:
+    """What the file lacks before its meta information, where the stream is then. NotDicom."""
+    stream.seek(0)
+    head = stream.read(132)
+    if head[128:] == b"DICM":
+        return b""
+    is_cut = head[:4] == b"DICM"  # by those who leave the preamble out
+    if not (is_cut or is_named_dicom):
+        raise NotDicom
+    stream.seek(4 if is_cut else 0)
+    return PREAMBLE[:128] if is_cut else PREAMBLE
 
 
 def _without_meta(stream: BinaryIO, start: int) -> Opened:
@@ -145,17 +154,10 @@ def _without_meta(stream: BinaryIO, start: int) -> Opened:
     if not (meta.MediaStorageSOPClassUID and meta.MediaStorageSOPInstanceUID):
         raise NotDicom
     meta.TransferSyntaxUID = UID(syntax)
-    written = io.BytesIO()
-    dcmwrite(written, _only_meta(meta), enforce_file_format=True)
-    prefix = written.getvalue() if start == 0 else written.getvalue()[start:]
+    written = DicomBytesIO()
+    write_file_meta_info(written, meta)
+    prefix = written.getvalue() if start else PREAMBLE + written.getvalue()
     return Opened(stream=stream, start=start, transfer_syntax=syntax, prefix=prefix)
-
-
-def _only_meta(meta: FileMetaDataset) -> Dataset:
-    empty = Dataset()
-    empty.file_meta = meta
-    empty.SOPClassUID = meta.MediaStorageSOPClassUID
-    return empty
 
 
 def _inflated(stream: BinaryIO) -> BinaryIO:
@@ -169,14 +171,7 @@ def _inflated(stream: BinaryIO) -> BinaryIO:
 
 def read(opened: Opened, tags: Sequence[int] | None = None) -> Dataset:
     """The data set up to its pixel data: the elements `tags`, or all."""
-    opened.stream.seek(opened.start)
-    return read_dataset(
-        opened.stream,
-        opened.is_implicit,
-        opened.is_little_endian,
-        stop_when=lambda tag, vr, length: tag in _PIXELS,
-        specific_tags=list(tags) if tags is not None else None,
-    )
+    return header_and_pixels(opened, tags)[0]
 
 
 def metadata(opened: Opened) -> dj.Dataset:

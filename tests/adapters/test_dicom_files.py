@@ -64,6 +64,27 @@ def test_deflate_bomb_is_refused(syntax: str) -> None:
         open_dicom(io.BytesIO(meta(syntax) + bomb), is_named_dicom=True)
 
 
+@pytest.mark.parametrize("is_named_dicom", [True, False])
+def test_file_without_its_preamble_is_read(is_named_dicom: bool) -> None:  # noqa: FBT001
+    content = (FILES / "CT_small.dcm").read_bytes()
+
+    opened = open_dicom(io.BytesIO(content[128:]), is_named_dicom=is_named_dicom)
+
+    assert opened.prefix + content[128:] == bytes(128) + content[128:]
+    assert dicom_files.metadata(opened) == read_all(content)
+
+
+def test_bare_data_set_is_a_file_behind_what_it_lacks() -> None:
+    content = (FILES / "CT_small.dcm").read_bytes()
+    start = open_dicom(io.BytesIO(content), is_named_dicom=True).start
+
+    opened = open_dicom(io.BytesIO(content[start:]), is_named_dicom=True)
+
+    assert read_all(opened.prefix + content[start:]) == read_all(content)
+    whole = open_dicom(io.BytesIO(opened.prefix + content[start:]), is_named_dicom=False)
+    assert whole.start == len(opened.prefix)
+
+
 def test_endless_nesting_is_refused() -> None:
     item = struct.pack("<HH2sHL", 8, 0x1140, b"SQ", 0, 0xFFFFFFFF)
     item += struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF)
