@@ -82,13 +82,14 @@ def _is_viewport(value: str) -> bool:
 
 
 def _is_window(value: str) -> bool:
-    """`center,width,function`, all three (PS3.18 §8.3.5.1.4)."""
+    """`center,width,function` (PS3.18 §8.3.5.1.4); linear from 1 on (PS3.3 §C.11.2.1.2.1)."""
     parts = value.split(",")
     if len(parts) != 3:
         return False
     center, width, function = parts
-    functions = {"linear", "linear-exact", "sigmoid"}
-    return _is_number(center) and _is_above_zero(width) and function in functions
+    if not (_is_number(center) and _is_above_zero(width)):
+        return False
+    return function in {"linear-exact", "sigmoid"} or (function == "linear" and float(width) >= 1)
 
 
 def _is_annotation(value: str) -> bool:
@@ -151,8 +152,8 @@ _WADO_RS: Mapping[Resource, Mapping[str, Parameter]] = {
         ),
         "window": Parameter(
             is_good=_is_window,
-            expected="center,width,function with a width above 0 and linear, linear-exact or "
-            "sigmoid",
+            expected="center,width,function with linear and a width from 1 on, or with "
+            "linear-exact or sigmoid and one above 0",
         ),
         "quality": _QUALITY,
         "annotation": _ANNOTATION,
