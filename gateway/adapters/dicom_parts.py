@@ -26,6 +26,7 @@ from gateway.adapters.dicom_files import (
     read,
     unambiguous,
 )
+from gateway.adapters.picture_header import photometric
 from gateway.at_hand import AtHand
 from gateway.errors import NotAcceptable, NotFound
 from gateway.model import Part
@@ -75,7 +76,7 @@ class Frames:
     def _frame_bits(self) -> int:
         header = self._header
         size = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated)
-        if str(header.get("PhotometricInterpretation", "")) in _HALF_COLOUR:
+        if photometric(header) in _HALF_COLOUR:
             return size * 2
         return size * int(header.get("SamplesPerPixel") or 1)
 

@@ -5,6 +5,7 @@ Also the colours of indexed pixels (PS3.3 §C.7.9).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from gateway.adapters.frame_source import Frame, Undrawable, group, number, whole
-from gateway.adapters.picture_header import Header
+from gateway.adapters.picture_header import Header, photometric
 
 Values = npt.NDArray[Any]
 Grey = npt.NDArray[np.float32]
@@ -34,8 +35,8 @@ class Window:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The values that become black and white."""
-        if self.function == "LINEAR_EXACT":
+        """The values that become black and white; LINEAR has no width below 1, so that is exact."""
+        if self.function == "LINEAR_EXACT" or self.width < 1:
             return self.center - self.width / 2, self.center + self.width / 2
         middle, half = self.center - 0.5, (self.width - 1) / 2
         return middle - half, middle + half
@@ -52,7 +53,7 @@ def greys(values: Values, frame: Frame, window: Window | None, shrink: float = 1
     rescale = group(frame, "PixelValueTransformationSequence", "RescaleSlope")
     slope, intercept = 1.0, 0.0
     if table is not None:
-        values = _looked_up(values, table)
+        values = _looked_up(values, table, is_signed=_is_negative(frame, 1.0, 0.0))
     elif not frame.is_float:
         slope = number(rescale, "RescaleSlope", 1.0) or 1.0
         intercept = number(rescale, "RescaleIntercept", 0.0)
@@ -62,7 +63,8 @@ def greys(values: Values, frame: Frame, window: Window | None, shrink: float = 1
         values, summed = _summed(values, shrink)
         slope /= summed
     if interest is not None:
-        values = _looked_up(values * slope + intercept, interest)
+        is_signed = table is None and _is_negative(frame, slope, intercept)
+        values = _looked_up(values * slope + intercept, interest, is_signed=is_signed)
         low, high = 0.0, _brightest(interest)
     elif window is not None and window.function == "SIGMOID":
         return _image(_bent(values * np.float32(slope) + np.float32(intercept), window), header)
@@ -70,17 +72,22 @@ def greys(values: Values, frame: Frame, window: Window | None, shrink: float = 1
         low, high = ((limit - intercept) / slope for limit in window.limits)
     else:
         return _by_spread(stored, values, header, is_falling=slope < 0)
-    return _image(_scaled(values, low, high), header)
+    return _image(_scaled(values, low, high, is_falling=slope < 0), header)
 
 
 def _by_spread(stored: Values, values: Values, header: Header, *, is_falling: bool) -> Image.Image:
     """The frame between the extremes of what is not padding; padding is black."""
     padding = _padding(stored, header)
-    low, high = _spread(values, padding)
+    low, high = (0, 1) if _is_binary(header) else _spread(values, padding)
     image = _image(_scaled(values, *((high, low) if is_falling else (low, high))), header)
     if padding is not None:
         image.paste(0, mask=Image.fromarray(padding))
     return image
+
+
+def _is_binary(header: Header) -> bool:
+    """Whether pixels are bits, which mean the same in every frame, such as full or empty ones."""
+    return whole(header, "BitsStored", 0) == 1 and _item(header, "ModalityLUTSequence") is None
 
 
 def colours(indices: Values, frame: Frame) -> Image.Image:
@@ -99,25 +106,26 @@ def _own_window(frame: Frame) -> Window | None:
     if _item(frame.header, "VOILUTSequence") is not None:
         return None
     found = group(frame, "FrameVOILUTSequence", "WindowWidth")
-    width = number(found, "WindowWidth", 0.0)
-    if width <= 0 or found.get("WindowCenter") is None:
+    width, center = number(found, "WindowWidth", 0.0), number(found, "WindowCenter", math.nan)
+    if width <= 0 or math.isnan(center):
         return None
     function = str(found.get("VOILUTFunction") or "LINEAR").strip().upper()
-    return Window(center=number(found, "WindowCenter", 0.0), width=width, function=function)
+    return Window(center=center, width=width, function=function)
 
 
 def _image(grey: Grey, header: Header) -> Image.Image:
     """Values from 0 to 255 in the polarity of the object."""
     shown = grey.astype(np.uint8)
-    if str(header.get("PhotometricInterpretation", "")).strip() == "MONOCHROME1":
+    if photometric(header) == "MONOCHROME1":
         np.subtract(255, shown, out=shown)
     return Image.fromarray(shown, "L")
 
 
-def _scaled(values: Values, low: float, high: float) -> Grey:
-    """From 0 at `low` to 255 at `high`, which may be the lower one."""
+def _scaled(values: Values, low: float, high: float, *, is_falling: bool = False) -> Grey:
+    """From 0 at `low` to 255 at `high`, which may be the lower one; `is_falling` where equal."""
     if high == low:
-        return np.where(values > low, np.float32(255), np.float32(0))
+        bright = values < low if is_falling else values > low
+        return np.where(bright, np.float32(255), np.float32(0))
     factor = 255 / (high - low)
     kind = np.float64 if values.dtype.itemsize > 2 and values.dtype.kind != "f" else np.float32
     scaled = np.multiply(values, kind(factor), dtype=kind)
@@ -164,8 +172,16 @@ def _padding(values: Values, header: Header) -> Mask | None:
         return None
     last = header.get("PixelPaddingRangeLimit")
     last = last if isinstance(last, int) else first
+    first, last = (_as_pixels(limit, values) for limit in (first, last))
     found: Mask = (values >= min(first, last)) & (values <= max(first, last))
     return found if found.any() else None
+
+
+def _as_pixels(limit: int, values: Values) -> int:
+    """A word with the sign of the pixels, whichever of US and SS it was written as."""
+    if values.dtype.kind == "i" and limit > 0x7FFF:
+        return limit - 0x10000
+    return limit + 0x10000 if values.dtype.kind == "u" and limit < 0 else limit
 
 
 def _spread(values: Values, padding: Mask | None) -> tuple[float, float]:
@@ -187,10 +203,19 @@ def _item(header: Header, sequence: str) -> Dataset | None:
     return found if found is not None and "LUTData" in found else None
 
 
-def _looked_up(values: Values, item: Dataset) -> Values:
-    """Values through a lookup table (PS3.3 §C.11.1.1, §C.11.2.1.1)."""
+def _is_negative(frame: Frame, slope: float, intercept: float) -> bool:
+    """Whether rescaled values of such pixels may be negative, as any frame has them."""
+    header = frame.header
+    bits = min(max(whole(header, "BitsStored", 16), 1), 64)
+    low = -(1 << bits - 1) if whole(header, "PixelRepresentation", 0) else 0
+    high = low + (1 << bits) - 1
+    return frame.is_float or min(slope * low, slope * high) + intercept < 0
+
+
+def _looked_up(values: Values, item: Dataset, *, is_signed: bool) -> Values:
+    """Values, which may be negative if `is_signed`, by a table (PS3.3 §C.11.1.1, §C.11.2.1.1)."""
     table, first = _table(item), int(item.LUTDescriptor[1])
-    if first > 32767 and values.min() < 0:
+    if first > 32767 and is_signed:
         first -= 65536  # written as unsigned where the values are signed
     positions = np.rint(values).astype(np.int64) - first
     return table[np.clip(positions, 0, len(table) - 1)]
@@ -214,5 +239,4 @@ def _brightest(item: Dataset) -> float:
 
 def is_indexed(header: Header) -> bool:
     """Whether the values are indices of a palette."""
-    told = str(header.get("PhotometricInterpretation") or "").strip()
-    return told == "PALETTE COLOR" and whole(header, "SamplesPerPixel", 1) == 1
+    return photometric(header) == "PALETTE COLOR" and whole(header, "SamplesPerPixel", 1) == 1

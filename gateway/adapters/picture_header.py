@@ -59,6 +59,11 @@ class Attributes(Protocol):
         """The value of a keyword; None when it has none."""
 
 
+def photometric(attributes: Attributes) -> str:
+    """Photometric Interpretation as it is defined (PS3.3 §C.7.6.3.1.2), however it is written."""
+    return str(attributes.get("PhotometricInterpretation") or "").strip("\0 ").upper()
+
+
 class Header:
     """The header of an image. What pydicom would take long to read, others may read for it."""
 

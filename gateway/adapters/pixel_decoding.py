@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from pydicom.uid import UID
 from gateway.adapters import jpeg_2000
 from gateway.adapters.frame_source import MAX_PIXELS, Frame, Undrawable, whole
 from gateway.adapters.jpeg_2000 import Codestream
-from gateway.adapters.picture_header import Header
+from gateway.adapters.picture_header import Header, photometric
 
 Values = npt.NDArray[Any]
 _ROOT = "1.2.840.10008.1.2.4."
@@ -28,6 +29,7 @@ _JPEG = frozenset(_ROOT + arc for arc in ("50", "51", "57", "70"))
 _JPEG_LS = frozenset(_ROOT + arc for arc in ("80", "81"))
 _JPEG_2000 = frozenset(_ROOT + arc for arc in ("90", "91", "92", "93", "201", "202", "203"))
 _JPEG_XL = frozenset(_ROOT + arc for arc in ("110", "111", "112"))
+_EXTENDED_OFFSETS = frozenset({0x7FE00001, 0x7FE00002})
 _LARGEST_SHRINK = 5
 """Resolutions of JPEG 2000 that every encoder writes by default."""
 _DARKEST, _NEUTRAL = np.array((16, 128, 128), np.float32), np.array((0, 128, 128), np.float32)
@@ -67,13 +69,13 @@ def _native(frame: Frame) -> Values | Image.Image:
     if bits not in {8, 16, 32, 64}:
         raise Undrawable(f"{bits} bits allocated are not read")
     kind = "f" if frame.is_float else "i" if whole(header, "PixelRepresentation", 0) else "u"
-    if (photometric := _photometric(header)) in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
+    if (meaning := photometric(header)) in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
         count = rows * columns * 2
     pixels = np.frombuffer(frame.content, f"<{kind}{bits // 8}")
     pixels = pixels[: _enough(count, pixels.size)]
     if samples == 1:
         return _stored_bits(pixels, header, kind).reshape(rows, columns)
-    if photometric in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
+    if meaning in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
         planes = _full_resolution(pixels, rows, columns)
     elif whole(header, "PlanarConfiguration", 0) == 1:
         planes = pixels.reshape(samples, rows, columns).transpose(1, 2, 0)
@@ -119,15 +121,15 @@ def _coloured(planes: Values, header: Header) -> Image.Image:
     bits = whole(header, "BitsStored", planes.dtype.itemsize * 8)
     if planes.dtype != np.uint8 or bits != 8:
         planes = _eight_bits(planes, bits)
-    photometric = _photometric(header)
-    if photometric == "ARGB":
-        planes, photometric = planes[..., 1:], "RGB"
+    meaning = photometric(header)
+    if meaning == "ARGB":
+        planes, meaning = planes[..., 1:], "RGB"
     if planes.shape[-1] == 4:
         return Image.fromarray(np.ascontiguousarray(planes), "CMYK").convert("RGB")
-    if photometric.startswith("YBR_PARTIAL"):
+    if meaning.startswith("YBR_PARTIAL"):
         spread = (planes.astype(np.float32) - _DARKEST) * _WIDENED + _NEUTRAL
         planes = np.clip(spread, 0, 255).astype(np.uint8)
-    mode = {"HSV": "HSV"}.get(photometric, "YCbCr" if photometric.startswith("YBR_") else "RGB")
+    mode = {"HSV": "HSV"}.get(meaning, "YCbCr" if meaning.startswith("YBR_") else "RGB")
     image = Image.fromarray(np.ascontiguousarray(planes), mode)
     return image if mode == "RGB" else image.convert("RGB")
 
@@ -138,10 +140,6 @@ def _eight_bits(planes: Values, bits: int) -> Values:
     if bits >= 8:
         return (unsigned >> (bits - 8)).astype(np.uint8)
     return (unsigned.astype(np.uint16) * 255 // ((1 << bits) - 1)).astype(np.uint8)
-
-
-def _photometric(header: Header) -> str:
-    return str(header.get("PhotometricInterpretation") or "").strip().upper()
 
 
 def _jpeg(frame: Frame, shrink: float) -> Values | Image.Image:
@@ -156,7 +154,7 @@ def _jpeg(frame: Frame, shrink: float) -> Values | Image.Image:
             image.draft("L", size)
             return _signed(np.asarray(image), frame, 8)
         is_told = len(identifiers) == 4 or "adobe_transform" in image.info
-        is_rgb = _photometric(frame.header) == "RGB" and "jfif" not in image.info
+        is_rgb = photometric(frame.header) == "RGB" and "jfif" not in image.info
         if is_told or not (is_rgb or identifiers.upper() == b"RGB"):
             image.draft(None, size)
             return image.convert("RGB")
@@ -192,23 +190,22 @@ def _jpeg_2000(frame: Frame, shrink: float) -> Values | Image.Image:
     _check_pixels(stream.samples)
     if stream.components == 1 and stream.precision > 16:
         return _by_pydicom(frame)
-    try:
-        return _by_pillow(frame, stream, shrink)
-    except OSError:  # what one OpenJPEG refuses, another may read with a warning
-        return _by_pydicom(frame)
-
-
-def _by_pillow(frame: Frame, stream: Codestream, shrink: float) -> Values | Image.Image:
-    """A JPEG 2000 codestream of any number of components."""
-    is_grey = stream.components == 1
     is_told_right = stream.is_signed == bool(whole(frame.header, "PixelRepresentation", 0))
-    halvings = _halvings(stream, shrink) if is_told_right or not is_grey else 0
+    is_reducible = is_told_right or stream.components > 1
+    for halvings in dict.fromkeys((_halvings(stream, shrink) if is_reducible else 0, 0)):
+        with suppress(OSError):  # some are only read at full resolution
+            return _by_pillow(frame, stream, halvings)
+    return _by_pydicom(frame)  # what one OpenJPEG refuses, another may read with a warning
+
+
+def _by_pillow(frame: Frame, stream: Codestream, halvings: int) -> Values | Image.Image:
+    """A JPEG 2000 codestream of any number of components, at 1/2**`halvings`."""
     reduced = stream.reduced(halvings)
     with Image.open(io.BytesIO(reduced or stream.content), formats=("JPEG2000",)) as image:
         if reduced is None:
             image.reduce = halvings  # type: ignore[assignment, method-assign]  # Pillow's own way to ask for it
         image.load()
-        if not is_grey:
+        if stream.components != 1:
             return _converted(image, frame.header)
         return _levels(np.asarray(image), frame, stream.precision, is_signed=stream.is_signed)
 
@@ -232,7 +229,7 @@ def _levels(shown: Values, frame: Frame, precision: int, *, is_signed: bool) -> 
 
 
 def _converted(image: Image.Image, header: Header) -> Image.Image:
-    if image.mode == "RGB" and _photometric(header) in {"YBR_FULL", "YBR_FULL_422"}:
+    if image.mode == "RGB" and photometric(header) in {"YBR_FULL", "YBR_FULL_422"}:
         return Image.frombytes("YCbCr", image.size, image.tobytes()).convert("RGB")
     return image.convert("RGB")
 
@@ -253,6 +250,9 @@ def _by_pydicom(frame: Frame) -> Values | Image.Image:
     """By the decoders of pydicom: run lengths, JPEG-LS, and what others leave."""
     alone, syntax = Dataset(), UID(frame.syntax or "")
     alone.update(frame.header.dataset)
+    for table in _EXTENDED_OFFSETS & alone.keys():
+        del alone[table]  # of all frames
+    alone.PhotometricInterpretation = photometric(frame.header)
     alone.NumberOfFrames, alone.PixelData = 1, encapsulate([frame.encoded])
     alone["PixelData"].is_undefined_length = True
     alone.ensure_file_meta()

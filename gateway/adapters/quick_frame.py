@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from gateway.adapters.dicom_files import Pixels
-from gateway.adapters.picture_header import Header
+from gateway.adapters.picture_header import Header, photometric
 from gateway.adapters.quick_header import Buffer
 
 _ITEM, _END_OF_SEQUENCE = 0xE000FFFE, 0xE0DDFFFE
@@ -38,7 +38,7 @@ def stored(
 
 def _native(content: Buffer, header: Header, pixels: Pixels, index: int) -> Buffer | None:
     bits = int(header.get("Rows")) * int(header.get("Columns")) * int(header.get("BitsAllocated"))
-    is_half = header.get("PhotometricInterpretation") in _HALF_COLOUR
+    is_half = photometric(header) in _HALF_COLOUR
     bits *= 2 if is_half else int(header.get("SamplesPerPixel", 1))
     first, last = index * bits // 8, (index + 1) * bits // 8
     is_whole = bits % 8 == 0 and last <= (pixels.length or 0)

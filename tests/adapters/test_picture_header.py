@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from pydicom import Dataset
 
-from gateway.adapters.picture_header import Header
+from gateway.adapters.picture_header import Header, photometric
 
 
 def dataset() -> Dataset:
@@ -33,6 +34,14 @@ def test_what_is_empty_or_absent_has_its_default() -> None:
         7,
     )
     assert header.get("BitsStored") is None
+
+
+@pytest.mark.parametrize("written", ["ybr_full_422", " YBR_FULL_422 ", "YBR_FULL_422\0"])
+def test_photometric_interpretation_is_the_defined_term(written: str) -> None:
+    assert photometric(Header.of(dataset()).changed(PhotometricInterpretation=written)) == (
+        "YBR_FULL_422"
+    )
+    assert photometric(dataset()) == ""
 
 
 def test_changed_header_leaves_the_other_as_it_was() -> None:

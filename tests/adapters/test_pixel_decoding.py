@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import struct
+from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+from pydicom.encaps import encapsulate_extended
 
 from gateway.adapters.frame_source import Frame, Undrawable, of_file
 from gateway.adapters.pixel_decoding import decoded
@@ -51,6 +55,45 @@ def test_jpeg_2000_is_decoded_no_finer_than_needed() -> None:
     found = decoded(frame("JPEG 2000"), 2.5)
     assert isinstance(found, np.ndarray)
     assert found.shape == (32, 48)
+
+
+def halved(**options: Any) -> Any:
+    """JPEG 2000 of one part of a ramp, decoded for a picture of a quarter of its sides."""
+    ramp = np.add.outer(np.arange(257), np.arange(333)).astype(np.uint16) // 3
+    image = Image.fromarray(ramp.astype(np.uint8))
+    colour = {} if (mode := options.pop("mode", "L")) == "L" else odd_images.RGB
+    written = io.BytesIO()
+    image.convert(mode).save(written, "JPEG2000", no_jp2=True, **options)
+    syntax, size = odd_images.JPEG + "90", {"Rows": 257, "Columns": 333}
+    about = {**odd_images.EIGHT, **colour, **size}
+    content = odd_images.compressed(syntax, written.getvalue(), **about)
+    return np.asarray(decoded(of_file(content, None), 4)).astype(int), ramp
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"mode": "RGBA"}, {"offset": (5, 5), "tile_offset": (0, 0), "tile_size": (100, 100)}],
+    ids=["four components, odd sides", "offset"],
+)
+def test_jpeg_2000_is_read_whole_where_it_cannot_be_read_smaller(options: dict[str, Any]) -> None:
+    found, ramp = halved(**options)
+    assert found.shape[:2] == ramp.shape
+    assert abs((found if found.ndim == 2 else found[..., 0]) - ramp).max() <= 2
+
+
+@pytest.mark.parametrize("syntax", ["JPEG-LS", "run lengths"])
+def test_offsets_of_all_frames_do_not_count_for_one_of_them(syntax: str) -> None:
+    """An Extended Offset Table (PS3.3 §C.7.6.3.1.8)."""
+    alone = frame(syntax)
+    dataset = pydicom.dcmread(io.BytesIO(odd_images.greys()[syntax]))
+    content = alone.encoded + b"\0" * (len(alone.encoded) % 2)
+    frames, offsets, lengths = encapsulate_extended([b"\0" * 10, content, b"\0" * 10])
+    dataset.PixelData, dataset.NumberOfFrames = frames, 3
+    dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths = offsets, lengths
+    written = io.BytesIO()
+    dataset.save_as(written, enforce_file_format=True)
+    found = decoded(of_file(written.getvalue(), 2), 1)
+    assert np.array_equal(np.asarray(found), np.asarray(decoded(alone, 1)))
 
 
 def test_jpeg_is_decoded_no_finer_than_needed() -> None:
