@@ -178,7 +178,7 @@ class Catalog:
         self, consumer: Consumer, target: Target, form: Form, opening: Opening[Retrieved]
     ) -> Retrieved:
         loaded = await self._whole(consumer, target)
-        if target.frames and not _has_frames(loaded.study, target):
+        if target.frames and not retrieval.may_have_frames(loaded.study, target):
             raise NotFound("this instance has no frames")
         planned = retrieval.plan(loaded.study, target, in_series=policy.hides_parts(consumer))
         fetches, silent = await self._answering(consumer, loaded, target, planned)
@@ -264,15 +264,16 @@ class Catalog:
     async def _flagged(
         self, consumer: Consumer, study: Study, inside: Sequence[Series]
     ) -> Target | None:
-        """The first key image `inside` a target that exists for `consumer`; None: there is none."""
+        """The first key image `inside` a target that exists for `consumer`, with its frames."""
         if self._key_images is None:
             return None
-        seen = {s.uid for s in inside}
+        seen = {s.uid for s in inside if retrieval.has_images(s)}
         for flagged in await self._key_images(study):
             if flagged.series_uid in seen and flagged.instance_uid is not None:
                 with contextlib.suppress(NotFound, Unavailable):
-                    await self.located(consumer, flagged)
-                    return flagged
+                    of = (await self.located(consumer, flagged)).study
+                    if (image := retrieval.image_named(of, flagged)) is not None:
+                        return image
         return None
 
     async def _representative(
@@ -368,11 +369,6 @@ def _is_subset(study: Study, target: Target) -> bool:
     if target.level is Level.SERIES:
         return any(s.is_subset for s in study.series or () if s.uid == target.series_uid)
     return False
-
-
-def _has_frames(study: Study, target: Target) -> bool:
-    found = retrieval.instance_in(study, target)
-    return found is None or retrieval.has_frames(found[1])
 
 
 def _in_order(

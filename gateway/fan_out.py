@@ -65,7 +65,8 @@ class Archive(Protocol):
     ) -> bytes:
         """The archive's own picture; the box and the type are wishes.
 
-        NotAcceptable, NotFound or ArchiveBadAnswer: it has none to give in this way.
+        NotAcceptable, NotFound or ArchiveBadAnswer: it has none to give in this way; NotSupported:
+        it is not even asked.
         """
 
     def by_wado_uri(

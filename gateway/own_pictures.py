@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
-from gateway.errors import ArchiveBadAnswer, ArchiveError, NotAcceptable, NotFound
+from gateway.errors import (
+    ArchiveBadAnswer,
+    ArchiveBusy,
+    ArchiveError,
+    ArchiveRefused,
+    NotAcceptable,
+    NotFound,
+    NotSupported,
+)
 from gateway.fan_out import Archive, FanOut
 from gateway.model import Rung
 from gateway.rules.retrieval import Fetch
@@ -16,6 +24,8 @@ RUNG_SECONDS = 4.0
 """How long a picture is waited for, when it can be had in other ways too."""
 CANNOT_SECONDS = 3600.0
 SLOW_SECONDS = 60.0
+MOST_REFUSALS = 2
+"""How many ways are tried at an archive that is busy or refuses the gateway."""
 _MOST_KNOWN = 10_000
 
 
@@ -31,6 +41,14 @@ class Wanted:
     media_type: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Note:
+    """Until when a way is not asked again, and whether the archive failed in passing."""
+
+    until: float
+    is_passing: bool
+
+
 class OwnPictures:
     """What archives draw themselves.
 
@@ -41,39 +59,63 @@ class OwnPictures:
     def __init__(self, fan_out: FanOut, clock: Callable[[], float] = time.monotonic) -> None:
         self._fan_out = fan_out
         self._clock = clock
-        self._cannot: dict[tuple[str, Rung, str | None], float] = {}
+        self._noted: dict[tuple[str, Rung, str | None], _Note] = {}
 
     async def of(self, wanted: Wanted) -> AsyncGenerator[bytes, None]:
         """The pictures that can be had, the one that costs an archive least first.
 
-        Whoever asks for the next one says that the last one was of no use.
+        Whoever asks for the next one says that the last one was of no use. None of a frame beyond
+        those that are told: archives show another.
         """
+        if max(wanted.fetch.target.frames, default=1) > (wanted.number_of_frames or 1):
+            return
         for archive in self._fan_out.named(wanted.fetch.archives):
+            refusals = 0
             for rung in Rung:
                 if not self._is_worth_asking(archive.id, rung, wanted):
                     continue
                 try:
                     found = await self._asked(archive, rung, wanted)
-                except ArchiveError:
-                    break
+                except (ArchiveBusy, ArchiveRefused) as error:
+                    refusals += 1
+                    if error.answered is None or refusals == MOST_REFUSALS:
+                        break
+                    continue
                 if found is not None:
                     yield found
                     self._note(archive.id, rung, wanted, CANNOT_SECONDS)
 
+    def may_recover(self, archives: Sequence[str], sop_class_uid: str | None) -> bool:
+        """Whether a way failed in passing, so that there may be a picture in a while."""
+        notes = (self._noted.get((a, rung, sop_class_uid)) for a in archives for rung in Rung)
+        now = self._clock()
+        return any(note is not None and note.is_passing and now < note.until for note in notes)
+
     def _is_worth_asking(self, archive: str, rung: Rung, wanted: Wanted) -> bool:
         if rung is Rung.WADO_URI and (wanted.number_of_frames or 1) > 1:
             return False  # archives ignore frameNumber
-        return self._clock() >= self._cannot.get((archive, rung, wanted.sop_class_uid), 0.0)
+        note = self._noted.get((archive, rung, wanted.sop_class_uid))
+        return note is None or self._clock() >= note.until
 
     async def _asked(self, archive: Archive, rung: Rung, wanted: Wanted) -> bytes | None:
-        """The archive's picture; None: it has none to give, which is remembered."""
+        """The archive's picture; None: it has none to give, which is remembered.
+
+        ArchiveBusy and ArchiveRefused are remembered too, where it was the archive that said so.
+        """
         try:
             with self._fan_out.heard(archive):
                 return await self._picture(archive, rung, wanted)
-        except (NotFound, NotAcceptable):
+        except (NotFound, NotAcceptable, NotSupported):
             self._note(archive.id, rung, wanted, CANNOT_SECONDS)
         except TimeoutError:
             self._note(archive.id, rung, wanted, SLOW_SECONDS)
+        except (ArchiveBusy, ArchiveRefused) as error:
+            if error.answered is not None:
+                seconds = max(SLOW_SECONDS, error.retry_after_seconds or 0)
+                self._note(archive.id, rung, wanted, seconds, is_passing=True)
+            raise
+        except ArchiveError:
+            self._note(archive.id, rung, wanted, SLOW_SECONDS, is_passing=True)
         return None
 
     async def _picture(self, archive: Archive, rung: Rung, wanted: Wanted) -> bytes | None:
@@ -88,7 +130,10 @@ class OwnPictures:
             self._note(archive.id, rung, wanted, SLOW_SECONDS if is_failure else CANNOT_SECONDS)
             return None
 
-    def _note(self, archive: str, rung: Rung, wanted: Wanted, seconds: float) -> None:
-        if len(self._cannot) >= _MOST_KNOWN:
-            self._cannot.clear()
-        self._cannot[archive, rung, wanted.sop_class_uid] = self._clock() + seconds
+    def _note(
+        self, archive: str, rung: Rung, wanted: Wanted, seconds: float, *, is_passing: bool = False
+    ) -> None:
+        if len(self._noted) >= _MOST_KNOWN:
+            self._noted.clear()
+        note = _Note(until=self._clock() + seconds, is_passing=is_passing)
+        self._noted[archive, rung, wanted.sop_class_uid] = note

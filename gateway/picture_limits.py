@@ -10,10 +10,12 @@ from gateway.adapters.thumbnail import (
     OUTSIDE,
     CannotDraw,
     OutOfTime,
+    PictureRequest,
     Subject,
     WorkersBusy,
 )
 from gateway.errors import BadRequest, GatewayError, NotAcceptable, NotFound, Unavailable
+from gateway.model import Instance
 from gateway.rules.retrieval import Fetch
 
 SMALL = Subject(wall_seconds=8.0, cpu_seconds=4.0)
@@ -24,6 +26,14 @@ def subject_of(fetch: Fetch, limits: Subject = ANYTHING) -> Subject:
     """What is drawn, as those know it who draw: one object, among the others of its study."""
     study = f"{fetch.target.study_uid} {fetch.archives}"
     return replace(limits, object=f"{fetch.target.instance_uid} {study}", study=study)
+
+
+def no_larger_than_source(instance: Instance, wanted: PictureRequest) -> PictureRequest:
+    """The box for an archive's picture: it may enlarge, which shows nothing more."""
+    if not (instance.columns and instance.rows):
+        return wanted
+    width, height = min(wanted.width, instance.columns), min(wanted.height, instance.rows)
+    return replace(wanted, width=width, height=height)
 
 
 def refusal(error: CannotDraw) -> GatewayError:

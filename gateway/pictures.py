@@ -29,16 +29,10 @@ from gateway.adapters.thumbnail import (
 )
 from gateway.archives import Archives
 from gateway.catalog import Catalog, Shown
-from gateway.errors import (
-    ArchiveError,
-    BadRequest,
-    GatewayError,
-    NotAcceptable,
-    NotFound,
-)
+from gateway.errors import ArchiveError, BadRequest, GatewayError, NotAcceptable, NotFound
 from gateway.model import Consumer, Instance, Target
 from gateway.own_pictures import Wanted
-from gateway.picture_limits import SMALL, refusal, subject_of
+from gateway.picture_limits import SMALL, no_larger_than_source, refusal, subject_of
 from gateway.rules import media, retrieval
 from gateway.rules.media import ANY, Form, MediaRange
 from gateway.rules.rendering import LARGEST_SIDE, Rendering, check_acceptable, documents
@@ -78,6 +72,15 @@ class Pictures:
         NotFound when it does not exist for `consumer`; everything that exists has a picture.
         """
         shown = await self._catalog.shown(consumer, target)
+        try:
+            return await self._small(shown, width, height, media_type)
+        except NotFound:
+            if shown.target.frames == target.frames:
+                raise
+        whole = replace(shown.target, frames=())  # it has fewer frames than it is said to have
+        return await self._small(replace(shown, target=whole), width, height, media_type)
+
+    async def _small(self, shown: Shown, width: int, height: int, media_type: str) -> Picture:
         wanted = PictureRequest(
             frame=shown.target.frames[0] if shown.target.frames else None,
             width=width,
@@ -194,11 +197,16 @@ class Pictures:
         except CannotDraw as error:
             if str(error) == NO_SUCH_FRAME:
                 raise NotFound("no such frame") from error
-            if not isinstance(error, DecoderLost | WorkersBusy):
+            if not isinstance(error, DecoderLost | WorkersBusy) and not self._may_recover(shown):
                 return Fresh(value=await _icon(shown, wanted))
         except (ArchiveError, NotAcceptable, NotFound, TimeoutError):
             pass
         return Fresh(value=b"", is_absent=True)
+
+    def _may_recover(self, shown: Shown) -> bool:
+        archives = shown.fetch.archives if shown.fetch else ()
+        own = self._archives.own_pictures
+        return own.may_recover(archives, _instance(shown).sop_class_uid)
 
     async def _own(
         self, shown: Shown, fetch: Fetch, wanted: PictureRequest, subject: Subject
@@ -207,13 +215,13 @@ class Pictures:
         instance = _instance(shown)
         if not retrieval.shows_pixels(instance):
             return None
-        width, height = _no_larger_than_source(instance, wanted)
+        wanted = no_larger_than_source(instance, wanted)
         asked = Wanted(
             fetch=replace(fetch, target=shown.target),
             sop_class_uid=instance.sop_class_uid,
             number_of_frames=instance.number_of_frames,
-            width=width,
-            height=height,
+            width=wanted.width,
+            height=wanted.height,
             media_type=wanted.media_type if wanted.media_type != media.GIF else media.PNG,
         )
         apart = replace(subject, object=f"own {subject.object}")
@@ -238,9 +246,11 @@ class Pictures:
         if not retrieval.shows_pixels(instance):
             raise CannotDraw("it holds no image")
         self._worker.check(subject)
-        if (count := instance.number_of_frames or 1) > 1:
-            if (number := wanted.frame or count // 2 + 1) > count:
-                raise CannotDraw(NO_SUCH_FRAME)
+        told = instance.number_of_frames
+        if told and (wanted.frame or 1) > told:
+            raise CannotDraw(NO_SUCH_FRAME)
+        if told and told > 1:
+            number = wanted.frame or told // 2 + 1
             try:
                 return await self._one_of_many(fetch, replace(wanted, frame=number), subject)
             except (DecoderLost, WorkersBusy):
@@ -288,10 +298,3 @@ def _instance(shown: Shown) -> Instance:
     """The instance that is shown, as far as it is known."""
     instances = shown.series.instances or ()
     return instances[0] if instances else Instance(uid=shown.target.instance_uid or "")
-
-
-def _no_larger_than_source(instance: Instance, wanted: PictureRequest) -> tuple[int, int]:
-    """The box to ask an archive for: it may enlarge, and an enlarged picture shows nothing more."""
-    if instance.columns and instance.rows:
-        return min(wanted.width, instance.columns), min(wanted.height, instance.rows)
-    return wanted.width, wanted.height

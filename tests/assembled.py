@@ -67,6 +67,7 @@ async def over(
     timeout_seconds: float = 5,
     max_concurrency: int = 8,
     show_rejected: bool = False,
+    has_wado_uri: bool = False,
 ) -> AsyncIterator[Assembled]:
     """One archive for each of the holdings; records are remembered by `clock`."""
     clock = Clock()
@@ -79,6 +80,7 @@ async def over(
                 s.url,
                 timeout_seconds,
                 max_concurrency,
+                f"{s.url}/wado" if has_wado_uri else None,
             )
             for name, s in zip(NAMES, servers, strict=False)
         )
@@ -104,7 +106,7 @@ async def over(
 
 
 def _source(
-    origin: Origin, base: str, timeout_seconds: float, max_concurrency: int
+    origin: Origin, base: str, timeout_seconds: float, max_concurrency: int, wado_uri: str | None
 ) -> DicomwebArchive:
     limits: dict[str, Any] = {
         "max_concurrency": max_concurrency,
@@ -114,5 +116,5 @@ def _source(
         "max_json_bytes": 1 << 24,
     }
     client = ArchiveClient(origin.archive, NoAuth(), Limits(**limits), Telemetry())
-    section = Section(type="dicomweb", qido_rs=base)
+    section = Section(type="dicomweb", qido_rs=base, wado_uri=wado_uri)
     return DicomwebArchive(origin, section, client)

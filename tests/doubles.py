@@ -173,6 +173,6 @@ def _instance_row(held: Held) -> dict[str, Any]:
         SeriesInstanceUID=held.series,
         SOPInstanceUID=held.instance,
         SOPClassUID=held.sop_class,
-        Rows=8,
-        Columns=8,
+        Rows=64,
+        Columns=64,
     )

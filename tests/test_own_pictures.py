@@ -9,7 +9,7 @@ from gateway.own_pictures import CANNOT_SECONDS, SLOW_SECONDS, OwnPictures, Want
 from gateway.rules.retrieval import Fetch
 from tests.assembled import Assembled, over
 from tests.doubles import Held
-from tests.fault_archive import Answer
+from tests.fault_archive import Answer, Seen
 
 ONE = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
 TARGET = Target(study_uid=ONE.study, series_uid=ONE.series, instance_uid=ONE.instance)
@@ -38,11 +38,11 @@ async def all_of(own: OwnPictures, asked: Wanted) -> list[bytes]:
 
 
 def asked_for(assembled: Assembled) -> list[str]:
-    """What was asked of the first archive since the last time."""
+    """The ways that the first archive was asked since the last time."""
     requests = assembled.doubles[0].server.requests
-    asked = [r.route.rpartition("/")[2] for r in requests]
+    asked = dict.fromkeys(r.route.rpartition("/")[2] for r in requests)
     requests.clear()
-    return asked
+    return list(asked)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,14 @@ def asked_for(assembled: Assembled) -> list[str]:
         (Answer(body=b"<html>", content_type="text/html"), CANNOT_SECONDS),
         (Answer(body=b"", content_type="image/jpeg"), CANNOT_SECONDS),
         (Answer(status=500), SLOW_SECONDS),
+        (Answer(status=504), SLOW_SECONDS),
+        (Answer(raw=b""), SLOW_SECONDS),
+        (Answer(status=401), SLOW_SECONDS),
+        (Answer(status=429), SLOW_SECONDS),
+        (Answer(status=503), SLOW_SECONDS),
+        (Answer(status=503, headers={"Retry-After": "90"}), 90),
     ],
-    ids=["404", "406", "501", "page", "empty", "500"],
+    ids=["404", "406", "501", "page", "empty", "500", "504", "reset", "401", "429", "503", "told"],
 )
 async def test_what_an_archive_cannot_draw_is_not_asked_again(
     answer: Answer, seconds: float
@@ -71,7 +77,10 @@ async def test_what_an_archive_cannot_draw_is_not_asked_again(
         assert asked_for(assembled) == ["thumbnail", "rendered"], "another class is another matter"
         await all_of(own, wanted())
         assert asked_for(assembled) == [], "the picture was of no use: the next one was asked for"
-        assembled.clock.now += seconds
+        assembled.clock.now += seconds - 1
+        await all_of(own, wanted())
+        assert asked_for(assembled) == []
+        assembled.clock.now += 1
         await all_of(own, wanted())
         assert asked_for(assembled)[:1] == ["thumbnail"]
 
@@ -95,4 +104,38 @@ async def test_an_archive_that_hangs_up_leaves_it_to_the_next_one() -> None:
         pictures = own_pictures(assembled).of(wanted(archives=("north", "south")))
         assert await anext(pictures) == PICTURE
         await pictures.aclose()
-        assert {r.route.rpartition("/")[2] for r in north.requests} == {"thumbnail"}
+        asked = {r.route.rpartition("/")[2] for r in north.requests}
+        assert asked == {"thumbnail", "rendered"}
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+async def test_an_archive_that_refuses_twice_is_spared(status: int) -> None:
+    asked = {"thumbnail": 0, "rendered": 0, "wado": 0}
+
+    def refused(seen: Seen) -> Answer:
+        asked[seen.route.rpartition("/")[2]] += 1
+        return Answer(status=status)
+
+    async with over([ONE], has_wado_uri=True) as assembled:
+        assembled.doubles[0].server.on("*", refused)
+        own = own_pictures(assembled)
+        assert await all_of(own, wanted()) == []
+        assert asked == {"thumbnail": 1, "rendered": 1, "wado": 0}
+        assert own.may_recover(("north",), CT)
+        assembled.clock.now += SLOW_SECONDS
+        assert not own.may_recover(("north",), CT)
+
+
+async def test_an_archive_that_is_left_alone_is_not_held_for_one_that_cannot_draw() -> None:
+    async with over([ONE]) as assembled:
+        fan_out = assembled.fan_out
+        own, server = OwnPictures(fan_out, assembled.clock), assembled.doubles[0].server
+        server.on("*", Answer(raw=b""))
+        for sop_class in (CT, MR, "1.2.3"):
+            await all_of(own, wanted(sop_class))
+        server.on("*", DRAWN)
+        asked_for(assembled)
+        assert await all_of(own, wanted("1.2.4")) == []
+        assert asked_for(assembled) == [], "the circuit is open"
+        assembled.clock.now += 10
+        assert await all_of(own, wanted("1.2.4")) == [PICTURE, PICTURE]

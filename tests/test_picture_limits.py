@@ -10,10 +10,11 @@ from gateway.adapters.thumbnail import (
     CannotDraw,
     DecoderLost,
     OutOfTime,
+    PictureRequest,
     WorkersBusy,
 )
-from gateway.model import Target
-from gateway.picture_limits import SMALL, refusal, subject_of
+from gateway.model import Instance, Target
+from gateway.picture_limits import SMALL, no_larger_than_source, refusal, subject_of
 from gateway.rules.retrieval import Fetch
 
 
@@ -44,3 +45,18 @@ def test_objects_of_one_study_share_its_turns_and_no_more() -> None:
     assert one.object != other.object
     assert one.cpu_seconds == SMALL.cpu_seconds
     assert subject_of(Fetch(target=targets[0], archives=("b",))).object != one.object
+
+
+@pytest.mark.parametrize(
+    ("instance", "box"),
+    [
+        (Instance(uid="1", rows=64, columns=96), (96, 64)),
+        (Instance(uid="1", rows=640, columns=96), (96, 256)),
+        (Instance(uid="1", rows=64), (256, 256)),
+    ],
+)
+def test_the_box_of_a_picture_is_no_larger_than_its_source(
+    instance: Instance, box: tuple[int, int]
+) -> None:
+    found = no_larger_than_source(instance, PictureRequest(width=256, height=256))
+    assert (found.width, found.height) == box

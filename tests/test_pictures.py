@@ -20,12 +20,13 @@ from gateway.adapters.thumbnail import PictureWorker, Subject
 from gateway.catalog import Catalog
 from gateway.errors import BadRequest, NotAcceptable, NotFound, Unavailable
 from gateway.model import Study, Target
+from gateway.own_pictures import OwnPictures
 from gateway.pictures import Picture, Pictures
 from gateway.rules.rendering import Rendering
 from tests import odd_images, worker_processes
 from tests.assembled import ANYONE, Assembled, over
 from tests.dicom import row
-from tests.doubles import Held
+from tests.doubles import Held, key_objects
 from tests.fault_archive import Answer, Seen, json_answer, multipart_answer
 from tests.samples import Sample
 
@@ -103,8 +104,11 @@ async def test_a_picture_is_made_once_for_all_who_ask() -> None:
         own(b"\xff\xd8 no picture \xff\xd9"),
         own(encoded(40, 40)[:-30]),
         Answer(raw=b""),
+        Answer(status=503),
+        Answer(status=429),
+        Answer(status=401),
     ],
-    ids=["none", "failure", "nonsense", "cut", "hang up"],
+    ids=["none", "failure", "nonsense", "cut", "hang up", "busy", "too many", "refused"],
 )
 async def test_what_the_archive_cannot_draw_is_drawn_here(
     answer: Answer, samples: tuple[Sample, ...]
@@ -123,6 +127,19 @@ async def test_what_the_archive_cannot_draw_is_drawn_here(
         assert max(width, height) == 64
         with Image.open(io.BytesIO(picture.body)) as image:
             assert len(image.convert("L").getcolors() or []) > 20  # grey levels, not an icon
+
+
+async def test_an_icon_is_passing_where_the_archive_could_not_be_asked_for_its_own() -> None:
+    """What only the archive can draw has a picture as soon as it answers again."""
+    async with over([ONE], absent_seconds=5) as assembled:
+        server = assembled.doubles[0].server
+        server.on("*/thumbnail", Answer(status=503))
+        assert (await thumbnail(assembled)).is_passing
+        server.on("*/thumbnail", own(encoded(33, 22)))
+        assembled.clock.now += 5
+        assembled.archives.own_pictures = OwnPictures(assembled.fan_out)
+        found = await thumbnail(assembled)
+        assert (size_of(found), found.is_passing) == ((33, 22), False)
 
 
 async def test_what_could_not_be_fetched_is_an_icon_that_is_tried_again(
@@ -245,6 +262,39 @@ async def test_frame_beyond_the_last_is_not_found() -> None:
             await thumbnail(assembled, replace(TARGET, frames=(11,)))
 
 
+@pytest.mark.parametrize("level", ["study", "series"])
+async def test_a_flagged_frame_that_the_object_lacks_leaves_the_picture_of_another(
+    level: str,
+) -> None:
+    target = STUDY if level == "study" else replace(STUDY, series_uid=ONE.series)
+
+    async def flagged(study: Study) -> list[Target]:
+        return [replace(TARGET, frames=(9,))]
+
+    for told in (3, 10):  # what it is said to have; it has three
+        async with over([ONE]) as assembled:
+            answers_for_frames(assembled, loop_of(3), told)
+            assembled.doubles[0].server.on(f"{ONE.path}/frames/9", Answer(status=404))
+            catalog = Catalog(assembled.archives, key_images=flagged)
+            pictures = Pictures(catalog, assembled.archives, PictureWorker())
+            shown = await pictures.thumbnail(ANYONE, target, 64, 64, "image/jpeg")
+            named = replace(TARGET, frames=(9,))
+            with pytest.raises(NotFound):
+                await pictures.thumbnail(ANYONE, named, 64, 64, "image/jpeg")
+            await pictures.close()
+            assert not shown.is_passing
+
+
+async def test_an_archive_is_not_asked_for_a_picture_of_a_frame_that_does_not_exist() -> None:
+    async with over([ONE]) as assembled:
+        answers_for_frames(assembled, loop_of(10), 10)
+        server = assembled.doubles[0].server
+        server.on("*/thumbnail", own(encoded(20, 20)))
+        with pytest.raises(NotFound, match="frame"):
+            await thumbnail(assembled, replace(TARGET, frames=(99,)))
+        assert not [r for r in server.requests if r.route.endswith("/thumbnail")]
+
+
 async def test_region_is_rendered_and_one_outside_is_refused_by_name() -> None:
     async with over([ONE]) as assembled:
         answers_for_frames(assembled, loop_of(1), 1)
@@ -313,6 +363,19 @@ async def test_a_flagged_image_stands_for_its_study_and_series(level: str) -> No
         assert asked == [f"{held[-1].path}/thumbnail"]
 
 
+async def test_a_flagged_report_leaves_the_picture_to_an_image() -> None:
+    images = [replace(ONE, instance=f"1.2.3.1.{n}") for n in range(1, 6)]
+    state = replace(REPORT, series="1.2.3.5", instance="1.2.3.5.1", modality="PR")
+    for points_at, shown in (([state, images[4]], images[4]), ([REPORT, state], images[2])):
+        note = key_objects("1.2.3", 9, "113000", *points_at)
+        async with over([*images, REPORT, state, note]) as assembled:
+            server = assembled.doubles[0].server
+            server.on("*/thumbnail", own(encoded(20, 20)))
+            await thumbnail(assembled, STUDY)
+            asked = [r.route for r in server.requests if r.route.endswith("/thumbnail")]
+            assert asked == [f"{shown.path}/thumbnail"]
+
+
 async def test_a_study_is_shown_by_an_image_and_a_report_by_its_icon() -> None:
     async with over([REPORT, ONE]) as assembled:
         server = assembled.doubles[0].server
@@ -324,11 +387,12 @@ async def test_a_study_is_shown_by_an_image_and_a_report_by_its_icon() -> None:
 
 
 async def test_an_archive_is_not_asked_to_enlarge() -> None:
-    async with over([ONE]) as assembled:  # 8 x 8
-        assembled.doubles[0].server.on("*/thumbnail", own(encoded(8, 8)))
-        await thumbnail(assembled, size=(500, 500))
+    async with over([ONE]) as assembled:  # 64 x 64
+        assembled.doubles[0].server.on("*/thumbnail", own(encoded(300, 200)))
+        picture = await thumbnail(assembled, size=(500, 500))
         asked = [r.path for r in assembled.doubles[0].server.requests if "viewport" in r.path]
-        assert asked == [f"{ONE.path}/thumbnail?viewport=8,8"]
+        assert asked == [f"{ONE.path}/thumbnail?viewport=64,64"]
+        assert size_of(picture) == (64, 43), "what it enlarges all the same is made smaller again"
 
 
 async def test_what_does_not_exist_has_no_picture() -> None:

@@ -33,6 +33,7 @@ from gateway.errors import (
     GatewayError,
     NotAcceptable,
     NotFound,
+    NotSupported,
 )
 from gateway.model import (
     ByteRange,
@@ -207,16 +208,15 @@ class DicomwebArchive:
     ) -> bytes:
         """A whole JPEG or PNG, which may be larger than the box.
 
-        NotAcceptable, NotFound or ArchiveBadAnswer: it has none to give in this way.
+        NotAcceptable, NotFound or ArchiveBadAnswer: it has none; NotSupported: no such service.
         """
         if rung is Rung.WADO_URI:
             if self._by_uri is None:
-                raise NotAcceptable("the archive has no WADO-URI service")
+                raise NotSupported("the archive has no WADO-URI service")
             return await self._by_uri.picture(target, width, height)
-        path = (*_path(target), rung.value)
         viewport = (("viewport", f"{width},{height}"),)
         async with self._client.get(
-            self._wado, path, viewport, accept=media_type, is_stream=True
+            self._wado, (*_path(target), rung.value), viewport, accept=media_type, is_stream=True
         ) as response:
             return await bodies.picture(response, self.id)
 

@@ -33,7 +33,7 @@ from gateway.adapters.http_response import Response
 from gateway.adapters.recent import Recent
 from gateway.adapters.wado_uri_service import WadoUriService
 from gateway.at_hand import AtHand, first
-from gateway.errors import ArchiveBadAnswer, ArchiveBusy, NotAcceptable, NotFound
+from gateway.errors import ArchiveBadAnswer, ArchiveBusy, NotAcceptable, NotFound, NotSupported
 from gateway.model import ByteRange, Found, Level, Part, Rung, Target
 from gateway.rules import media, records
 from gateway.rules.dicom_json import Dataset
@@ -125,9 +125,9 @@ class WadoUriObjects:
     async def picture(
         self, target: Target, rung: Rung, width: int, height: int, media_type: str
     ) -> bytes:
-        """The archive's own JPEG; NotAcceptable, NotFound or ArchiveBadAnswer: it has none."""
+        """The archive's own JPEG, as `Archive.picture` says; NotSupported: another way."""
         if rung is not Rung.WADO_URI:
-            raise NotAcceptable("the archive has no WADO-RS service")
+            raise NotSupported("the archive has no WADO-RS service")
         return await self._service.picture(target, width, height)
 
     def by_wado_uri(

@@ -11,7 +11,7 @@ from gateway.adapters.http_client import ArchiveClient
 from gateway.adapters.http_response import Response
 from gateway.at_hand import AtHand
 from gateway.config import DicomwebArchive
-from gateway.errors import NotAcceptable
+from gateway.errors import NotAcceptable, NotSupported
 from gateway.model import Part, Target
 from gateway.rules import media, rendering
 
@@ -76,11 +76,11 @@ class WadoUriService:
     async def picture(self, target: Target, width: int, height: int) -> bytes:
         """The service's JPEG, which may be larger than asked.
 
-        NotAcceptable, NotFound or ArchiveBadAnswer: it has none to give. Archives ignore
-        frameNumber: of another frame than the first no picture would be believed.
+        NotAcceptable, NotFound or ArchiveBadAnswer: it has none to give. NotSupported: archives
+        ignore frameNumber, of another frame than the first no picture would be believed.
         """
         if target.instance_uid is None or target.frames not in {(), (1,)}:
-            raise NotAcceptable("WADO-URI shows the first frame of an instance")
+            raise NotSupported("WADO-URI shows the first frame of an instance")
         box = (("rows", str(height)), ("columns", str(width)))
         async with self.opened(target, media.JPEG, box) as response:
             return await bodies.picture(response, self.archive)

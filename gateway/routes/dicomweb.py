@@ -181,10 +181,10 @@ async def retrieve_bulk_data(request: web.Request) -> web.StreamResponse:
 async def retrieve_thumbnail(request: web.Request) -> web.StreamResponse:
     """GET studies/{study}[/series…[/instances…[/frames…]]]/thumbnail (PS3.18 §10.4.1.1.4).
 
-    200 a JPEG or PNG within `viewport` (256,256 unless given); 304. 404 absent or hidden; whatever
-    exists has a picture.
+    200 a JPEG or PNG within `viewport` (256,256 unless given); 304. 400 several frames; 404 absent
+    or hidden; whatever exists has a picture.
     """
-    target = target_in(request)
+    target = _pictured(request)
     pairs = dict(_checked(request, Resource.THUMBNAIL))
     width, height = (int(n) for n in pairs.get("viewport", "256,256").split(","))
     kind = media.image_type(_accepted(request))
@@ -196,10 +196,10 @@ async def retrieve_rendered(request: web.Request) -> web.StreamResponse:
     """GET studies/{study}[/series…[/instances…[/frames…]]]/rendered (PS3.18 §10.4.1.1.3).
 
     200 a JPEG or PNG of the frame, or of the image that stands for what is named; the PDF, text or
-    video of an object that is no image. 400 a parameter is no good or not offered; 404 absent or
-    hidden; 406 it cannot be given as what is accepted.
+    video of an object that is no image. 400 a parameter is no good or not offered, or several
+    frames; 404 absent or hidden; 406 it cannot be given as what is accepted.
     """
-    target = target_in(request)
+    target = _pictured(request)
     accepted = _accepted(request)
     wanted = rendering.by_wado_rs(dict(_checked(request, Resource.RENDERED)), "image/jpeg")
     pictures = request.app[PICTURES]
@@ -247,6 +247,14 @@ def _ranged(request: web.Request, form: Form) -> Form:
     return replace(
         form, byte_range=byte_ranges.asked(request.method, field, request.headers.get("If-Range"))
     )
+
+
+def _pictured(request: web.Request) -> Target:
+    """What a picture is asked of; BadRequest for several frames, as WADO-URI (PS3.18 §9.5.2.1)."""
+    target = target_in(request)
+    if len(target.frames) > 1:
+        raise BadRequest("a picture shows one frame: name one at a time", parameter="frames")
+    return target
 
 
 def _checked(request: web.Request, resource: Resource) -> tuple[tuple[str, str], ...]:

@@ -14,7 +14,7 @@ from gateway.config import Settings
 from gateway.errors import BadRequest, NotFound, Unavailable
 from gateway.model import ConnectionType, Consumer, Endpoint, Loaded, Study, Target
 from gateway.rules import dicom_json as dj
-from gateway.rules import endpoints, urls
+from gateway.rules import endpoints, retrieval, urls
 from gateway.rules.endpoints import BY_THE_RULE, Carried, Options, Resolution
 from gateway.rules.foreign import Posted
 from gateway.rules.url_parameters import Pairs, Resource, checked, taken
@@ -145,7 +145,7 @@ def _missing(study: Study, target: Target) -> str | None:
     instance = next((one for one in series.instances if one.uid == target.instance_uid), None)
     if instance is None:
         return "the series has no such instance"
-    last = instance.number_of_frames or (None if instance.rows is None else 1)
+    last = retrieval.last_frame(instance)
     is_beyond = last is not None and max(target.frames, default=0) > last
     return "the instance has no such frame" if is_beyond else None
 

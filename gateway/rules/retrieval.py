@@ -212,6 +212,31 @@ def representative_instance(instances: Sequence[Instance]) -> Instance | None:
     return images[len(images) // 2] if images else None
 
 
+def image_named(study: Study, flagged: Target) -> Target | None:
+    """What `flagged` shows of a study: an image, and of its frames those that exist; None: nothing.
+
+    Where nothing tells how many frames there are, only the first is known to exist.
+    """
+    found = instance_in(study, flagged)
+    if found is None or not (has_images(found[0]) and _is_image(found[1])):
+        return None
+    last = last_frame(found[1])
+    frames = tuple(n for n in flagged.frames if 1 <= n <= (last or 1))
+    is_missing = bool(flagged.frames) and not frames and last is not None
+    return None if is_missing else replace(flagged, frames=frames)
+
+
+def last_frame(instance: Instance) -> int | None:
+    """How many frames it has, as far as is known: an image of which no number is told has one."""
+    return instance.number_of_frames or (None if instance.rows is None else 1)
+
+
+def may_have_frames(study: Study, target: Target) -> bool:
+    """Whether frames can be asked of the instance that `target` names."""
+    found = instance_in(study, target)
+    return found is None or has_frames(found[1])
+
+
 def shows_pixels(instance: Instance) -> bool:
     """Whether an archive may have a picture of it: what is known to hold no frames has none."""
     return instance.sop_class_uid is None or has_frames(instance)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from gateway.adapters.archive_dicomweb import DicomwebArchive
-from gateway.errors import ArchiveBadAnswer, ArchiveError, NotAcceptable, NotFound
+from gateway.errors import ArchiveBadAnswer, ArchiveError, NotAcceptable, NotFound, NotSupported
 from gateway.model import Contents, Level, Part, Rung, Series, Study, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules import qido
@@ -432,7 +432,7 @@ async def test_each_way_to_a_picture_is_asked_for_the_box(
 async def test_an_archive_without_wado_uri_gives_no_picture_that_way(
     archive: DicomwebArchive,
 ) -> None:
-    with pytest.raises(NotAcceptable):
+    with pytest.raises(NotSupported):
         await archive.picture(ONE, Rung.WADO_URI, 64, 32, "image/jpeg")
 
 

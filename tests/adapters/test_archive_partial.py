@@ -9,7 +9,7 @@ import pytest
 from gateway.adapters.archive_partial import PartialArchive
 from gateway.adapters.wado_uri import WadoUriObjects
 from gateway.adapters.wado_uri_service import WadoUriService
-from gateway.errors import ArchiveBadAnswer, NotAcceptable
+from gateway.errors import ArchiveBadAnswer, NotSupported
 from gateway.model import Level, Origin, Rung, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules.qido import Query
@@ -51,6 +51,6 @@ async def test_each_half_is_asked_for_its_own(
     assert len(await partial.metadata(ONE)) == 1
     with pytest.raises(ArchiveBadAnswer):
         await partial.picture(ONE, Rung.WADO_URI, 64, 64, "image/jpeg")
-    with pytest.raises(NotAcceptable):
+    with pytest.raises(NotSupported):
         await partial.picture(ONE, Rung.RENDERED, 64, 64, "image/jpeg")
     assert {s.route for s in fault_archive.requests[asked:]} == {"/wado"}

@@ -12,7 +12,7 @@ from PIL import Image
 from gateway.adapters import wado_uri_service
 from gateway.adapters.wado_uri_service import WadoUriService
 from gateway.config import DicomwebArchive
-from gateway.errors import ArchiveBadAnswer, NotAcceptable, NotFound
+from gateway.errors import ArchiveBadAnswer, NotAcceptable, NotFound, NotSupported
 from gateway.model import Target
 from tests.adapters.clients import client
 from tests.dicom import part10_file
@@ -51,7 +51,7 @@ async def test_of_a_study_or_a_later_frame_no_picture_is_believed(
     """Archives ignore frameNumber, and then show the first frame."""
     fault_archive.on("/wado", Answer(body=JPEG, content_type="image/jpeg"))
     for target in (Target(study_uid="1.2.3"), replace(ONE, frames=(2,))):
-        with pytest.raises(NotAcceptable):
+        with pytest.raises(NotSupported):
             await service.picture(target, 64, 64)
     assert fault_archive.requests == []
     assert await service.picture(replace(ONE, frames=(1,)), 64, 64) == JPEG

@@ -16,6 +16,7 @@ from gateway.app import build_app
 from gateway.config import Settings
 from gateway.routes import dicomweb
 from tests import wire
+from tests.dicom import row
 from tests.doubles import FRAME, Double, Held
 from tests.fault_archive import (
     Answer,
@@ -685,6 +686,34 @@ async def test_a_thumbnail_that_stands_for_a_failure_is_asked_for_again(
     assert (icon.status, icon.headers["Cache-Control"]) == (200, "private, no-cache")
     again = await gateway.get(f"{ONE}/thumbnail", headers={"If-None-Match": icon.headers["ETag"]})
     assert (again.status, again.headers["Cache-Control"]) == (304, "private, no-cache")
+
+
+@pytest.mark.parametrize("resource", ["rendered", "thumbnail"])
+@pytest.mark.parametrize("frames", ["1,2", "1,99", "1,1"])
+async def test_pictures_are_of_one_frame(
+    gateway: Client, fault_archive: FaultArchive, resource: str, frames: str
+) -> None:
+    answer = await gateway.get(f"{ONE}/frames/{frames}/{resource}")
+    assert answer.status == 400
+    problem = await answer.json(content_type="application/problem+json")
+    assert problem["parameter"] == "frames"
+    assert fault_archive.requests == []
+
+
+@pytest.mark.parametrize("resource", ["rendered", "thumbnail"])
+async def test_a_frame_beyond_the_last_has_no_picture(
+    gateway: Client, double: Double, resource: str
+) -> None:
+    one = HELD[0]
+    told = row(
+        StudyInstanceUID=one.study,
+        SeriesInstanceUID=one.series,
+        SOPInstanceUID=one.instance,
+        SOPClassUID=one.sop_class,
+        NumberOfFrames=1,
+    )
+    double.server.on("/studies/*/instances", json_answer([told]))
+    assert (await gateway.get(f"{ONE}/frames/2/{resource}")).status == 404
 
 
 async def test_thumbnails_are_private_and_have_heads(gateway: Client, double: Double) -> None:

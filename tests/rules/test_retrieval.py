@@ -49,6 +49,29 @@ def sent(fetch: Fetch, archive: str, holdings: Holdings) -> list[tuple[str, str]
     ]
 
 
+@pytest.mark.parametrize(
+    ("instance", "modality", "frames", "shown"),
+    [
+        (Instance(uid="1.1.1", number_of_frames=3), "CT", (9, 2, 3, 0), (2, 3)),
+        (Instance(uid="1.1.1", number_of_frames=3), "CT", (9,), None),
+        (Instance(uid="1.1.1", number_of_frames=3), "CT", (), ()),
+        (Instance(uid="1.1.1", rows=8), "CT", (2,), None),
+        (Instance(uid="1.1.1"), "CT", (2,), ()),
+        (Instance(uid="1.1.1"), "PR", (), None),
+        (Instance(uid="1.1.1", sop_class_uid="1.2.840.10008.5.1.4.1.1.88.11"), "CT", (), None),
+        (Instance(uid="1.1.2"), "CT", (), None),
+    ],
+)
+def test_what_is_flagged_is_shown_where_it_is_an_image_and_exists(
+    instance: Instance, modality: str, frames: tuple[int, ...], shown: tuple[int, ...] | None
+) -> None:
+    series = Series(uid="1.1", archives=("a",), modality=modality, instances=(instance,))
+    study = Study(uid="1", archives=("a",), series=(series,))
+    flagged = Target(study_uid="1", series_uid="1.1", instance_uid="1.1.1", frames=frames)
+    found = retrieval.image_named(study, flagged)
+    assert (found.frames if found else None) == shown
+
+
 @st.composite
 def _holdings(draw: st.DrawFn) -> Holdings:
     archives = draw(st.lists(st.sampled_from(ARCHIVES), min_size=1, max_size=3, unique=True))
