@@ -328,11 +328,11 @@ class Archives:
 
     async def _is_unchanged(self, archive: Archive, known: Study | str | None) -> bool:
         """Whether the archive still says what `known` does, by one study-level search."""
-        if not isinstance(known, Study):
+        if not isinstance(known, Study) or known.is_of_several_patients or known.other_dates:
             return False
         query = Query(level=Level.STUDY, keys=(qido.key(dj.STUDY_INSTANCE_UID, known.uid),))
-        rows = (await self._fan_out.search(archive, query, 1)).items
-        return bool(rows) and is_unchanged(known, rows[0])
+        found = await self._fan_out.search(archive, query, 1)
+        return len(found.items) > 0 and not found.again and is_unchanged(known, found.items[0])
 
     async def _all_instances(self, archive: Archive, study: Study) -> Listing:
         """The instance level of what one archive has of a study.

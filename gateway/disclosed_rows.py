@@ -9,7 +9,7 @@ from gateway.archives import Archives
 from gateway.counting import records_of
 from gateway.model import Loaded, Study
 from gateway.rules import dicom_json as dj
-from gateway.rules import records
+from gateway.rules import merging, records
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 from gateway.searching import Searched
@@ -28,7 +28,7 @@ async def note(archives: Archives, found: Searched, shown: Sequence[Dataset], qu
 
 
 def _told(found: Searched, query: Query) -> dict[str, Study]:
-    """The studies as rows tell them; the first archive that names a patient is believed."""
+    """The studies as rows tell them; of several patients, where archives do not agree."""
     studies: dict[str, Study] = {}
     of_path: Dataset = {dj.STUDY_INSTANCE_UID: {"vr": "UI", "Value": [query.study_uid]}}
     for archive, rows in found.answers:
@@ -37,6 +37,5 @@ def _told(found: Searched, query: Query) -> dict[str, Study]:
             if study is None:
                 continue
             known = studies.get(study.uid)
-            if known is None or known.patient.id is None:
-                studies[study.uid] = study
+            studies[study.uid] = study if known is None else merging.merge((known, study))
     return studies

@@ -14,10 +14,14 @@ from gateway.model import Identifier, Study
 
 @dataclass(slots=True)
 class Disclosures:
-    """Studies by UID with the identifier of their patient, None where it has none."""
+    """Studies by UID with the identifier of their patient, None where it has none.
+
+    `several`: all patients of those studies that are of more than one.
+    """
 
     shown: dict[str, Identifier | None] = field(default_factory=dict)
     denied: dict[str, Identifier | None] = field(default_factory=dict)
+    several: dict[str, tuple[Identifier, ...]] = field(default_factory=dict)
 
     def keep(self, study_uids: Collection[str]) -> None:
         """Of what was looked at, only these studies are told to the caller."""
@@ -40,7 +44,9 @@ def are_noted() -> bool:
 def copied() -> Disclosures | None:
     """What is noted so far, for an answer that may be given again."""
     noted = CURRENT.get()
-    return None if noted is None else Disclosures(dict(noted.shown), dict(noted.denied))
+    if noted is None:
+        return None
+    return Disclosures(dict(noted.shown), dict(noted.denied), dict(noted.several))
 
 
 def repeat(before: Disclosures | None) -> None:
@@ -48,18 +54,26 @@ def repeat(before: Disclosures | None) -> None:
     if (noted := CURRENT.get()) is not None and before is not None:
         noted.shown |= before.shown
         noted.denied |= before.denied
+        noted.several |= before.several
 
 
 def shown(study: Study) -> None:
     """Notes that `study` is told to the caller."""
     if (noted := CURRENT.get()) is not None:
         noted.shown[study.uid] = study.patient.id
+        _note_several(noted, study)
 
 
 def denied(study: Study) -> None:
     """Notes that `study` was asked for and does not exist for the caller."""
     if (noted := CURRENT.get()) is not None:
         noted.denied[study.uid] = study.patient.id
+        _note_several(noted, study)
+
+
+def _note_several(noted: Disclosures, study: Study) -> None:
+    if study.patient_ids:
+        noted.several[study.uid] = study.patient_ids
 
 
 def told(study_uids: Collection[str]) -> None:

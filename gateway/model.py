@@ -253,7 +253,7 @@ class Series:
     `archives`: ids of those that hold it, in the order of the configuration; `is_uneven` where
     they do not all hold the same number of its instances; `is_partial` where they hold instances
     that do not exist here: whole, it must not be asked for. `is_subset`: some of its instances are
-    hidden from the consumer.
+    hidden from the consumer. `other_modalities`, `other_descriptions`: what rows tell besides.
     """
 
     uid: str
@@ -290,6 +290,8 @@ class Series:
     custodians: tuple[Organization, ...] = ()
     is_partial: bool = False
     is_subset: bool = False
+    other_modalities: tuple[str, ...] = ()
+    other_descriptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,8 +303,9 @@ class Study:
     `series` where it is loaded. `warnings` are in words that may be shown to the caller.
     `last_updated`: the FHIR instant (UTC, milliseconds) since which it has been so; None: unknown.
     `is_partial`: archives hold some of it that does not exist here. `is_subset`: some of it is
-    hidden from the consumer. `is_of_several_patients`: its archives do not agree whose it is, and
-    the first is believed. `knows_rejections`: its instances name the notes that reject them.
+    hidden from the consumer. `is_of_several_patients`: its rows do not agree whose it is, and the
+    first is believed; `patient_ids` are all that they name then. `other_dates`: what rows tell
+    besides `date`. `knows_rejections`: its instances name the notes that reject them.
     """
 
     uid: str
@@ -330,6 +333,8 @@ class Study:
     is_subset: bool = False
     is_of_several_patients: bool = False
     knows_rejections: bool = False
+    patient_ids: tuple[Identifier, ...] = ()
+    other_dates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,13 +342,14 @@ class Contents:
     """What the instance level of a study tells: instances by SeriesInstanceUID, and the rest.
 
     `series` are what only instances know of their series; `is_complete` is False where something
-    could not be read that another time may be.
+    could not be read that another time may be. `patient_ids`: whom instances name.
     """
 
     instances: dict[str, tuple[Instance, ...]]
     series: tuple[Series, ...] = ()
     warnings: tuple[str, ...] = ()
     is_complete: bool = True
+    patient_ids: tuple[Identifier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -437,6 +443,7 @@ class Found(Generic[T]):
 
     `is_subset`: something of what was found is hidden from the consumer.
     `unsearchable`: archives that cannot be searched by these keys, whatever they hold.
+    `again`: of studies asked for by UID, rows that tell another patient or date than the item.
     """
 
     items: tuple[T, ...]
@@ -444,3 +451,4 @@ class Found(Generic[T]):
     has_more: bool = False
     is_subset: bool = False
     unsearchable: tuple[str, ...] = ()
+    again: tuple[T, ...] = ()

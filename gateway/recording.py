@@ -106,12 +106,13 @@ def told(access: Access, need: Need | None, status: int, noted: Disclosures) -> 
     access = replace(access, is_query=need.action is Action.SEARCH)
     denial = replace(access, outcome=_DENIED)
     if status == 403 or (status == 404 and noted.denied):
-        return audit_event.events(denial, noted.denied or noted.shown)
+        return audit_event.events(denial, noted.denied or noted.shown, noted.several)
     if status >= 400:
         return []
     hidden = {uid: who for uid, who in noted.denied.items() if uid not in noted.shown}
-    events = audit_event.events(access, noted.shown) if noted.shown or not hidden else []
-    return events + (audit_event.events(denial, hidden) if hidden else [])
+    several = noted.several
+    events = audit_event.events(access, noted.shown, several) if noted.shown or not hidden else []
+    return events + (audit_event.events(denial, hidden, several) if hidden else [])
 
 
 def _network(address: str) -> str:

@@ -56,6 +56,7 @@ from gateway.rules import (
     media,
     qido,
     records,
+    several,
     values,
 )
 from gateway.rules import dicom_json as dj
@@ -94,14 +95,14 @@ class DicomwebArchive:
                 first = tasks.create_task(self._searches.below(below, None))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from failures
-        found = studies.result().items
-        if not found:
+        found = studies.result()
+        if not found.items:
             return None
-        rows = first.result()
-        said = values.unsigned_int(found[0], dj.NUMBER_OF_STUDY_RELATED_SERIES)
+        row, rows = found.items[0], first.result()
+        said = values.unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_SERIES)
         if said is not None and 0 < len(rows) < said:  # it caps its answers
             rows = await self._searches.below(below, said)
-        return records.study(self.origin, found[0], rows)
+        return records.study(self.origin, row, rows, found.again)
 
     async def instances(self, study: Study) -> Contents:
         """All instances of a study, in one request; its documents by their metadata, for titles."""
@@ -126,13 +127,17 @@ class DicomwebArchive:
             include=attributes.INSTANCE_FIELDS | titles,
         )
         body = await self._searches.body(query, None, 0)
-        found = await _read_plain(body, study.uid)
+        found = await _read_plain(self.origin, body, study.uid)
         expected = study.number_of_instances
-        if found is not None and (expected is None or _count(found) >= expected):
-            return Contents(instances=found)
+        if found is not None and (expected is None or _count(found.instances) >= expected):
+            return found
         first = bodies.datasets(body, self.id)
         rows = await self._searches.below(query, expected, first)
-        return Contents(instances=records.instances(rows), warnings=records.instance_warnings(rows))
+        return Contents(
+            instances=records.instances(rows),
+            warnings=records.instance_warnings(rows),
+            patient_ids=several.named(self.origin, rows),
+        )
 
     async def _instances_by_metadata(self, study: Study) -> Contents | None:
         """The instance level by the study's metadata, one request as well, and it tells more.
@@ -384,9 +389,7 @@ def _named(dataset: Any, tag: str) -> Any:
     return dataset.get(tag, dataset.get(tag.lower()))
 
 
-async def _read_plain(
-    body: bytes | bytearray, study_uid: str
-) -> dict[str, tuple[Instance, ...]] | None:
+async def _read_plain(origin: Origin, body: bytes | bytearray, study_uid: str) -> Contents | None:
     """The instances of a body of plain rows, large ones step by step; None when it is not plain."""
     reading = instance_rows.Reading(study_uid)
     try:
@@ -394,7 +397,7 @@ async def _read_plain(
             await asyncio.sleep(0)  # others get their turn
     except instance_rows.Odd:
         return None
-    return reading.instances()
+    return Contents(instances=reading.instances(), patient_ids=reading.patients(origin))
 
 
 async def _read_whole(
@@ -411,7 +414,11 @@ async def _read_whole(
         objects = bodies.datasets(body, archive)
         rows = [r for r in objects if dj.text(r, dj.STUDY_INSTANCE_UID) == study_uid]
         return await asyncio.to_thread(instance_details.contents, origin, rows)
-    return Contents(instances=reading.instances(), series=details.series())
+    return Contents(
+        instances=reading.instances(),
+        series=details.series(),
+        patient_ids=reading.patients(origin),
+    )
 
 
 def _count(found: Mapping[str, Sequence[Instance]]) -> int:

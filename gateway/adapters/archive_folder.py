@@ -96,8 +96,8 @@ class FolderArchive:
             return None
 
         def record() -> Study | None:
-            series = [snapshot.series_row(study_uid, uid) for uid in snapshot.studies[study_uid]]
-            return records.study(self.origin, snapshot.study_row(study_uid), series)
+            row, series = snapshot.study_row(study_uid), snapshot.series_rows(study_uid)
+            return records.study(self.origin, row, series, snapshot.study_rows(study_uid))
 
         return await self._run(record)
 
@@ -296,7 +296,15 @@ def _search(snapshot: Snapshot, query: qido.Query, wanted: int | None) -> Found[
             if len(rows) == wanted:
                 return Found(items=tuple(rows), has_more=True)
             rows.append(_selected(row, query))
-    return Found(items=tuple(rows))
+    return Found(items=tuple(rows), again=tuple(_again(snapshot, query)))
+
+
+def _again(snapshot: Snapshot, query: qido.Query) -> Iterator[dj.Dataset]:
+    """Of studies asked for by UID, what their files tell differently."""
+    asked = (k for k in query.keys if k.tag == dj.STUDY_INSTANCE_UID)
+    for uid in dict.fromkeys(u for key in asked for u in qido.alternatives(key)):
+        if query.level is Level.STUDY and uid in snapshot.studies:
+            yield from snapshot.study_rows(uid)
 
 
 def _rows(snapshot: Snapshot, query: qido.Query) -> Iterator[dj.Dataset]:

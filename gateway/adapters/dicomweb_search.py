@@ -11,7 +11,7 @@ from gateway.adapters import dicomweb_bodies as bodies
 from gateway.adapters.http_client import ArchiveClient
 from gateway.errors import ArchiveBadAnswer, NotFound
 from gateway.model import Found, Level
-from gateway.rules import attributes, matching, media, qido, qido_upstream
+from gateway.rules import attributes, matching, media, qido, qido_upstream, several
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
@@ -19,6 +19,8 @@ from gateway.rules.qido import Query
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _PAGE_ROWS = 1000
 _MAX_PAGES = 1000
+_ROWS_OF_ONE = 9
+"""So many more rows are asked for of a study that may be there once for each of its patients."""
 _RESOURCES = {Level.STUDY: "studies", Level.SERIES: "series", Level.INSTANCE: "instances"}
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9._,*?-]*", re.ASCII)
 
@@ -37,16 +39,18 @@ class Searches:
     async def found(self, query: Query, wanted: int | None) -> Found[Dataset]:
         """At least `wanted` matching rows if there are that many, each once; None: all."""
         rows: dict[str, Dataset] = {}
+        again: list[Dataset] = []
         most = _most(query)
         if most is not None:
             wanted = most if wanted is None else min(wanted, most)
         more = False
         for variant in qido_upstream.upstream(query, decodes=await self._decodes(query)):
-            more |= await self._all_pages(variant, query, wanted, rows)
+            more |= await self._all_pages(variant, query, wanted, rows, again)
         return Found(
             items=tuple(rows.values()),
             silent=() if self._is_there else (self._archive,),
             has_more=more and (most is None or len(rows) < most),
+            again=tuple(again),
         )
 
     async def below(
@@ -90,14 +94,24 @@ class Searches:
             return b""
 
     async def _all_pages(
-        self, variant: Query, query: Query, wanted: int | None, rows: dict[str, Dataset]
+        self,
+        variant: Query,
+        query: Query,
+        wanted: int | None,
+        rows: dict[str, Dataset],
+        again: list[Dataset],
     ) -> bool:
         """Fills `rows` with what matches `query`; True when the archive has, or may have, more.
+
+        Archives that hold a study once for each of several patients have several rows of it: of a
+        study asked for by its UID they go to `again`.
 
         Pages grow where rows are dropped: an archive that ignores a key sends everything it has.
         """
         offset = 0
-        size = _PAGE_ROWS if wanted is None else max(wanted - len(rows), 1)
+        is_by_uid = query.level is Level.STUDY and _most(query) is not None
+        more = _ROWS_OF_ONE if is_by_uid else 0
+        size = _PAGE_ROWS if wanted is None else max(wanted - len(rows), 1) + more
         seen: set[str] = set()
         for _ in range(_MAX_PAGES):
             size = min(size, _PAGE_ROWS)
@@ -105,7 +119,9 @@ class Searches:
             new = self._new(page, query, seen)
             for row in new:
                 if (uid := _uid(query, row)) and matching.matches(query, row):
-                    rows.setdefault(uid, row)
+                    first = rows.setdefault(uid, row)
+                    if is_by_uid and several.is_other(row, first):
+                        again.append(row)
             if not new or self._is_last(len(page), size):
                 return False
             offset += len(page)
@@ -124,16 +140,17 @@ class Searches:
         """The rows of a page that were not `seen` before; adds them to it.
 
         An archive that ignores `offset` would otherwise be asked for the same page for ever. Rows
-        without a legal UID are new on a first page only.
+        without a legal UID are new on a first page only; those of one UID on one page all are.
         """
         is_first = not seen
+        before = set(seen)
         nameless = sum(_uid(query, row) is None for row in page) if is_first else 0
         if nameless:
             _log.warning("rows without a UID passed over", archive=self._archive, rows=nameless)
         new = []
         for row in page:
             uid = _uid(query, row)
-            if (uid is None and is_first) or (uid is not None and uid not in seen):
+            if (uid is None and is_first) or (uid is not None and uid not in before):
                 new.append(row)
             if uid is not None:
                 seen.add(uid)

@@ -73,14 +73,19 @@ class FhirHoldings:
         else:
             studies, has_more = await self._found(questions)
         rows = [r for s in studies for r in await self._rows(s, query)]
-        return Found(items=tuple(r for r in rows if matching.matches(query, r)), has_more=has_more)
+        return Found(
+            items=tuple(r for r in rows if matching.matches(query, r)),
+            has_more=has_more,
+            again=tuple(r for s in studies for r in s.again if query.level is Level.STUDY),
+        )
 
     async def study(self, study_uid: str) -> Study | None:
         """The study and its series; None: no server tells of it."""
         for one in await self._told_of(study_uid):
             if one.uid == study_uid:
                 series = [s.row for s in one.series]
-                return records.study(self._origin, foreign_rows.counted(one), series)
+                row = foreign_rows.counted(one)
+                return records.study(self._origin, row, series, one.again)
         return None
 
     async def instances(self, study: Study) -> Contents:

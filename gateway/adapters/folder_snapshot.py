@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from gateway.rules import dicom_json as dj
+from gateway.rules import several
 
 Stamp = tuple[int, int, int]
 """Size, time of the last change in ns, and inode of a file."""
@@ -157,6 +158,20 @@ class Snapshot:
             dj.NUMBER_OF_SERIES_RELATED_INSTANCES: element("IS", len(entries)),
         }
 
+    def study_rows(self, study_uid: str) -> list[dj.Dataset]:
+        """What the study's files tell differently of whose it is, and when."""
+        entries = (e for of_series in self.studies[study_uid].values() for e in of_series)
+        return _different((e.study_row for e in entries), several.OF_STUDY)
+
+    def series_rows(self, study_uid: str) -> list[dj.Dataset]:
+        """The rows of the study's series, and what their files tell differently."""
+        rows = []
+        for uid, entries in self.studies[study_uid].items():
+            rows.append(self.series_row(study_uid, uid))
+            told = _different((e.series_row for e in entries), several.OF_SERIES)
+            rows += [{dj.SERIES_INSTANCE_UID: element("UI", uid)} | one for one in told]
+        return rows
+
     def instance_row(self, entry: Entry) -> dj.Dataset:
         """Instance attributes, and the UIDs above."""
         row: dj.Dataset = orjson.loads(entry.instance_row)
@@ -207,6 +222,15 @@ def _first_known(rows: Iterator[bytes]) -> dj.Dataset:
             if "Value" not in merged.get(tag, {}):
                 merged[tag] = element
     return merged
+
+
+def _different(rows: Iterable[bytes], tags: Sequence[str]) -> list[dj.Dataset]:
+    """Some attributes of rows, each combination once; none where all are the same."""
+    found = {}
+    for row in dict.fromkeys(rows):
+        told = {tag: one for tag, one in orjson.loads(row).items() if tag in tags}
+        found[orjson.dumps(told, option=orjson.OPT_SORT_KEYS)] = told
+    return list(found.values()) if len(found) > 1 else []
 
 
 def element(vr: str, *values: Any) -> dict[str, Any]:

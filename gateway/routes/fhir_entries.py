@@ -79,6 +79,11 @@ def kind(resources: Resources, base: str, wanted: Wanted) -> str:
     return repr((base, resources.version.id, resources.consumer, known, asked))
 
 
+def _disclosed(study: Study) -> Disclosures:
+    several = {study.uid: study.patient_ids} if study.patient_ids else {}
+    return Disclosures({study.uid: study.patient.id}, several=several)
+
+
 def written(study: Study, resources: Resources, base: str, wanted: Wanted) -> Entry:
     """The entry of a study, as far as it is `wanted`, whose type is served below `base`."""
     served = resources.served(resources.imaging_study(study), wanted)
@@ -93,5 +98,5 @@ def written(study: Study, resources: Resources, base: str, wanted: Wanted) -> En
         endpoints=tuple(dict.fromkeys((*carried.study, *of_series))),
         patient_id=resources.patient_id(study),
         is_shared=len(study.archives) > 1,
-        disclosed=Disclosures({study.uid: study.patient.id}),
+        disclosed=_disclosed(study),
     )

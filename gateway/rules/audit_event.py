@@ -62,11 +62,19 @@ class Access:
     issuer: str | None = None
 
 
-def events(access: Access, studies: Mapping[str, Identifier | None]) -> list[Resource]:
-    """The AuditEvents of an access to `studies`, each with the identifier of its patient."""
+def events(
+    access: Access,
+    studies: Mapping[str, Identifier | None],
+    several: Mapping[str, tuple[Identifier, ...]] | None = None,
+) -> list[Resource]:
+    """The AuditEvents of an access to `studies`, each with the identifier of its patient.
+
+    `several`: the patients of those that are of more than one.
+    """
     by_patient: dict[Identifier | None, list[str]] = {}
     for uid, patient in studies.items():
-        by_patient.setdefault(patient, []).append(uid)
+        for who in (several or {}).get(uid) or (patient,):
+            by_patient.setdefault(who, []).append(uid)
     if not by_patient:
         return [_event(access, None, ())]
     return [_event(access, patient, uids) for patient, uids in by_patient.items()]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.rules import body_sites
+from gateway.rules import body_sites, several
 from gateway.rules import dicom_json as dj
 from gateway.rules import foreign_values as values
 from gateway.rules.dicom_json import Dataset
@@ -35,11 +35,12 @@ class SeriesRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyRows:
-    """A study, without what is counted, and its series."""
+    """A study, without what is counted, and its series; `again`: rows that tell another patient."""
 
     uid: str
     row: Dataset
     series: tuple[SeriesRows, ...]
+    again: tuple[Dataset, ...] = ()
 
 
 def is_withdrawn(resource: Resource) -> bool:
@@ -263,6 +264,9 @@ def united(found: Iterable[StudyRows]) -> list[StudyRows]:
         seen = {s.uid for s in known.series}
         more = tuple(s for s in one.series if s.uid not in seen)
         by_uid[one.uid] = StudyRows(
-            uid=one.uid, row=one.row | known.row, series=known.series + more
+            uid=one.uid,
+            row=one.row | known.row,
+            series=known.series + more,
+            again=(*known.again, *((one.row,) if several.is_other(one.row, known.row) else ())),
         )
     return list(by_uid.values())

@@ -17,6 +17,7 @@ import orjson
 
 from gateway.model import Contents, Instance, Origin, Series, Study
 from gateway.rules import dicom_json as dj
+from gateway.rules import several
 from gateway.rules.attributes import DOCUMENTS
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.instance_rows import Odd
@@ -223,6 +224,7 @@ def _agreed(found: Sequence[Series]) -> Series:
     return replace(
         filled(found),
         **lists,
+        **several.of_series(found),
         laterality=sides.pop() if len(sides) == 1 else None,
         date=earliest.date,
         time=earliest.time,
@@ -284,5 +286,8 @@ def contents(origin: Origin, rows: Sequence[Dataset]) -> Contents:
     details = Details(origin)
     details.add_rows(rows)
     return Contents(
-        instances=instances(rows), series=details.series(), warnings=instance_warnings(rows)
+        instances=instances(rows),
+        series=details.series(),
+        warnings=instance_warnings(rows),
+        patient_ids=several.named(origin, rows),
     )

@@ -14,8 +14,9 @@ from typing import Annotated
 import msgspec
 from msgspec import structs
 
-from gateway.model import Instance
+from gateway.model import Identifier, Instance, Origin
 from gateway.rules import dicom_json as dj
+from gateway.rules import several
 from gateway.rules.records import in_order, title
 
 _LARGEST_UNSIGNED_INT = 2147483647
@@ -66,6 +67,11 @@ class _Row(msgspec.Struct, gc=False):
     image_type: _List = msgspec.field(default=_NO_LIST, name=dj.IMAGE_TYPE)
     sop_class: _Words = msgspec.field(default=_NO_WORDS, name=dj.SOP_CLASS_UID)
     uid: _Words = msgspec.field(default=_NO_WORDS, name=dj.SOP_INSTANCE_UID)
+    patient: _Words = msgspec.field(default=_NO_WORDS, name=dj.PATIENT_ID)
+    issuer: _Words = msgspec.field(default=_NO_WORDS, name=dj.ISSUER_OF_PATIENT_ID)
+    qualifiers: msgspec.Raw = msgspec.field(
+        default=_NOTHING, name=dj.ISSUER_OF_PATIENT_ID_QUALIFIERS
+    )
     study: _Words = msgspec.field(default=_NO_WORDS, name=dj.STUDY_INSTANCE_UID)
     series: _Words = msgspec.field(default=_NO_WORDS, name=dj.SERIES_INSTANCE_UID)
     number: _Numbers = msgspec.field(default=_NO_NUMBERS, name=dj.INSTANCE_NUMBER)
@@ -94,6 +100,7 @@ class Reading:
         self._study_uid = study_uid
         self._step_bytes = step_bytes
         self._by_series: dict[str, dict[str, Instance]] = {}
+        self._patients: set[tuple[str, str | None, bytes]] = set()
         self._known: dict[str | None, str] = {}  # few series and classes: each is checked once
 
     def add(self, body: bytes | bytearray) -> None:
@@ -118,6 +125,18 @@ class Reading:
         found = self._by_series.items()
         return {series: tuple(sorted(of.values(), key=in_order)) for series, of in found}
 
+    def patients(self, origin: Origin) -> tuple[Identifier, ...]:
+        """Whom the rows name."""
+        rows = (
+            {
+                dj.PATIENT_ID: {"Value": [value]},
+                dj.ISSUER_OF_PATIENT_ID: {"Value": [issuer]},
+                dj.ISSUER_OF_PATIENT_ID_QUALIFIERS: _value(qualifiers or b"{}"),
+            }
+            for value, issuer, qualifiers in sorted(self._patients, key=repr)
+        )
+        return several.named(origin, rows)
+
     def _take(self, rows: list[_Row]) -> None:
         known = self._known
         for row in rows:
@@ -128,6 +147,8 @@ class Reading:
                 continue
             series, sop_class = row.series.value.first, row.sop_class.value.first
             of_series = self._by_series.setdefault(known.get(series) or self._once(series), {})
+            if patient := row.patient.value.first:
+                self._patients.add((patient, row.issuer.value.first, bytes(row.qualifiers)))
             uid = row.uid.value.first
             if uid is None or len(uid) > _MAX_UID_CHARACTERS or not _is_uid(uid):
                 raise Odd

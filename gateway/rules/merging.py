@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
-from gateway.model import Contents, Identifier, Instance, Patient, Series, Study
+from gateway.model import Contents, Instance, Patient, Series, Study
 from gateway.rules import dicom_json as dj
+from gateway.rules import several
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.last_updated import latest
 from gateway.rules.records import in_order
@@ -34,8 +35,8 @@ def merge(parts: Sequence[Study]) -> Study:
     if len(parts) == 1:
         return first
     warnings = [w for p in parts for w in p.warnings]
-    is_of_several = _are_several(p.patient.id for p in parts)
-    if is_of_several:
+    patients = several.patients_of(parts)
+    if patients:
         warnings.append("archives name different patients for this study; the first is shown")
     return replace(
         filled(parts),
@@ -49,7 +50,9 @@ def merge(parts: Sequence[Study]) -> Study:
         series=_merged_series(parts),
         warnings=tuple(dict.fromkeys(warnings)),
         last_updated=latest(p.last_updated for p in parts),
-        is_of_several_patients=is_of_several,
+        is_of_several_patients=bool(patients),
+        patient_ids=patients,
+        other_dates=several.dates(parts),
     )
 
 
@@ -68,8 +71,12 @@ def with_instances(study: Study, found: Contents) -> Study:
         for s in known.values()
     )
     zones = {s.utc_offset for s in told.values()}
+    named = study.patient_ids or (study.patient.id,)
+    patients = several.in_one_archive((*named, *found.patient_ids))
     return replace(
         study,
+        is_of_several_patients=bool(patients),
+        patient_ids=patients,
         series=tuple(sorted(whole, key=in_order)),
         utc_offset=study.utc_offset or (zones.pop() if len(zones) == 1 else None),
         warnings=tuple(dict.fromkeys((*study.warnings, *found.warnings))),
@@ -82,7 +89,8 @@ def _completed(series: Series, told: Series | None) -> Series:
     both = (series, told)
     when = _moment(both)
     when["utc_offset"] = when["utc_offset"] or told.utc_offset
-    return replace(filled(both), **when, warnings=series.warnings)
+    others = several.of_series(both)
+    return replace(filled(both), **when, **others, warnings=series.warnings)
 
 
 def series_of(parts: Sequence[Study], series_uid: str, archives: Collection[str]) -> Series | None:
@@ -140,13 +148,6 @@ def _moment(found: Sequence[_Dated]) -> dict[str, Any]:
     return {"date": one.date, "time": one.time, "utc_offset": one.utc_offset}
 
 
-def _are_several(found: Iterable[Identifier | None]) -> bool:
-    """Whether archives name more than one patient: by value, or by system where both tell it."""
-    named = [one for one in found if one is not None]
-    systems = {one.system for one in named if one.system is not None}
-    return len({one.value for one in named}) > 1 or len(systems) > 1
-
-
 def _patient(parts: Sequence[Study]) -> Patient:
     patients = [p.patient for p in parts]
     identified = (p for p in patients if p.id)
@@ -188,6 +189,7 @@ def _one_series(found: Sequence[Series]) -> Series:
         number_of_instances=_largest(numbers) if instances is None else len(instances),
         instances=instances,
         is_uneven=len(numbers) > 1 or any(s.is_uneven for s in found),
+        **several.of_series(found),
         warnings=_united(s.warnings for s in found),
     )
 

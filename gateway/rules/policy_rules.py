@@ -6,7 +6,7 @@ What a rule looks at and the record does not tell counts against showing it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from gateway import config
@@ -81,16 +81,25 @@ def _fits(rule: Rule, copy: Copy) -> Iterator[bool | None]:
     if rule.archives:
         yield archive in rule.archives
     if rule.modalities:
-        yield None if series.modality is None else series.modality in rule.modalities
+        told = (series.modality, *series.other_modalities)
+        yield _agreed(None if m is None else m in rule.modalities for m in told)
     if rule.series_descriptions:
-        yield _is_like(series.description, rule.series_descriptions)
+        described = (series.description, *series.other_descriptions)
+        yield _agreed(_is_like(d, rule.series_descriptions) for d in described)
     if rule.sop_classes:
         yield _is_like(instance.sop_class_uid if instance else None, rule.sop_classes)
     if rule.patients:
-        named = None if study.is_of_several_patients else study.patient.id
-        yield _is_patient(named, rule.patients)
+        unnamed = None if study.is_of_several_patients else study.patient.id
+        named = study.patient_ids or (unnamed,)
+        yield _agreed(_is_patient(one, rule.patients) for one in named)
     if rule.study_date_from is not None or rule.study_date_to is not None:
-        yield _is_between(study.date, rule)
+        yield _agreed(_is_between(d, rule) for d in (study.date, *study.other_dates))
+
+
+def _agreed(found: Iterable[bool | None]) -> bool | None:
+    """What is found of all that copies tell; None where they differ: `hide` fits, `allow` not."""
+    first, *others = found
+    return first if all(one is first for one in others) else None
 
 
 def _is_like(value: str | None, patterns: Sequence[str]) -> bool | None:
@@ -109,7 +118,10 @@ def _pattern(text: str) -> re.Pattern[str]:
 def _is_patient(found: Identifier | None, meant: Sequence[Identifier]) -> bool | None:
     if found is None:
         return None
-    return any(p.value == found.value and p.system in {None, found.system} for p in meant)
+    alike = [p for p in meant if p.value == found.value]
+    if any(p.system in {None, found.system} for p in alike):
+        return True
+    return None if alike and found.system is None else False
 
 
 def _is_between(date: str | None, rule: Rule) -> bool | None:

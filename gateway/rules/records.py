@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from gateway.model import (
@@ -21,6 +22,7 @@ from gateway.model import (
     Study,
 )
 from gateway.rules import dicom_json as dj
+from gateway.rules import several
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.values import (
     codes,
@@ -73,6 +75,7 @@ _INSTANCE_READERS: _Readers = {
 
 _PRESENTATION_STATES = "1.2.840.10008.5.1.4.1.1.11."
 """Root of their SOP classes (PS3.4 §B.5)."""
+_SEVERAL = ("an archive names different patients for this study; the first is shown",)
 LEFT_OUT = "cannot be read and is left out"
 _NUMBERED = frozenset({dj.PLACER_ORDER_NUMBER, dj.FILLER_ORDER_NUMBER})
 
@@ -87,9 +90,15 @@ def unreadable(row: Dataset, readers: _Readers) -> tuple[str, ...]:
 
 
 def study(
-    origin: Origin, row: Dataset, series_rows: Sequence[Dataset] | None = None
+    origin: Origin,
+    row: Dataset,
+    series_rows: Sequence[Dataset] | None = None,
+    again: Sequence[Dataset] = (),
 ) -> Study | None:
-    """The record of a study as one archive has it; None without a usable StudyInstanceUID."""
+    """The record of a study as one archive has it; None without a usable StudyInstanceUID.
+
+    `again`: other rows of the same study, which must not tell another patient or date.
+    """
     uid = dj.text(row, dj.STUDY_INSTANCE_UID)
     if uid is None or not dj.is_uid(uid):
         return None
@@ -97,6 +106,7 @@ def study(
     day, clock = date(dj.text(row, dj.STUDY_DATE)), time(dj.text(row, dj.STUDY_TIME))
     said = offset(dj.text(row, dj.TIMEZONE_OFFSET)) or _agreed_offset(series_rows or ())
     referring = people(row, dj.REFERRING_PHYSICIAN_NAME, dj.REFERRING_PHYSICIAN_IDENTIFICATION)
+    patients = several.patients_told(origin, (row, *again), series_rows or ())
     return Study(
         uid=uid,
         archives=(origin.archive,),
@@ -118,21 +128,18 @@ def study(
         number_of_series=unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_SERIES),
         number_of_instances=unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_INSTANCES),
         series=series,
-        warnings=(*unreadable(row, _STUDY_READERS), *dropped),
+        warnings=(*unreadable(row, _STUDY_READERS), *dropped, *(_SEVERAL if patients else ())),
         orders=_orders(origin, [row]),
+        is_of_several_patients=bool(patients),
+        patient_ids=patients,
+        other_dates=several.others((day, *(date(dj.text(r, dj.STUDY_DATE)) for r in again))),
     )
 
 
 def _patient(origin: Origin, row: Dataset) -> Patient:
     names = (person_name(v) for v in dj.values(row, dj.PATIENT_NAME))
     return Patient(
-        id=identifier(
-            dj.text(row, dj.PATIENT_ID),
-            origin,
-            local=dj.text(row, dj.ISSUER_OF_PATIENT_ID),
-            qualifiers=dj.values(row, dj.ISSUER_OF_PATIENT_ID_QUALIFIERS),
-            default_system=origin.patient_system,
-        ),
+        id=several.patient_id(origin, row, origin.patient_system),
         name=next((n for n in names if n), None),
         birth_date=date(dj.text(row, dj.PATIENT_BIRTH_DATE)),
         sex=dj.text(row, dj.PATIENT_SEX),
@@ -208,10 +215,16 @@ def _all_series(
         uid = dj.text(row, dj.SERIES_INSTANCE_UID)
         if uid is None or not dj.is_uid(uid):
             dropped += 1
-        elif uid not in by_uid:
-            by_uid[uid] = one_series(origin, uid, row)
+        else:
+            found = one_series(origin, uid, row)
+            first = by_uid.setdefault(uid, found)
+            by_uid[uid] = first if first is found else _told_again(first, found)
     warnings = (f"{dropped} series without a legal UID left out",) if dropped else ()
     return tuple(sorted(by_uid.values(), key=in_order)), warnings
+
+
+def _told_again(first: Series, again: Series) -> Series:
+    return replace(first, **several.of_series((first, again)))
 
 
 def one_series(origin: Origin, uid: str, row: Dataset) -> Series:
@@ -256,6 +269,7 @@ def one_series(origin: Origin, uid: str, row: Dataset) -> Series:
         institution=next(iter(codes(row, dj.INSTITUTION_CODE_SEQUENCE)), None),
         performed_location=dj.text(row, dj.PERFORMED_LOCATION),
         custodians=(origin.custodian,) if origin.custodian else (),
+        other_modalities=tuple(m for m, _ in modalities.most_common()[1:]),
     )
 
 

@@ -110,6 +110,19 @@ async def test_rows_that_do_not_match_are_dropped(
     assert uids((await searches.found(query, None)).items) == ["1.2.1", "1.2.4", "1.2.7"]
 
 
+async def test_rows_of_one_study_that_tell_another_patient_are_told_apart(
+    searches: Searches, fault_archive: FaultArchive
+) -> None:
+    """An archive that files by patient holds a study of two patients twice."""
+    first, other = (row(StudyInstanceUID="1.2.3", PatientID=value) for value in ("P1", "P2"))
+    fault_archive.on("/studies", paged([first, first, other]))
+    key = qido.key(dj.STUDY_INSTANCE_UID, "1.2.3")
+
+    found = await searches.found(Query(level=Level.STUDY, keys=(key,)), 1)
+
+    assert (found.items, found.again, found.has_more) == ((first,), (other,), False)
+
+
 async def test_rows_of_another_study_are_dropped(
     searches: Searches, fault_archive: FaultArchive
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -355,6 +356,41 @@ def test_a_study_of_several_patients_is_hidden_with_any_of_them() -> None:
     hidden = Rule(name="r", patients=(Identifier(value="B"),))
     assert policy.visible(hides(hidden), of) is None
     assert policy.visible(hides(allow=(hidden,)), of) is None
+
+
+def test_of_several_patients_any_hides_and_all_have_to_be_allowed() -> None:
+    a, b, c = (Identifier(value=value, system="s") for value in "ABC")
+    of = replace(WHOLE, patient=Patient(id=a), is_of_several_patients=True, patient_ids=(a, b))
+    for one in (a, b):
+        assert policy.visible(hides(Rule(name="r", patients=(one,))), of) is None
+        assert policy.visible(hides(allow=(Rule(name="r", patients=(one,)),)), of) is None
+    assert policy.visible(hides(Rule(name="r", patients=(c,))), of) == of
+    assert policy.visible(hides(allow=(Rule(name="r", patients=(a, b)),)), of) == of
+    unissued = replace(of, patient_ids=(a, Identifier(value="C")))
+    assert policy.visible(hides(Rule(name="r", patients=(c,))), unissued) is None
+
+
+@pytest.mark.parametrize(
+    ("hidden", "seen"),
+    [
+        ({"modalities": ("SR",)}, {"modalities": ("CT", "SR")}),
+        ({"series_descriptions": ("SECRET*",)}, {"series_descriptions": ("SECRET*", "plain")}),
+        ({"study_date_to": "2019-12-31"}, {"study_date_from": "2019-01-01"}),
+    ],
+)
+def test_what_some_copy_says_hides_and_is_not_allowed(
+    hidden: dict[str, Any], seen: dict[str, Any]
+) -> None:
+    one = replace(
+        series("CT", instance("1.1", CLASSES[0])),
+        description="plain",
+        other_modalities=("SR",),
+        other_descriptions=("SECRET",),
+    )
+    of = replace(study(one), date="2024-01-01", other_dates=("2019-01-01",))
+    assert policy.visible(hides(Rule(name="r", **hidden)), of) is None
+    assert policy.visible(hides(allow=(Rule(name="r", **hidden),)), of) is None
+    assert policy.visible(hides(allow=(Rule(name="r", **seen),)), of) == of
 
 
 @given(of=studies)
