@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from gateway.archives import Archives
 from gateway.errors import NotFound, Unavailable
 from gateway.fan_out import Archive
-from gateway.model import Level, Loaded
-from gateway.rules import attributes, matching, merging
+from gateway.model import Level, Loaded, Study
+from gateway.rules import attributes, matching, merging, qido_rows
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.key_objects import MODALITY
@@ -47,12 +48,34 @@ async def counted(
         found = loaded.get(uid)
         if uid in doubted and isinstance(found, NotFound) and query.level is Level.STUDY:
             continue  # gone since the search, or rejected
+        if query.level is Level.STUDY and isinstance(found, Loaded) and found.study.is_partial:
+            told = _told_by_holders(query, row, answers, found.study)
+            if told is None:
+                continue
+            row = told
         row = _with_counts(query, row, found if isinstance(found, Loaded) else None)
         is_partial = isinstance(found, Loaded) and found.study.is_partial
         if not is_partial or matching.still_matches(query, row, attributes.COUNTED):
             rows.append(row)  # else only what is rejected was found
     silent = [i for f in loaded.values() if isinstance(f, Loaded) for i in f.silent]
     return rows, tuple(dict.fromkeys(silent))
+
+
+def _told_by_holders(query: Query, row: Dataset, answers: _Answers, study: Study) -> Dataset | None:
+    """The row of a study without what only archives tell of which nothing is left.
+
+    None where the study is found by that alone.
+    """
+    rows = [
+        (archive.id, [r for r in of if _study_uid(query, r) == study.uid])
+        for archive, of in answers
+    ]
+    held = [of for archive, of in rows if archive in study.archives]
+    if all(archive in study.archives for archive, of in rows if of):
+        return row
+    asked = replace(query, keys=tuple(k for k in query.keys if k.tag not in attributes.COUNTED))
+    is_found = any(matching.matches(asked, r) for of in held for r in of)
+    return qido_rows.merged(held, query.level)[0] if is_found else None
 
 
 async def records_of(

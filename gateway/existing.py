@@ -59,6 +59,8 @@ def _with_counts(study: Study, record: Study | None) -> Study:
     """A study-level record with what is left where its record is partial."""
     if record is None or not record.is_partial:
         return study
+    if not set(study.archives) <= set(record.archives):
+        return replace(record, series=None)  # what only others tell is not told
     return replace(
         study,
         modalities=record.modalities,

@@ -106,7 +106,7 @@ async def test_what_was_counted_is_told_at_the_end(recorded: Recorded) -> None:
     assert [counted(e) for e in await recorded.events()] == [None, 2]
 
 
-def noted(**of: dict[str, Identifier | None]) -> Disclosures:
+def noted(**of: Any) -> Disclosures:
     return Disclosures(**of)
 
 

@@ -94,6 +94,27 @@ def test_the_others_see_them(exchange: Exchange) -> None:
             assert exchange.get(caller, path).status_code == 200, (caller, path)
 
 
+def test_nothing_is_found_by_what_only_rejected_copies_tell(tmp_path: Path) -> None:
+    """Of study 6 all that south has is rejected, and south alone calls it so."""
+    hie.build(tmp_path)
+    both = ({"type": "folder", "path": str(tmp_path / name)} for name in ("north", "south"))
+    headers = {"X-API-Key": "key-of-full"}
+    with Gateway(tmp_path / "gateway", **hie.sections(tmp_path, *both)) as gateway:
+        found = {
+            text: requests.get(
+                f"{gateway.url}/dicom-web/studies",
+                {"StudyDescription": text, "includefield": "all"},
+                headers=headers,
+                timeout=30,
+            ).text
+            for text in ("*south*", "*north*")
+        }
+    assert f"{hie.ROOT}.2" in found["*south*"]
+    assert f"{hie.ROOT}.6" not in found["*south*"]
+    assert "Study 6 told by south" not in found["*south*"]
+    assert f"{hie.ROOT}.6" in found["*north*"]
+
+
 def _is_search(path: str) -> bool:
     return "?" in path or path.endswith(("/studies", "/series", "/instances", "/ImagingStudy"))
 
