@@ -245,6 +245,14 @@ def sections(folder: Path, north: dict[str, Any], south: dict[str, Any]) -> dict
     }
 
 
+def scoped(folder: Path) -> dict[str, Any]:
+    """`auth` and `policies` for bearers who are held by their scopes alone."""
+    keys = folder / "jwks.json"
+    keys.write_text(json.dumps(issuer.jwks()))
+    one = {"issuer": ISSUER, "audience": issuer.AUDIENCE, "jwks_file": str(keys), "policy": "all"}
+    return {"auth": {"mode": "required", "issuers": [one]}, "policies": {"all": {}}}
+
+
 def by_ehr(sections: dict[str, Any], ehr: Ehr) -> dict[str, Any]:
     """The same configuration, with patients whom `ehr` knows."""
     for name, system, value in (

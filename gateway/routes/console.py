@@ -16,7 +16,7 @@ from gateway.config import Settings
 from gateway.http_server import CATALOG, CONSUMER, SETTINGS
 from gateway.model import Level, Patient, Study, Target
 from gateway.rules import dicom_json as dj
-from gateway.rules import iid, qido, resolution
+from gateway.rules import iid, qido, resolution, rights
 
 STUDIES_ON_A_PAGE = 24
 _FIELDS = ("name", "id", "date", "modality")
@@ -63,7 +63,8 @@ async def show(request: web.Request) -> web.Response:
     """GET /: a list of studies, or with `study` one of them. 200 HTML.
 
     Query of the list: `name`, `id`, `date` (YYYY-MM-DD), `modality`, `offset`. 400 a value is no
-    good; 404 no such study, or hidden by policy; 503 not known while archives are silent.
+    good; 403 the list is not for the caller; 404 no such study, or hidden by policy; 503 not known
+    while archives are silent.
     """
     if study_uid := request.query.get("study"):
         return await _study_page(request, dj.uid(study_uid, "study"))
@@ -71,6 +72,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def _list_page(request: web.Request) -> web.Response:
+    rights.check(rights.FINDING, request[CONSUMER])
     asked = {name: request.query.get(name, "").strip() for name in _FIELDS}
     offset = request.query.get("offset", "0")
     query = qido.parse(Level.STUDY, _pairs(asked, offset))

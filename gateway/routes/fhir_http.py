@@ -11,7 +11,6 @@ from aiohttp import web
 from gateway.adapters.patient_servers import PatientServers
 from gateway.errors import NotFound, UnsupportedMediaType
 from gateway.http_server import CONSUMER, SETTINGS, body_of
-from gateway.model import Action
 from gateway.routes.fhir_resources import Resources
 from gateway.rules import (
     fhir_dates,
@@ -88,7 +87,7 @@ def search(
     fhir = request.app[SETTINGS].fhir
     sizes = fhir_requests.Sizes(usual=fhir.default_count, largest=fhir.max_count)
     named = fhir_search.by_name(parameters, version.absent)
-    refused = [t for t in scopes.SERVED if not scopes.lets(request[CONSUMER], t, Action.READ)]
+    refused = scopes.not_brought(request[CONSUMER])
     found = fhir_results.without(offered, refused)
     return fhir_requests.read(pairs, named, found, reading(request), sizes)
 

@@ -13,7 +13,7 @@ from gateway.errors import BadRequest, UnsupportedMediaType
 from gateway.http_server import CATALOG, CONSUMER, SETTINGS, body_of, warnings_of
 from gateway.model import Study
 from gateway.routes.resolve import redirect
-from gateway.rules import iid, iid_studies
+from gateway.rules import iid, iid_studies, rights
 
 _FORM = "application/x-www-form-urlencoded"
 _MAX_FIELDS = 100
@@ -46,8 +46,9 @@ async def invoke_image_display(request: web.Request) -> web.Response:
     """GET or POST iid: Invoke Image Display (IHE RAD-106, PATIENT and STUDY).
 
     302 to the viewer; 200 a page when no viewer is configured. 400 a parameter is missing,
-    repeated or no good, or the studies are of several patients; 404 no such study, or hidden by
-    policy; 413 and 415 the form; 503 not known while archives are silent.
+    repeated or no good, or the studies are of several patients; 403 finding studies by anything
+    but their UIDs is not for the caller; 404 no such study, or hidden by policy; 413 and 415 the
+    form; 503 not known while archives are silent.
     """
     dicom_web = f"{request.app[SETTINGS].server.public_url}/dicom-web"
     return await launched(request, dicom_web)
@@ -56,6 +57,8 @@ async def invoke_image_display(request: web.Request) -> web.Response:
 async def launched(request: web.Request, dicom_web: str) -> web.Response:
     """The answer to a launch request; `dicom_web` is the root that the viewer is given."""
     launch = iid.parse(await _fields(request))
+    if not launch.study_uids:
+        rights.check(rights.FINDING, request[CONSUMER])
     catalog, settings = request.app[CATALOG], request.app[SETTINGS]
     found = [
         await catalog.studies(request[CONSUMER], query) for query in iid_studies.queries(launch)

@@ -37,7 +37,8 @@ class Need:
 _PUBLIC = Need(admission=Admission.PUBLIC)
 _OPERATOR = Need(admission=Admission.OPERATOR)
 _READ = Need(admission=Admission.SCOPED)
-_SEARCH = Need(admission=Admission.SCOPED, action=Action.SEARCH)
+FINDING = Need(admission=Admission.SCOPED, action=Action.SEARCH)
+"""What finding studies needs, also on a route that reads those that are named (`/`, `/iid`)."""
 _UIDS = r"/studies/\{study\}(/series/\{series\}(/instances/\{instance\}(/frames/\{frames\})?)?)?"
 _FHIR = r"/fhir(/\{version\})?"
 _NEEDS: tuple[tuple[str, Need], ...] = (
@@ -46,14 +47,15 @@ _NEEDS: tuple[tuple[str, Need], ...] = (
     (r"/dicom-web/?", _PUBLIC),
     (r"/metrics|/archives|/hooks/studies/\{study\}", _OPERATOR),
     (r"/resolve", Need(admission=Admission.KNOWN)),
-    (r"/dicom-web(/studies/\{study\}(/series/\{series\})?)?/(studies|series|instances)", _SEARCH),
+    (r"/dicom-web(/studies/\{study\}(/series/\{series\})?)?/(studies|series|instances)", FINDING),
     (
         rf"/dicom-web{_UIDS}(/(metadata|rendered|thumbnail|pixeldata|bulkdata(/\{{path\}})?))?",
         _READ,
     ),
     (rf"/resolve{_UIDS}", _READ),
-    (r"/wado|/iid|/", _READ),
-    (rf"{_FHIR}/(Patient/\{{patient\}}/)?ImagingStudy(/_search)?", _SEARCH),
+    (r"/wado", _READ),
+    (r"/iid|/", _READ),  # and FINDING, where no study is named by its UID
+    (rf"{_FHIR}/(Patient/\{{patient\}}/)?ImagingStudy(/_search)?", FINDING),
     (rf"{_FHIR}/ImagingStudy/\{{id\}}", _READ),
     *(
         (rf"{_FHIR}/{one}{path}", Need(admission=Admission.SCOPED, resource=one, action=action))

@@ -42,6 +42,19 @@ def lets(consumer: Consumer, resource: str, action: Action) -> bool:
     )
 
 
+def not_brought(consumer: Consumer) -> tuple[str, ...]:
+    """The types of resources that includes bring `consumer` none of.
+
+    A study is brought by its patient alone, and so it is found as by a search.
+    """
+    needed = {IMAGING_STUDY: (Action.READ, Action.SEARCH)}
+    return tuple(
+        one
+        for one in SERVED
+        if not all(lets(consumer, one, action) for action in needed.get(one, (Action.READ,)))
+    )
+
+
 def effective(scopes: Iterable[Scope]) -> tuple[Scope, ...]:
     """The scopes that count for a caller, who is either bound to a patient or is not.
 

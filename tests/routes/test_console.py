@@ -11,9 +11,10 @@ from pytest_aiohttp import AiohttpClient
 
 from gateway import demo
 from gateway.app import build_app
-from gateway.config import DicomwebArchive, IidViewer
+from gateway.config import DicomwebArchive, IidViewer, Settings
 from gateway.model import Patient, PersonName
 from gateway.routes.console import patient_name
+from tests.hie import bearer, scoped
 from tests.servers import free_port
 
 STUDY = f"{demo.UID_ROOT}.1"
@@ -122,3 +123,21 @@ async def test_silent_archive_is_named(aiohttp_client: AiohttpClient, sample_fol
 def test_names_are_written_as_people_write_them(written: str | None, shown: str) -> None:
     name = None if written is None else PersonName(alphabetic=written)
     assert patient_name(Patient(name=name)) == shown
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [("system/ImagingStudy.r", (403, 403, 200)), ("system/ImagingStudy.rs", (200, 200, 200))],
+)
+async def test_list_is_for_those_who_may_search(
+    aiohttp_client: AiohttpClient,
+    sample_folder: Path,
+    tmp_path: Path,
+    scope: str,
+    expected: tuple[int, ...],
+) -> None:
+    settings = demo.settings(sample_folder, 8080).model_dump() | scoped(tmp_path)
+    client = await aiohttp_client(build_app(Settings.model_validate(settings)))
+    paths = ("/", "/?id=P1", f"/?study={STUDY}")
+    answers = [await client.get(path, headers=bearer(scope=scope)) for path in paths]
+    assert tuple(answer.status for answer in answers) == expected

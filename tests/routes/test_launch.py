@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import pydicom
 import pytest
@@ -11,6 +11,7 @@ from pytest_aiohttp import AiohttpClient
 
 from gateway.app import build_app
 from gateway.config import Settings
+from tests.hie import bearer, scoped
 from tests.samples import Sample, TwoArchives, series_by_study
 
 VIEWER = "https://viewer.example.org/viewer?StudyInstanceUIDs={study_uids}&root={dicom_web}"
@@ -274,3 +275,32 @@ async def test_a_silent_archive_is_said_and_what_it_may_hold_is_not_denied(
     assert known.status == 302
     assert "south" in known.headers["Warning"]
     assert unknown.status == 503
+
+
+@pytest.mark.parametrize(
+    ("scope", "by_uid", "by_others"),
+    [("system/ImagingStudy.r", 302, 403), ("system/ImagingStudy.rs", 302, 302)],
+)
+async def test_reading_lets_open_what_is_named_and_searching_lets_find(
+    aiohttp_client: AiohttpClient,
+    sample_folder: Path,
+    study: pydicom.Dataset,
+    tmp_path: Path,
+    scope: str,
+    by_uid: int,
+    by_others: int,
+) -> None:
+    settings = app_settings(sample_folder, OHIF, **scoped(tmp_path))
+    client: Client = await aiohttp_client(build_app(settings))
+    expected = {
+        f"requestType=STUDY&studyUID={study.StudyInstanceUID}": by_uid,
+        f"requestType=STUDY&accessionNumber={quote(study.AccessionNumber)}": by_others,
+        f"requestType=PATIENT&patientID={quote(study.PatientID)}": by_others,
+    }
+    caller = bearer(scope=scope)
+    for query, status in expected.items():
+        answer = await client.get(f"/iid?{query}", headers=caller, allow_redirects=False)
+        assert answer.status == status
+        form = dict(parse_qsl(query))
+        answer = await client.post("/iid", data=form, headers=caller, allow_redirects=False)
+        assert answer.status == status

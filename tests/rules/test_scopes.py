@@ -74,3 +74,18 @@ def test_what_is_granted_of_one_patient_is_not_had_of_everybody(
 def test_any_text_is_read(text: str) -> None:
     for scope in scopes.parse(text):
         assert scope.actions
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("system/*.r", ("ImagingStudy",)),
+        ("system/*.s", scopes.SERVED),
+        ("system/*.rs", ()),
+        ("system/Patient.r system/Endpoint.r", ("ImagingStudy",)),
+    ],
+)
+def test_studies_are_brought_to_those_who_may_find_them(
+    text: str, expected: tuple[str, ...]
+) -> None:
+    assert scopes.not_brought(Consumer(id="app", scopes=scopes.parse(text))) == expected
