@@ -169,8 +169,27 @@ async def settled(gateway: Served, samples: tuple[Sample, ...]) -> None:
     same = 0
     while same < 10:
         now = await replies(gateway.plain, steps)
-        same = same + 1 if now == before else 0
+        is_timed = all(_tells_time(*one) for one in zip(steps, now, strict=True))
+        same = same + 1 if now == before and is_timed else 0
         before = now
+
+
+async def timed(gateway: Served, path: bytes) -> None:
+    """Asks in words of its own until the second is over in which the study was noticed."""
+    step = ask(path, KEY, b"Accept-Language: en")
+    async with asyncio.timeout(10):
+        while True:
+            (reply,) = await replies(gateway.plain, [step])
+            if _tells_time(step, reply):
+                return
+            await asyncio.sleep(0.02)
+
+
+def _tells_time(step: Step, reply: bytes) -> bool:
+    """Whether a reply has the time of its study, if it is one that is to have it."""
+    is_whole = reply.startswith(b"HTTP/1.1 200") and b"\r\nWarning: " not in reply
+    is_read = b"/ImagingStudy/" in step.pieces[0].partition(b"\r\n")[0]
+    return not (is_whole and is_read) or b"\r\nLast-Modified: " in reply
 
 
 async def _reply(reader: asyncio.StreamReader, method: bytes) -> bytes:

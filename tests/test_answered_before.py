@@ -19,7 +19,7 @@ from gateway.config import Settings
 from gateway.http_server import AUTHENTICATOR, RECORDER
 from tests import issuer
 from tests.assembled import Clock
-from tests.repeats import KEY, Served, Step, ask, paths, replies, served, settings, settled
+from tests.repeats import KEY, Served, Step, ask, paths, replies, served, settings, settled, timed
 from tests.samples import Sample
 
 SOME = b"X-API-Key: some"
@@ -89,6 +89,7 @@ async def test_callers_get_their_own_answers(
 async def test_unusual_requests_are_answered_in_the_ordinary_way(
     gateway: Served, path: bytes, given: list[bool], field: bytes
 ) -> None:
+    await timed(gateway, path)
     for _ in range(4):
         assert await replies(gateway.quick, [ask(path, KEY, field)])
     assert given == ([True] * 2 if field.startswith(b"Content") else [])
@@ -97,6 +98,7 @@ async def test_unusual_requests_are_answered_in_the_ordinary_way(
 async def test_another_version_of_http_is_another_request(
     gateway: Served, path: bytes, given: list[bool]
 ) -> None:
+    await timed(gateway, path)
     await replies(gateway.quick, [ask(path, KEY)] * 3)
     old = ask(path, KEY, b"Connection: keep-alive").pieces[0].replace(b"HTTP/1.1", b"HTTP/1.0")
     (reply,) = await replies(gateway.quick, [Step((old,), (b"GET",))])
@@ -107,6 +109,7 @@ async def test_another_version_of_http_is_another_request(
 async def test_nothing_is_given_that_cannot_be_recorded(
     gateway: Served, path: bytes, given: list[bool]
 ) -> None:
+    await timed(gateway, path)
     recorder = gateway.app[RECORDER]
     assert recorder is not None
     asked = ask(path, KEY)
@@ -120,6 +123,7 @@ async def test_nothing_is_given_that_cannot_be_recorded(
 async def test_one_who_is_known_no_longer_gets_nothing(
     gateway: Served, path: bytes, given: list[bool]
 ) -> None:
+    await timed(gateway, path)
     asked = ask(path, KEY, GIVEN % 1)
     await replies(gateway.quick, [asked] * 3)
     ((key, ready),) = gateway.app[ANSWERED_BEFORE]._ready.items()
@@ -134,6 +138,7 @@ async def test_one_who_is_known_no_longer_gets_nothing(
 async def test_what_is_at_hand_stays_within_its_bound(
     gateway: Served, path: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await timed(gateway, path)
     monkeypatch.setattr(answered_before, "MOST", 3)
     for number in range(8):
         await replies(gateway.quick, [ask(path, KEY, b"Cookie: %d" % number)] * 3)
@@ -145,6 +150,7 @@ async def test_what_is_at_hand_stays_within_its_bound(
 async def test_an_answer_from_another_address_is_recorded_with_that(
     gateway: Served, path: bytes, given: list[bool]
 ) -> None:
+    await timed(gateway, path)
     await replies(gateway.quick, [ask(path, KEY)] * 3)
     (ready,) = gateway.app[ANSWERED_BEFORE]._ready.values()
     assert gateway.app[ANSWERED_BEFORE].again(ready, "another-one", "2001:db8::1") is not None

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Reads:
-    """What was read from a cache; not `is_whole` where something failed, or changed meanwhile."""
+    """What was read from a cache; not `is_whole` where that is not all that decides.
+
+    As where something failed, or changed meanwhile.
+    """
 
     values: dict[str, bytes] = field(default_factory=dict)
     is_whole: bool = True
@@ -41,6 +44,11 @@ def note_reads(values: Mapping[str, bytes], *, is_whole: bool = True) -> None:
         noted.is_whole = noted.is_whole and is_whole
         for key, value in values.items():
             noted.note(key, value)
+
+
+def note_passing() -> None:
+    """Notes, where reads are noted, that what is made of them depends on the moment as well."""
+    note_reads({}, is_whole=False)
 
 
 def noted() -> Reads | None:

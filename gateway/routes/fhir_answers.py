@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import orjson
 from aiohttp import web
 
+from gateway.adapters.reads import note_passing
 from gateway.errors import PreconditionFailed
 from gateway.http_codings import VARY, pack
 from gateway.http_server import warnings_of
@@ -47,8 +48,17 @@ async def read(
     if tag is not None:
         response.headers["ETag"] = tag
     if changed is not None:
-        response.last_modified = preconditions.last_modified(changed, datetime.now(UTC))
+        _tell_time(response, changed)
     return response
+
+
+def _tell_time(response: web.Response, changed: datetime) -> None:
+    """Last-Modified; an answer without it, since it is to come, is not the one to be kept."""
+    told = preconditions.last_modified(changed, datetime.now(UTC))
+    if told is None:
+        note_passing()
+    else:
+        response.last_modified = told
 
 
 def _conditions(request: web.Request) -> Conditions:

@@ -52,18 +52,15 @@ def verdict(conditions: Conditions, tag: str | None, changed: datetime | None) -
     return Verdict.GO_ON
 
 
-def last_modified(changed: datetime, now: datetime) -> datetime:
-    """The whole second for Last-Modified (RFC 9110 §8.8.2): not before the change, nor to come.
+def last_modified(changed: datetime, now: datetime) -> datetime | None:
+    """The whole second for Last-Modified: the first not before the change; None: it is to come.
 
-    While the second of a change is not over, the one told is before the change: whoever sends it
-    back is given the content again, which may change once more until then.
+    A time to come is not told (RFC 9110 §8.8.2.1). Whoever sends back the one told read after that
+    second, and what changed later is later than it.
     """
     begun = changed.replace(microsecond=0)
-    return min(begun if begun == changed else begun + timedelta(seconds=1), _second(now))
-
-
-def _second(moment: datetime) -> datetime:
-    return moment.replace(microsecond=0)
+    told = begun if begun == changed else begun + timedelta(seconds=1)
+    return told if told <= now else None
 
 
 def _is_later(changed: datetime | None, than: datetime | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.adapters.reads import note_reads, noted, reads_noted
+from gateway.adapters.reads import note_passing, note_reads, noted, reads_noted
 
 
 def test_nobody_wants_to_know_outside() -> None:
@@ -25,3 +25,11 @@ def test_two_values_of_one_key_are_no_whole_reading() -> None:
         note_reads({"a": b"1"})
         note_reads({"a": b"2"})
     assert not reads.is_whole
+
+
+def test_what_depends_on_the_moment_as_well_is_no_whole_reading() -> None:
+    note_passing()
+    with reads_noted() as outer, reads_noted():
+        note_reads({"a": b"1"})
+        note_passing()
+    assert not outer.is_whole

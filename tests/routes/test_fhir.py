@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -165,16 +166,27 @@ async def test_every_promise_of_the_capability_statement_is_kept(
     assert (await json(await client.get(compartment, headers=STRICT)))["total"] > 0
 
 
+async def timed(client: Client, url: str) -> ClientResponse:
+    """The answer to a read once the second is over in which its study was noticed."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await client.get(url)
+            if "Last-Modified" in answer.headers:
+                return answer
+            await asyncio.sleep(0.02)
+
+
 async def keeps_its_interactions(client: Client, url: str, promised: dict[str, Any]) -> None:
     assert [one["code"] for one in promised["interaction"]] == ["read", "search-type"]
-    read = await client.get(f"{url}/{IDS[promised['type']]}")
+    is_timed = promised["conditionalRead"] == "full-support"
+    asked = f"{url}/{IDS[promised['type']]}"
+    read = await timed(client, asked) if is_timed else await client.get(asked)
     resource = await json(read)
     assert promised["versioning"] == "versioned"
     assert read.headers["ETag"] == f'W/"{resource["meta"]["versionId"]}"'
     known = {"If-None-Match": read.headers["ETag"]}
     again = await client.get(f"{url}/{resource['id']}", headers=known)
     assert again.status == 304
-    is_timed = promised["conditionalRead"] == "full-support"
     late = {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}
     again = await client.get(f"{url}/{resource['id']}", headers=late)
     assert again.status == (304 if is_timed else 200)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
@@ -12,7 +14,8 @@ from pytest_aiohttp import AiohttpClient
 from gateway import demo
 from gateway.app import build_app
 from gateway.config import DicomwebArchive
-from tests.routes.test_fhir import STRICT, STUDY, Client, each_version, json
+from gateway.rules.preconditions import last_modified
+from tests.routes.test_fhir import STRICT, STUDY, Client, each_version, json, timed
 from tests.servers import free_port
 
 ENDPOINT = "/fhir/r4/Endpoint/gateway-dicom-wado-rs"
@@ -34,18 +37,36 @@ async def test_read_tells_when_its_content_changed_and_when_not(
     client: Client, version: str
 ) -> None:
     url = f"/fhir/{version}/ImagingStudy/{STUDY}"
-    read = await client.get(url)
+    read = await timed(client, url)
     resource, told = await json(read), read.headers["Last-Modified"]
     changed = datetime.fromisoformat(resource["meta"]["lastUpdated"])
-    assert abs(changed - parsedate_to_datetime(told)) <= timedelta(seconds=1)
+    assert timedelta() <= parsedate_to_datetime(told) - changed < timedelta(seconds=1)
     assert parsedate_to_datetime(told) <= datetime.now(UTC)
-    for method in ("GET", "HEAD"):
-        known = await client.request(method, url, headers={"If-Modified-Since": later(told)})
+    for method, since in itertools.product(("GET", "HEAD"), (told, later(told))):
+        known = await client.request(method, url, headers={"If-Modified-Since": since})
         assert (known.status, await known.read()) == (304, b"")
         assert known.headers["ETag"] == read.headers["ETag"]
         assert known.headers["Vary"] == "Accept, Accept-Encoding"
         anew = await client.request(method, url, headers={"If-Modified-Since": PAST})
         assert anew.status == 200
+
+
+async def test_time_told_is_that_of_the_content_however_it_is_asked_for(client: Client) -> None:
+    """From the first read on: there is none while it is to come, and then the one that stays."""
+    told: list[str] = []
+    async with asyncio.timeout(10):
+        while len(told) < 20:
+            begun = datetime.now(UTC)
+            accept = f"application/fhir+json; q=0.{len(told) % 3 + 1}"
+            read = await client.get(READ, headers={"Accept": accept})
+            changed = datetime.fromisoformat((await json(read))["meta"]["lastUpdated"])
+            told += read.headers.getall("Last-Modified", [])
+            if not told:
+                assert last_modified(changed, begun) is None
+                await asyncio.sleep(0.02)
+    (one,) = set(told)
+    assert parsedate_to_datetime(one) == last_modified(changed, datetime.now(UTC))
+    assert (await client.get(READ, headers={"If-Modified-Since": one})).status == 304
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -68,7 +89,7 @@ async def test_read_tells_when_its_content_changed_and_when_not(
 async def test_preconditions_of_a_read(
     client: Client, conditions: dict[str, str], status: int, method: str
 ) -> None:
-    read = await client.get(READ)
+    read = await timed(client, READ)
     told = {"tag": read.headers["ETag"], "later": later(read.headers["Last-Modified"])}
     headers = {name: value.format(**told) for name, value in conditions.items()}
     answer = await client.request(method, READ, headers=headers)
@@ -92,7 +113,7 @@ async def test_endpoint_has_a_version_and_no_time(client: Client) -> None:
 
 async def test_part_of_a_resource_has_its_time_and_no_version(client: Client) -> None:
     whole = await json(await client.get(READ))
-    part = await client.get(f"{READ}?_elements=started")
+    part = await timed(client, f"{READ}?_elements=started")
     assert (await json(part))["meta"]["lastUpdated"] == whole["meta"]["lastUpdated"]
     late = {"If-Modified-Since": later(part.headers["Last-Modified"])}
     assert (await client.get(f"{READ}?_elements=started", headers=late)).status == 304
