@@ -21,12 +21,10 @@ from collections.abc import (
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
-from gateway import disclosed_rows, disclosures, existing
+from gateway import pages
 from gateway.archives import Archives
 from gateway.at_hand import first
-from gateway.counting import counted
 from gateway.errors import NotAcceptable, NotFound, PartlyHidden, Unavailable
 from gateway.fan_out import Health, silence
 from gateway.model import (
@@ -42,21 +40,18 @@ from gateway.model import (
     Target,
 )
 from gateway.opening import Opening
-from gateway.rules import dicom_json as dj
-from gateway.rules import merging, policy, qido_rows, records, retrieval
+from gateway.rules import policy, retrieval
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.media import Form
 from gateway.rules.qido import Query
 from gateway.rules.retrieval import Fetch
 from gateway.screening import screened
-from gateway.searching import Searched, page_rows
 from gateway.sharing import SharedSearch
 from gateway.visibility import Visibility
 
 _LARGE_STUDY_INSTANCES = 2000
 _MOST_CANDIDATES = 4
 """Series that are looked at to find one that shows more than how others were planned."""
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,42 +103,13 @@ class Catalog:
         """QIDO-RS (PS3.18 §10.6): the rows of the page asked for. Unavailable: all are silent."""
         if policy.is_restricted(consumer):
             return await SharedSearch(self._archives, consumer).rows(query)
-        found = await self._archives.search(query)
-        merged = qido_rows.merged([r for _, r in found.answers], query.level)
-        rows = _in_order(merged, found, lambda r: dj.text(r, dj.STUDY_INSTANCE_UID))
-        page = _page(rows, query)
-        shown, silent = await counted(self._archives, query, found.answers, page)
-        left = await existing.existing_rows(self._archives, query, shown)
-        if disclosures.are_noted():
-            await disclosed_rows.note(self._archives, found, left, query)
-        return Found(
-            items=tuple(left),
-            silent=tuple(dict.fromkeys(found.silent + silent)),
-            has_more=found.has_more or query.offset + len(page) < len(rows),
-            unsearchable=found.unsearchable,
-        )
+        return await pages.rows(self._archives, query)
 
     async def studies(self, consumer: Consumer, query: Query) -> Found[Study]:
         """The records that a search for studies finds, in the order of `search`."""
         if policy.is_restricted(consumer):
             return await SharedSearch(self._archives, consumer).studies(query)
-        found = await self._archives.search(query)
-        parts: dict[str, list[Study]] = {}
-        for archive, rows in found.answers:
-            for row in rows:
-                if (study := records.study(archive.origin, row)) is not None:
-                    parts.setdefault(study.uid, []).append(study)
-        merged = [merging.merge(p) for p in parts.values()]
-        page = _page(_in_order(merged, found, lambda s: s.uid), query)
-        left = await existing.existing_studies(self._archives, query, page)
-        for study in left:
-            disclosures.shown(study)
-        return Found(
-            items=tuple(left),
-            silent=found.silent,
-            has_more=found.has_more or query.offset + len(page) < len(parts),
-            unsearchable=found.unsearchable,
-        )
+        return await pages.studies(self._archives, query)
 
     async def study(self, consumer: Consumer, study_uid: str, level: Level) -> Loaded:
         """The record of a study, loaded down to `level`.
@@ -369,18 +335,3 @@ def _is_subset(study: Study, target: Target) -> bool:
     if target.level is Level.SERIES:
         return any(s.is_subset for s in study.series or () if s.uid == target.series_uid)
     return False
-
-
-def _in_order(
-    items: Sequence[_T], found: Searched, uid: Callable[[_T], str | None]
-) -> Sequence[_T]:
-    """Studies in the order in which they were met, so that every page cuts the same list."""
-    if not found.order:
-        return items
-    return sorted(items, key=lambda i: found.order.get(uid(i) or "", len(found.order)))
-
-
-def _page(items: Sequence[_T], query: Query) -> Sequence[_T]:
-    """The part of the merged order that `limit` and `offset` ask for."""
-    most = page_rows(query)
-    return items[query.offset :] if most is None else items[query.offset : query.offset + most]

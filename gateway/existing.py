@@ -27,14 +27,25 @@ _FEW_STUDIES = 2
 _T = TypeVar("_T")
 
 
-async def existing_studies(archives: Archives, query: Query, found: Sequence[Study]) -> list[Study]:
+async def existing_studies(
+    archives: Archives, query: Query, found: Sequence[Study]
+) -> Sequence[Study]:
     """Study-level records with the counts of what is left of them; rejected ones are left out.
 
     So are those that are found only by what is rejected.
     """
     if not archives.hides_rejected:
-        return list(found)
-    suspects = [s.uid for s in found if not s.modalities or MODALITY in s.modalities]
+        return found
+    known = await _left_of(archives, [s.uid for s in found if _may_have_notes(s.modalities)])
+    return [
+        _with_counts(s, known[s.uid]) if s.uid in known else s
+        for s in found
+        if _is_found(query, known.get(s.uid, s))
+    ]
+
+
+async def _left_of(archives: Archives, uids: Iterable[str]) -> dict[str, Study | None]:
+    """What is left of studies; None: nothing. Without those whose archives are silent."""
 
     async def left(uid: str) -> Study | None:
         try:
@@ -42,15 +53,18 @@ async def existing_studies(archives: Archives, query: Query, found: Sequence[Stu
         except NotFound:
             return None
 
-    known = await _each(suspects, left)
-    return [
-        _with_counts(s, known[s.uid]) if s.uid in known else s
-        for s in found
-        if (left_of := known.get(s.uid, s)) is not None and _is_found(query, left_of)
-    ]
+    return await _each(uids, left)
 
 
-def _is_found(query: Query, left: Study) -> bool:
+def _may_have_notes(modalities: Sequence[str]) -> bool:
+    """Whether a study of these modalities, if they are told, may hold key object selections."""
+    return not modalities or MODALITY in modalities
+
+
+def _is_found(query: Query, left: Study | None) -> bool:
+    """Whether anything is left of a study, and that is still what a query looks for."""
+    if left is None:
+        return False
     counted = merging.counts(left)
     return not left.is_partial or matching.still_matches(query, counted, counted)
 
@@ -73,8 +87,18 @@ def _with_counts(study: Study, record: Study | None) -> Study:
 async def existing_rows(
     archives: Archives, query: Query, rows: Sequence[Dataset]
 ) -> Sequence[Dataset]:
-    """Rows of series and instances without rejected ones; those of studies are counted already."""
-    if query.level is Level.STUDY or not archives.hides_rejected or _tell_of_no_note(query, rows):
+    """Rows without those of what is rejected, or found only by that.
+
+    Series count what is left of them; what studies count is left as it is.
+    """
+    if not archives.hides_rejected:
+        return rows
+    if query.level is Level.STUDY:
+        told = {_study_uid(query, r): dj.texts(r, dj.MODALITIES_IN_STUDY) for r in rows}
+        return await _of_what_is_found(
+            archives, query, rows, (uid for uid in told if _may_have_notes(told[uid]))
+        )
+    if _tell_of_no_note(query, rows):
         return rows
     uids = list(dict.fromkeys(_study_uid(query, r) for r in rows))
     if len(uids) > _FEW_STUDIES:
@@ -88,7 +112,22 @@ async def existing_rows(
 
     known = await _each(uids, hidden)
     left = (_left(r, known.get(_study_uid(query, r)), query.level) for r in rows)
-    return [r for r in left if r is not None]
+    partial = [uid for uid, one in known.items() if one.instances]
+    return await _of_what_is_found(archives, query, [r for r in left if r is not None], partial)
+
+
+async def _of_what_is_found(
+    archives: Archives, query: Query, rows: Sequence[Dataset], uids: Iterable[str]
+) -> Sequence[Dataset]:
+    """Rows without those of such of the studies `uids` as a query does not find any more."""
+    if query.level is not Level.STUDY and not any(k.tag in attributes.COUNTED for k in query.keys):
+        return rows
+    known = await _left_of(archives, uids)
+    return [
+        r
+        for r in rows
+        if (uid := _study_uid(query, r)) not in known or _is_found(query, known[uid])
+    ]
 
 
 def _tell_of_no_note(query: Query, rows: Sequence[Dataset]) -> bool:
@@ -112,8 +151,7 @@ async def _with_notes(archives: Archives, uids: Sequence[str]) -> list[str]:
         found = await archives.search(Query(level=Level.STUDY, keys=(key,), include=include))
         for _, rows in found.answers:
             for row in rows:
-                told = dj.texts(row, dj.MODALITIES_IN_STUDY)
-                if not told or MODALITY in told:
+                if _may_have_notes(dj.texts(row, dj.MODALITIES_IN_STUDY)):
                     suspects[dj.text(row, dj.STUDY_INSTANCE_UID) or ""] = None
     return [uid for uid in uids if uid in suspects]
 

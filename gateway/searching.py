@@ -43,7 +43,7 @@ async def searched(fan_out: FanOut, query: Query) -> Searched:
     the configuration makes `limit` and `offset` exact, and tells whether there is more. Keys that
     only all parts of a study together can match are held against the merged rows.
     """
-    wanted = _wanted(query)
+    wanted = wanted_rows(query)
     loosened = qido_upstream.loosened(query)
     if loosened is None or fan_out.is_one:
         return await _asked(fan_out, query, wanted)
@@ -99,8 +99,11 @@ def page_rows(query: Query) -> int | None:
     return MAX_ROWS if query.limit is None else min(query.limit, MAX_ROWS)
 
 
-def _wanted(query: Query) -> int | None:
-    """How many rows of each archive the page asked for can need, and one; None: all."""
+def wanted_rows(query: Query) -> int | None:
+    """How many rows of each archive the page asked for can need, and one; None: all.
+
+    TooCostly: it is too far down the list.
+    """
     if query.offset > MAX_DEPTH:
         raise TooCostly(f"offset must not be more than {MAX_DEPTH}")
     most = page_rows(query)
