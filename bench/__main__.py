@@ -20,7 +20,7 @@ from bench.ground.sums import NAME, RESULTS, Result
 _FOLDER = Path(__file__).parent
 _DOCS = _FOLDER.parent / "docs"
 _WRITE = "--write"
-_MEASURES_NOTHING = frozenset({"contact_sheet"})
+_MEASURES_NOTHING = frozenset({"contact_sheet", "hostile"})
 
 
 def names() -> list[str]:
