@@ -213,7 +213,7 @@ async def test_an_archive_sees_the_query_in_our_words_only(gateway: Client, doub
     )
     [seen] = double.server.requests
     assert seen.path == (
-        "/studies?StudyInstanceUID=1.2.3&PatientID=P1&includefield=00100020,0020000D&limit=1"
+        "/studies?StudyInstanceUID=1.2.3&PatientID=P1&includefield=00100020,0020000D&limit=10"
     )
 
 
