@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from tests.gateways import archive
 from tests.servers import RedisServer, free_port
 from tests.test_cli import run
 
-NOBODY = f"http://127.0.0.1:{free_port()}"
+_TAKEN = socket.socket()
+_TAKEN.bind(("127.0.0.1", 0))
+NOBODY = f"http://127.0.0.1:{_TAKEN.getsockname()[1]}"
+"""Where nobody listens, and nobody else can begin to."""
 
 
 def configured(folder: Path, archives: dict[str, Any], redis_url: str | None) -> Path:
