@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import socket
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.test_cli import run
 
 _TAKEN = socket.socket()
 _TAKEN.bind(("127.0.0.1", 0))
+atexit.register(_TAKEN.close)
 NOBODY = f"http://127.0.0.1:{_TAKEN.getsockname()[1]}"
 """Where nobody listens, and nobody else can begin to."""
 
