@@ -181,7 +181,8 @@ class FolderArchive:
         """The folder as last seen; the first callers wait for the first look at it."""
         first = asyncio.wrap_future(self._watch.start())
         try:
-            await asyncio.wait_for(asyncio.shield(first), FIRST_SCAN_SECONDS)
+            async with asyncio.timeout(FIRST_SCAN_SECONDS):
+                await asyncio.shield(first)
         except TimeoutError as error:
             raise ArchiveBusy("its folder is still being read", archive=self.id) from error
         if self._watch.has_failed:

@@ -17,6 +17,7 @@ import structlog
 
 from gateway.adapters.audit_spool import Line, Spool
 from gateway.adapters.credentials import Credentials
+from gateway.adapters.ended import ended
 from gateway.adapters.origin_client import OriginClient, token_server
 from gateway.config import AuditTrail
 from gateway.errors import ArchiveError, Unavailable
@@ -100,10 +101,7 @@ class Audit:
         self._stop.set()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
-            for task in late:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            await ended(late)
         await self._flush()
         await asyncio.to_thread(self._spool.close)
         if self._server is not None:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
+from gateway.adapters.ended import ended
 from gateway.errors import GatewayError, Unavailable
 
 LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -67,9 +68,7 @@ class Flights(Generic[T]):
     async def close(self) -> None:
         """Cancel every run and wait until all have ended."""
         self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(self._tasks)
 
     def _start(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> Flight[T]:
         if self._closed:

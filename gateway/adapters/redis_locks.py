@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
+from gateway.adapters.ended import ended
 from gateway.adapters.redis_asking import Asking
 
 LOCK_SECONDS = 2.0
@@ -60,8 +61,7 @@ class Locks:
         try:
             yield
         finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+            await ended([renewing])
             await self.release(lock)
 
     async def release(self, lock: Lock) -> None:

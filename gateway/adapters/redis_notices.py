@@ -22,6 +22,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
+from gateway.adapters.ended import ended
 from gateway.adapters.redis_client import Complaints, Limits, publish, refresh
 
 LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -94,8 +95,7 @@ class Notices:
     async def close(self) -> None:
         """Stop listening."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended([self._task])
 
     async def _listen(self) -> None:
         pause_seconds = FIRST_PAUSE_SECONDS

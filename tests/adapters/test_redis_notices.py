@@ -15,8 +15,15 @@ import redis.asyncio
 
 from gateway.adapters.cache_names import Group
 from gateway.adapters.cache_redis import LOOK_SECONDS, RedisCache
-from gateway.adapters.redis_client import DEFAULT_LIMITS, Limits
-from gateway.adapters.redis_notices import LIVE_SECONDS
+from gateway.adapters.redis_client import (
+    DEFAULT_LIMITS,
+    Complaints,
+    Limits,
+    connect,
+    disconnect,
+)
+from gateway.adapters.redis_notices import LIVE_SECONDS, Notices
+from gateway.adapters.telemetry import Telemetry
 from gateway.errors import ArchiveTimeout
 from tests.adapters.caches import KEY, LIVES, Clock, Source, dropped, heard, key, shared
 from tests.adapters.coherence import Truth
@@ -138,6 +145,32 @@ async def test_subscription_that_hangs_is_not_relied_on(redis_server: RedisServe
     redis_server.thaw()
     await heard(cache)
     await cache.close()
+
+
+async def test_subscription_ends_whatever_it_is_at(redis_server: RedisServer) -> None:
+    """redis-py misses cancellations that come as a command of its has just been sent."""
+    for turns in range(40):
+        client = connect(redis_server.url, LIMITS)
+        notices = Notices(
+            client,
+            channel="channel",
+            dropped=lambda mark: None,
+            broken=lambda: None,
+            told=lambda: b"",
+            standing=nothing,
+            limits=LIMITS,
+            complaints=Complaints(Telemetry(), LIMITS, time.monotonic),
+        )
+        notices.start()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await notices.close()
+        await disconnect(client)
+
+
+async def nothing() -> None:
+    """What is to be done now and then."""
 
 
 async def test_load_that_was_asked_for_before_a_notice_is_not_kept(
