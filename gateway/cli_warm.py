@@ -63,6 +63,8 @@ def warm(
     Code 1 also when some could not be loaded, or an archive was silent.
     """
     settings = settings_in(config, {})
+    if settings.cache.redis_url is None:
+        fail(_NOT_SHARED, FAILED)
     try:
         asked = qido.parse(Level.STUDY, parse_qsl(query, strict_parsing=bool(query)))
         state = State(resume, query)
@@ -77,7 +79,9 @@ def warm(
         def tell(tally: Tally) -> None:
             progress.update(bar, total=tally.found, completed=tally.ended)
 
-        tally, troubles = _run(settings, asked, Pace(per_second=rate, at_once=at_once), state, tell)
+        url = settings.cache.redis_url.get_secret_value()
+        pace = Pace(per_second=rate, at_once=at_once)
+        tally, troubles = _run(settings, url, asked, pace, state, tell)
     _print(tally, troubles, as_json=as_json)
     if tally.failed or tally.silent or troubles:
         raise typer.Exit(FAILED)
@@ -85,14 +89,17 @@ def warm(
 
 
 def _run(
-    settings: Settings, query: Query, pace: Pace, state: State, tell: Callable[[Tally], None]
+    settings: Settings,
+    url: str,
+    query: Query,
+    pace: Pace,
+    state: State,
+    tell: Callable[[Tally], None],
 ) -> tuple[Tally, int]:
     """What became of it, and how often the shared cache failed; else the end of the command."""
     section = settings.cache
-    if section.redis_url is None:
-        fail(_NOT_SHARED, FAILED)
 
-    async def run(url: str) -> tuple[Tally, int]:
+    async def run() -> tuple[Tally, int]:
         admin = CacheAdmin(
             url,
             names=Names(section.secret, section.key_prefix),
@@ -112,7 +119,7 @@ def _run(
             await runner.cleanup()
 
     try:
-        return asyncio.run(run(section.redis_url.get_secret_value()))
+        return asyncio.run(run())
     except GatewayError as error:
         fail(str(error), MISTAKEN if error.status == 400 else FAILED)
 

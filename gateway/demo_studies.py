@@ -117,8 +117,8 @@ STUDIES = (
         referring="Sato^Keiko",
         body_part="HEAD",
         series=(
-            Series(number=1, source="693_J2KI", modality="CT", description="Plain 5.0"),
-            Series(number=2, source="J2K_pixelrep_mismatch", modality="CT", description="Bone"),
+            Series(number=1, source="J2K_pixelrep_mismatch", modality="CT", description="Brain"),
+            Series(number=2, source="693_J2KI", modality="CT", description="Bone"),
         ),
     ),
     Study(

@@ -1,6 +1,7 @@
 """Errors as responses, each in the dialect of the surface that was asked.
 
-An OperationOutcome below /fhir, a page for people at / and /iid, problem+json (RFC 9457) elsewhere.
+An OperationOutcome below /fhir, a page for people at / and /iid and for a browser where nothing is,
+problem+json (RFC 9457) elsewhere.
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ from gateway.errors import (
     Unauthorized,
 )
 
+Dialect = Callable[[web.Request, GatewayError], tuple[bytes, str]]
+"""An error as the body and the content type of a response."""
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 _NO_CONTENT_SNIFFING = {"X-Content-Type-Options": "nosniff"}
 
 
 def error_response(request: web.Request, error: GatewayError) -> web.Response:
     """`error` as a response in the dialect of the surface that was asked."""
-    body, content_type = _dialect(request.path)(request, error)
+    return _response(request, error, _dialect(request.path))
+
+
+def _response(request: web.Request, error: GatewayError, dialect: Dialect) -> web.Response:
+    body, content_type = dialect(request, error)
     headers = {"Cache-Control": "no-store"} | _NO_CONTENT_SNIFFING
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="imaging"'
@@ -49,9 +56,8 @@ def error_response(request: web.Request, error: GatewayError) -> web.Response:
 def refused(request: web.Request, raised: web.HTTPException) -> web.Response:
     """What aiohttp itself refuses (404, 405 and the like), in our words and with its headers."""
     if raised.status == HTTPStatus.NOT_FOUND:
-        return error_response(
-            request, NotFound("no such resource; try /dicom-web/studies or /fhir/r4/metadata")
-        )
+        nothing = NotFound("no such resource; try /dicom-web/studies or /fhir/r4/metadata")
+        return _response(request, nothing, _dialect_where_nothing_is(request))
     if raised.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return error_response(request, PayloadTooLarge("the body is too large"))
     allowed = {"Allow": raised.headers["Allow"]} if "Allow" in raised.headers else {}
@@ -66,10 +72,17 @@ def refused(request: web.Request, raised: web.HTTPException) -> web.Response:
     return response
 
 
-def _dialect(path: str) -> Callable[[web.Request, GatewayError], tuple[bytes, str]]:
+def _dialect(path: str) -> Dialect:
     if path == "/fhir" or path.startswith("/fhir/"):
         return _operation_outcome
     return _page if path in {"/", "/iid"} else _problem
+
+
+def _dialect_where_nothing_is(request: web.Request) -> Dialect:
+    """A browser that was given a wrong address has a person before it."""
+    dialect = _dialect(request.path)
+    is_for_people = "text/html" in request.headers.get("Accept", "")
+    return _page if is_for_people and dialect is _problem else dialect
 
 
 def _operation_outcome(request: web.Request, error: GatewayError) -> tuple[bytes, str]:
@@ -110,6 +123,11 @@ def _page(request: web.Request, error: GatewayError) -> tuple[bytes, str]:
         'content="light dark"><style>main{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;'
         f"margin:3rem auto;padding:0 1rem}}</style><body><main><h1>{title}</h1><p>{detail}.</p>"
         f"<p><small>Request {html.escape(request[REQUEST_ID])}</small></p>"
-        '<p><a href="./">All studies</a></p></main></body></html>'
+        f'<p><a href="{_root(request)}">All studies</a></p></main></body></html>'
     )
     return text.encode(), "text/html; charset=utf-8"
+
+
+def _root(request: web.Request) -> str:
+    """Where `/` is, as seen from the page that was asked for, whatever stands in front."""
+    return "../" * (request.raw_path.partition("?")[0].count("/") - 1) or "./"

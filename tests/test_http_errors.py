@@ -67,6 +67,17 @@ async def test_unknown_paths_are_refused_in_the_dialect_of_the_surface(
     assert answer.content_type == kind
 
 
+@pytest.mark.parametrize(("path", "root"), [("/nothing", "./"), ("/nothing/here/?a=/b", "../../")])
+async def test_browser_where_nothing_is_shows_a_page(gateway: Client, path: str, root: str) -> None:
+    headers = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    answer = await gateway.get(path, headers=headers)
+    assert answer.status == 404
+    assert answer.content_type == "text/html"
+    assert f'<a href="{root}">' in await answer.text()
+    outcome = await gateway.get("/fhir/r4/Nothing/1/2/3", headers=headers)
+    assert outcome.content_type == "application/fhir+json"
+
+
 async def test_a_page_of_a_mistake_leads_back_below_any_prefix(gateway: Client) -> None:
     answer = await gateway.get("/iid?nonsense=1")
     assert '<a href="./">' in await answer.text()
