@@ -54,13 +54,13 @@ class Answers:
     """The answers kept by one process."""
 
     def __init__(self, cache: Current, *, max_bytes: int, telemetry: Telemetry) -> None:
-        self._kept: Derived[_Key, Finished] = Derived(cache, max_size=max_bytes)
+        self._kept: Derived[_Key, Finished] = Derived(cache, max_bytes=max_bytes)
         self._telemetry = telemetry
 
     @property
     def bytes_held(self) -> int:
         """The size of all answers with their overhead."""
-        return self._kept.size
+        return self._kept.bytes_held
 
     def is_good(self, kept: Kept[Finished]) -> bool:
         """Whether an answer that was found would be found now, too."""

@@ -71,6 +71,8 @@ _SHARE_OF_ANSWERS = 4
 """Finished answers take no more than this part of `cache.memory_mb`, in addition to it."""
 _SHARE_OF_ENTRIES = 8
 """The same of finished entries of searchsets."""
+_SHARE_OF_PLACES = 32
+"""The same of where instances are."""
 
 
 def build_app(settings: Settings) -> web.Application:
@@ -101,6 +103,7 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         [_archive(i, settings, telemetry) for i in settings.archives],
         _cache(settings, telemetry),
         settings=last_updated.settings_digest(settings, __version__),
+        located_bytes=settings.cache.memory_mb * _MIB // _SHARE_OF_PLACES,
     )
     trail = audit_trail(settings.audit)
     app[RECORDER] = recorder = None if trail is None else Recorder(trail)

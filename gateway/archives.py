@@ -47,8 +47,10 @@ from gateway.searching import Searched, searched
 
 _T = TypeVar("_T")
 _MARK_BYTES = 6
-_MOST_LOCATED = 1000
-"""Of how many instances it is kept where they are: a viewer asks for many frames of one."""
+_LOCATED_BYTES = 8 << 20
+"""For where instances are: a viewer asks for many frames of one."""
+_ROW_BYTES = 600
+"""What a series or an instance of a record takes."""
 _encoded = msgspec.msgpack.Encoder().encode
 _SHAPE = hashlib.blake2b(
     msgspec.json.encode(msgspec.json.schema_components((Study, Contents))), digest_size=4
@@ -81,6 +83,7 @@ class Archives:
         cache: Cache,
         *,
         settings: str = "",
+        located_bytes: int = _LOCATED_BYTES,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """`settings` is a digest of those that decide on how resources read."""
@@ -94,7 +97,7 @@ class Archives:
         notes = RejectionNotes(self._fan_out, self._noticing, self.key, self._of_notes)
         self.rejected = RejectedObjects(self._whole, notes)
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
-        self._located: Derived[Target, Loaded] = Derived(cache, max_size=_MOST_LOCATED)
+        self._located: Derived[Target, Loaded] = Derived(cache, max_bytes=located_bytes)
         self.cache = cache
 
     async def search(self, query: Query) -> Searched:
@@ -157,7 +160,7 @@ class Archives:
             instance = target.instance
             with reads_noted() as reads:
                 found = await self._looked_up(instance)
-            self._located.keep(instance, found, 1, reads)
+            self._located.keep(instance, found, _bytes_of(found), reads)
         return found
 
     def located_before(self, target: Target) -> Loaded | None:
@@ -457,3 +460,10 @@ def _missing(loaded: Loaded, message: str, failures: Sequence[ArchiveError] = ()
     if not silent:
         return NotFound(message)
     return silence(silent, are_late=loaded.are_late and are_late(failures))
+
+
+def _bytes_of(loaded: Loaded) -> int:
+    """About what a record takes."""
+    records = (loaded.study, *loaded.parts[1:])  # one part is the same as the whole
+    series = [s for record in records for s in record.series or ()]
+    return _ROW_BYTES * (len(records) + sum(1 + len(s.instances or ()) for s in series))

@@ -18,6 +18,8 @@ from gateway.rules.dicom_json import Dataset
 
 MOST_KNOWN = 10_000
 MOST_SERIES = 200
+MOST_SERIES_KNOWN = 60_000
+"""Of all studies together."""
 _Counts = tuple[int | None, int | None]
 as_known: Callable[[bytes], tuple[str | None, Study | str | None]] = msgspec.msgpack.Decoder(
     tuple[str | None, Study | str | None]
@@ -63,6 +65,7 @@ class Known:
         """`is_quiet`: whether what was read then is what is remembered now."""
         self._is_quiet = is_quiet
         self._noted: OrderedDict[tuple[str, str], _Noted] = OrderedDict()
+        self._series = 0
 
     def note(
         self,
@@ -128,14 +131,19 @@ class Known:
             or (level is not Level.STUDY and _is_other_series(noted, row))
         )
         if is_other:
-            del self._noted[archive, study_uid]
+            self._remove((archive, study_uid))
         return is_other
 
     def _keep(self, which: tuple[str, str], noted: _Noted) -> None:
+        self._remove(which)
         self._noted[which] = noted
-        self._noted.move_to_end(which)
-        if len(self._noted) > MOST_KNOWN:
-            self._noted.popitem(last=False)
+        self._series += len(noted.series or ())
+        while len(self._noted) > MOST_KNOWN or self._series > MOST_SERIES_KNOWN:
+            self._remove(next(iter(self._noted)))
+
+    def _remove(self, which: tuple[str, str]) -> None:
+        if (noted := self._noted.pop(which, None)) is not None:
+            self._series -= len(noted.series or ())
 
 
 def _is_other_series(noted: _Noted, row: Dataset) -> bool:

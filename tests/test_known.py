@@ -71,6 +71,23 @@ def test_only_the_latest_are_known() -> None:
     assert records.mark("north", "1") is None
 
 
+def test_studies_of_many_series_make_room_sooner() -> None:
+    records = Known()
+    many = replace(
+        STUDY,
+        series=tuple(
+            Series(uid=f"1.2.3.{n}", archives=("north",)) for n in range(known.MOST_SERIES)
+        ),
+    )
+    fitting = known.MOST_SERIES_KNOWN // known.MOST_SERIES
+    for number in [*range(fitting), 0]:  # what is noted again takes no more
+        records.note("north", str(number), many, "m")
+    assert records.mark("north", "1") == "m"
+    records.note("north", "new", many, "m")
+    assert records.mark("north", "1") is None
+    assert records.mark("north", "0") == "m"
+
+
 @pytest.mark.parametrize(
     ("more", "expected"),
     [

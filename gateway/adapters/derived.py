@@ -6,7 +6,7 @@ would give the very same values, at once and without asking anybody.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -39,12 +39,13 @@ class Kept(Generic[V]):
 class Derived(Generic[K, V]):
     """What is kept by one process, the least recently used forgotten first."""
 
-    def __init__(self, cache: Current, *, max_size: int) -> None:
-        """`max_size` in the unit of `keep`."""
+    def __init__(self, cache: Current, *, max_bytes: int) -> None:
+        """`max_bytes` of things and of the values they were made from, which are held as well."""
         self._cache = cache
-        self._max_size = max_size
+        self._max_bytes = max_bytes
         self._kept: OrderedDict[K, Kept[V]] = OrderedDict()
-        self.size = 0
+        self._uses: Counter[int] = Counter()
+        self.bytes_held = 0
 
     def found(self, key: K) -> V | None:
         """What is kept under `key`; None when it is not, or no longer current."""
@@ -69,19 +70,28 @@ class Derived(Generic[K, V]):
         return kept.thing is not None and self._is_current(kept.reads)
 
     def keep(self, key: K, thing: V, size: int, reads: Reads) -> None:
-        """Keeps a `thing` that was made from `reads`, unless they are out of date already."""
-        if not reads.values or not reads.is_whole or size * LARGEST_SHARE > self._max_size:
+        """Keeps a `thing` that was made from `reads`, unless they are out of date already.
+
+        `size` in bytes, without what was read.
+        """
+        if not reads.values or not reads.is_whole:
+            return
+        values = reads.values.values()
+        if (size + sum(map(len, values))) * LARGEST_SHARE > self._max_bytes:
             return
         if not self._is_current(reads.values):
             return
         self._remove(key)
         self._kept[key] = Kept(thing, size, dict(reads.values))
-        self.size += size
+        self.bytes_held += size
+        for value in values:
+            self.bytes_held += 0 if self._uses[id(value)] else len(value)
+            self._uses[id(value)] += 1
         self._make_room()
 
     def _make_room(self) -> None:
         """Forgets what was found longest ago, unless it was wanted since it last came to that."""
-        while self.size > self._max_size:
+        while self.bytes_held > self._max_bytes:
             key, oldest = next(iter(self._kept.items()))
             if oldest.is_wanted:
                 oldest.is_wanted = False
@@ -105,6 +115,12 @@ class Derived(Generic[K, V]):
         return True
 
     def _remove(self, key: K) -> None:
-        if (kept := self._kept.pop(key, None)) is not None:
-            kept.thing = None
-            self.size -= kept.size
+        if (kept := self._kept.pop(key, None)) is None:
+            return
+        self.bytes_held -= kept.size
+        for value in kept.reads.values():
+            self._uses[id(value)] -= 1
+            if not self._uses[id(value)]:
+                del self._uses[id(value)]
+                self.bytes_held -= len(value)
+        kept.thing, kept.reads = None, {}

@@ -47,7 +47,7 @@ class Entries:
     """The entries kept by one process."""
 
     def __init__(self, cache: Current, *, max_bytes: int) -> None:
-        self._kept: Derived[tuple[str, str], Entry] = Derived(cache, max_size=max_bytes)
+        self._kept: Derived[tuple[str, str], Entry] = Derived(cache, max_bytes=max_bytes)
 
     def found(self, kind: str, study_uid: str) -> Entry | None:
         """The entry of a study if it is current; what it discloses is noted."""

@@ -17,7 +17,7 @@ class Bench:
     def __init__(self) -> None:
         self.clock = Clock()
         self.cache: MemoryCache = memory(self.clock)
-        self.derived: Derived[str, bytes] = Derived(self.cache, max_size=100)
+        self.derived: Derived[str, bytes] = Derived(self.cache, max_bytes=110)
         self.made = 0
 
     async def thing(self, *keys: str, size: int = 1) -> bytes:
@@ -61,7 +61,7 @@ async def test_it_is_made_anew_once_any_value_is_too_old_or_in_doubt() -> None:
 async def test_what_is_used_by_something_else_counts_as_read_for_that() -> None:
     bench = Bench()
     await bench.thing("a")
-    outer: Derived[str, bytes] = Derived(bench.cache, max_size=100)
+    outer: Derived[str, bytes] = Derived(bench.cache, max_bytes=100)
     for _ in range(2):  # made within, and found within
         with reads_noted() as reads:
             await bench.thing("a")
@@ -92,7 +92,7 @@ async def test_the_least_recently_used_makes_room() -> None:
     bench = Bench()
     for letter in "abcdefghij":
         await bench.thing(letter, size=10)
-    assert bench.derived.size == 100
+    assert bench.derived.bytes_held == 110
     await bench.thing("a", size=10)
     await bench.thing("k", size=10)
     assert bench.made == 11
@@ -103,3 +103,31 @@ async def test_the_least_recently_used_makes_room() -> None:
     await bench.thing("l", size=13)
     await bench.thing("l", size=13)
     assert bench.made == 14
+
+
+async def test_values_that_things_were_made_from_take_room_once_and_are_let_go_of() -> None:
+    cache = memory(Clock())
+    derived: Derived[str, bytes] = Derived(cache, max_bytes=1000)
+    value = bytes(100)
+    with reads_noted() as reads:
+        await cache.load(key("a"), Source(value))
+    for name in ("x", "y"):
+        derived.keep(name, b"", 10, reads)
+    assert derived.bytes_held == 120
+    kept = derived.kept("x")
+    assert kept is not None
+    await cache.forget(key("a"))
+    assert derived.kept("x") is None
+    assert kept.reads == {}
+    assert derived.bytes_held == 110
+    assert derived.found("y") is None
+    assert derived.bytes_held == 0
+
+
+async def test_what_would_hold_too_much_is_not_kept() -> None:
+    cache = memory(Clock())
+    derived: Derived[str, bytes] = Derived(cache, max_bytes=1000)
+    with reads_noted() as reads:
+        await cache.load(key("a"), Source(bytes(150)))
+    derived.keep("x", b"", 1, reads)
+    assert derived.found("x") is None
