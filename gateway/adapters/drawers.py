@@ -8,35 +8,27 @@ end again and again are started after a pause that grows.
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
-import sys
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from gateway.adapters import confinement
-from gateway.adapters.desk import Content, Desk
+from gateway.adapters.desk import Content
+from gateway.adapters.drawer import SENSELESS, Answer, Drawer
 from gateway.adapters.fair_turns import FairTurns
-from gateway.adapters.picture_process import KEEPING_MEMORY, LENGTH, message
 from gateway.adapters.shunned import Shunned
 
 TURN_SECONDS = 5.0
 CRASHED_SECONDS = 3600.0
 LATE_SECONDS = 300.0
 """How long an object is left alone that crashed a process, and one that only took its time."""
-_START_SECONDS = 20.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
 """How a process ends that somebody else ended; decoders die of other signals."""
-_SENSELESS = (OSError, EOFError, ValueError, LookupError, TypeError)
-"""What reading an answer raises that was cut, or came of a process that is no longer itself."""
-_MOST_TOLD, _MOST_ANSWERED = 2**16, 256 * 2**20
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -69,14 +61,6 @@ class Subject:
     cpu_seconds: float = 10.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Worker:
-    """A process that draws, and the desk where it finds what."""
-
-    process: Process
-    desk: Desk
-
-
 class Drawers:
     """At most `processes` of them, each with one order at a time."""
 
@@ -93,8 +77,8 @@ class Drawers:
         self._clock = clock
         self._shunned = Shunned(clock)
         self._turns = FairTurns(processes, self._shunned.__contains__)
-        self._idle: list[_Worker] = []
-        self._busy: set[_Worker] = set()
+        self._idle: list[Drawer] = []
+        self._busy: set[Drawer] = set()
         self._failures = 0
         self._resting_until = 0.0
         self._is_closed = False
@@ -110,10 +94,12 @@ class Drawers:
     ) -> tuple[dict[str, Any], bytes]:
         """What a process answers to one order. CannotDraw."""
         self.check(subject)
-        async with self._turn(subject):
+        await self._take_turn(subject)
+        try:
             self.check(subject)  # another order may have told meanwhile
-            async with self._process() as worker:
-                answer, picture = await self._exchanged(worker, header, contents, subject)
+            answer, picture = await self._by_one(header, contents, subject)
+        finally:
+            self._turns.give_back(subject.object, subject.study)
         if answer.get("is_costly") and subject.object:
             self._shunned.add(subject.object, LATE_SECONDS)
         if "error" in answer:
@@ -125,44 +111,56 @@ class Drawers:
         """End every process and wait until it is gone."""
         self._is_closed = True
         ending, self._idle = [*self._idle, *self._busy], []
-        for worker in ending:
-            await _end(worker)
+        for drawer in ending:
+            await drawer.end()
 
-    @asynccontextmanager
-    async def _turn(self, subject: Subject) -> AsyncIterator[None]:
+    async def _take_turn(self, subject: Subject) -> None:
         """A turn for one order; WorkersBusy after a while."""
-        turn = self._turns.taken(subject.object, subject.study, self._turn_seconds)
         try:
-            await turn.__aenter__()
+            await self._turns.take(subject.object, subject.study, self._turn_seconds)
         except TimeoutError as error:
             raise WorkersBusy("too much is being drawn") from error
+
+    async def _by_one(
+        self, header: dict[str, Any], contents: Sequence[Content], subject: Subject
+    ) -> Answer:
+        """What one process answers, which is killed unless the order came to its end."""
+        drawer = await self._alive() or await self._started()
+        self._busy.add(drawer)
+        is_well = False
         try:
-            yield
+            found = await self._exchanged(drawer, header, contents, subject)
+            is_well = True
         finally:
-            await turn.__aexit__(None, None, None)
+            self._busy.discard(drawer)
+            if is_well and not self._is_closed:
+                drawer.desk.clear()
+                self._idle.append(drawer)
+            else:
+                await asyncio.shield(drawer.end())
+        return found
 
     async def _exchanged(
         self,
-        worker: _Worker,
+        drawer: Drawer,
         header: dict[str, Any],
         contents: Sequence[Content],
         subject: Subject,
-    ) -> tuple[dict[str, Any], bytes]:
+    ) -> Answer:
         """One order and its answer; DecoderLost or WorkersBusy when the process is lost."""
         sizes = [len(c) for c in contents]
         order = {**header, "sizes": sizes, "cpu_seconds": subject.cpu_seconds}
         try:
-            await worker.desk.lay(contents)
+            await drawer.desk.lay(contents)
         except OSError as error:
             raise WorkersBusy("there is no memory for it") from error
         try:
-            async with asyncio.timeout(subject.wall_seconds):
-                found = await _exchange(worker, order)
+            found = await drawer.answered(order, subject.wall_seconds)
         except TimeoutError as error:
             self._shun(subject, "late", LATE_SECONDS)
             raise OutOfTime("it took too long") from error
-        except _SENSELESS as error:
-            if await _fate(worker) in _OUTSIDE:
+        except SENSELESS as error:
+            if await drawer.fate() in _OUTSIDE:
                 self._rest("killed")
                 raise WorkersBusy("its process was ended") from error
             self._shun(subject, "crash", CRASHED_SECONDS)
@@ -188,113 +186,26 @@ class Drawers:
         self._lost(cause)
         _log.warning("drawing process lost", cause=cause)
 
-    @asynccontextmanager
-    async def _process(self) -> AsyncIterator[_Worker]:
-        """A process for one order; killed unless the order came to its end."""
-        worker = await self._alive() or await self._started()
-        self._busy.add(worker)
-        is_well = False
-        try:
-            yield worker
-            is_well = True
-        finally:
-            self._busy.discard(worker)
-            if is_well and not self._is_closed:
-                worker.desk.clear()
-                self._idle.append(worker)
-            else:
-                await asyncio.shield(_end(worker))
-
-    async def _alive(self) -> _Worker | None:
+    async def _alive(self) -> Drawer | None:
         """An idle process; those that were ended from outside meanwhile are buried."""
         if self._is_closed:
             raise WorkersBusy("the gateway is shutting down")
         while self._idle:
-            worker = self._idle.pop()
-            if worker.process.returncode is None:
-                return worker
-            await _end(worker)
+            drawer = self._idle.pop()
+            if not drawer.has_ended:
+                return drawer
+            await drawer.end()
         return None
 
-    async def _started(self) -> _Worker:
+    async def _started(self) -> Drawer:
         if self._clock() < self._resting_until:
             raise WorkersBusy("drawing processes are being started again")
         try:
-            worker, given_up = await _start()
-        except (*_SENSELESS, TimeoutError) as error:
+            drawer = await Drawer.started()
+        except SENSELESS as error:
             self._rest("start")
             raise WorkersBusy("no process can be started") from error
-        if (kept := set(confinement.STEPS) - set(given_up)) and not self._has_told:
+        if (kept := set(confinement.STEPS) - drawer.given_up) and not self._has_told:
             self._has_told = True
             _log.info("system lets drawing processes keep more than they need", reason=sorted(kept))
-        return worker
-
-
-async def _start() -> tuple[_Worker, list[str]]:
-    """A process that is ready for orders, and what it has given up."""
-    desk = Desk()
-    module = "gateway.adapters.picture_process"
-    arguments = (sys.executable, "-P", "-m", module, str(desk.descriptor))
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *arguments,
-            stdin=PIPE,
-            stdout=PIPE,
-            env=confinement.environment() | KEEPING_MEMORY,
-            pass_fds=(desk.descriptor,),
-            limit=2**20,
-        )
-    except OSError:
-        desk.close()
-        raise
-    worker = _Worker(process, desk)
-    try:
-        async with asyncio.timeout(_START_SECONDS):
-            told, _ = await _answer(worker)
-    except BaseException:
-        await asyncio.shield(_end(worker))
-        raise
-    return worker, list(told["given_up"])
-
-
-async def _exchange(worker: _Worker, order: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Send one order and read its answer."""
-    if worker.process.stdin is None:
-        raise EOFError("the worker has no pipes")
-    worker.process.stdin.write(message(order))
-    return await _answer(worker)
-
-
-async def _answer(worker: _Worker) -> tuple[dict[str, Any], bytes]:
-    answers = worker.process.stdout
-    if answers is None:
-        raise EOFError("the worker has no pipes")
-    (length,) = LENGTH.unpack(await answers.readexactly(LENGTH.size))
-    told = await answers.readexactly(_within(length, _MOST_TOLD))
-    answer: dict[str, Any] = json.loads(told)
-    return answer, await answers.readexactly(_within(answer["size"], _MOST_ANSWERED))
-
-
-def _within(size: int, most: int) -> int:
-    if not 0 <= size <= most:
-        raise ValueError("no such answer")
-    return size
-
-
-async def _fate(worker: _Worker) -> int | None:
-    """How a process ended whose pipe is closed; None: it did not."""
-    try:
-        async with asyncio.timeout(1):
-            return await worker.process.wait()
-    except TimeoutError:
-        return None
-
-
-async def _end(worker: _Worker) -> None:
-    """Kill and bury a worker."""
-    if worker.process.returncode is None:
-        worker.process.kill()
-    if worker.process.stdin is not None:
-        worker.process.stdin.close()
-    await worker.process.wait()
-    worker.desk.close()
+        return drawer

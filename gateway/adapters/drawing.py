@@ -22,7 +22,7 @@ from gateway.adapters.frame_source import (
     group,
     whole,
 )
-from gateway.adapters.grey_values import Window, colours, greys, is_indexed
+from gateway.adapters.grey_values import Shown, Window, colours, greys, is_indexed
 from gateway.adapters.pixel_decoding import decoded
 from gateway.adapters.quick_header import Buffer
 
@@ -102,7 +102,10 @@ def _drawn(frame: Frame, order: Order) -> tuple[bytes, int, int]:
         image = colours(found, frame)
     else:
         left = shrink * found.shape[1] / columns  # what decoding has not done yet
-        image = greys(found, frame, order.window, left)
+        shown = greys(found, frame, order.window, left)
+        if shown.shape[::-1] == size and box == _Box(corners=(0.0, 0.0, columns, rows)):
+            return _written(shown, order)
+        image = Image.fromarray(shown, "L")
     return _written(_resized(_cut(image, box, columns, rows), size), order)
 
 
@@ -190,10 +193,13 @@ def _opaque(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(black, coloured).convert("RGB")
 
 
-def _written(image: Image.Image, order: Order) -> tuple[bytes, int, int]:
+def _written(image: Image.Image | Shown, order: Order) -> tuple[bytes, int, int]:
     if order.media_type == "image/jpeg":  # the bytes that Pillow makes, in half the time
-        encoded = bytes(jpeg8_encode(np.asarray(image), level=order.quality))
-        return encoded, image.width, image.height
+        pixels = np.asarray(image)
+        height, width = pixels.shape[:2]
+        return bytes(jpeg8_encode(pixels, level=order.quality)), width, height
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(image, "L")
     written = io.BytesIO()
     image.save(written, _FORMATS[order.media_type], quality=order.quality)
     return written.getvalue(), image.width, image.height

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
-_MOST_PROVEN = 10_000
+MOST_PROVEN = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,26 +30,31 @@ class FairTurns:
         self._of_subject: Counter[str] = Counter()
         self._proven: OrderedDict[str, None] = OrderedDict()
 
-    @asynccontextmanager
-    async def taken(self, subject: str, lane: str, seconds: float) -> AsyncIterator[None]:
-        """A turn for one order; `""`: of no subject. TimeoutError when none comes in `seconds`."""
-        await self._come_in(subject, lane, seconds)
-        try:
-            yield
-        finally:
-            self._leave(subject, lane)
+    async def take(self, subject: str, lane: str, seconds: float) -> None:
+        """A turn, to be given back; `""`: of no subject. TimeoutError when none in `seconds`."""
+        if self._free and self._may(subject, lane):
+            self._enter(subject, lane)
+        else:
+            await self._wait(subject, lane, seconds)
+
+    def give_back(self, subject: str, lane: str) -> None:
+        """What `take` took, to whoever may have it and waited longest."""
+        self._free += 1
+        for counted, name in ((self._in_lane, lane), (self._of_subject, subject)):
+            counted[name] -= 1
+            if not counted[name]:
+                del counted[name]
+        while self._free and self._let_in():
+            pass
 
     def prove(self, subject: str) -> None:
         """The subject has done well: it may have several turns from now on."""
         self._proven[subject] = None
         self._proven.move_to_end(subject)
-        if len(self._proven) > _MOST_PROVEN:
+        if len(self._proven) > MOST_PROVEN:
             self._proven.popitem(last=False)
 
-    async def _come_in(self, subject: str, lane: str, seconds: float) -> None:
-        if self._free and self._may(subject, lane):
-            self._enter(subject, lane)
-            return
+    async def _wait(self, subject: str, lane: str, seconds: float) -> None:
         waiting = _Waiting(subject, asyncio.get_running_loop().create_future())
         self._lanes.setdefault(lane, deque()).append(waiting)
         try:
@@ -58,7 +62,7 @@ class FairTurns:
                 await waiting.turn
         except BaseException:
             if waiting.turn.done() and not waiting.turn.cancelled():
-                self._leave(subject, lane)  # it had come just then
+                self.give_back(subject, lane)  # it had come just then
             else:
                 self._forget(waiting, lane)
             raise
@@ -72,15 +76,6 @@ class FairTurns:
         self._free -= 1
         self._in_lane[lane] += 1
         self._of_subject[subject] += 1
-
-    def _leave(self, subject: str, lane: str) -> None:
-        self._free += 1
-        for counted, name in ((self._in_lane, lane), (self._of_subject, subject)):
-            counted[name] -= 1
-            if not counted[name]:
-                del counted[name]
-        while self._free and self._let_in():
-            pass
 
     def _let_in(self) -> bool:
         """Let in the first who may, of the lane that has waited longest; False: nobody."""

@@ -130,6 +130,8 @@ def _plain(frame: Frame, is_float: bool) -> Frame:  # noqa: FBT001 - one caller'
 def number(attributes: Attributes, keyword: str, default: float) -> float:
     """The first value of an attribute as a finite number, else `default`."""
     value = attributes.get(keyword)
+    if value is None:
+        return default
     if isinstance(value, list) or (hasattr(value, "__getitem__") and not isinstance(value, str)):
         value = value[0] if len(value) else None
     try:
@@ -141,7 +143,8 @@ def number(attributes: Attributes, keyword: str, default: float) -> float:
 
 def whole(attributes: Attributes, keyword: str, default: int) -> int:
     """The first value of an attribute as a whole number, else `default`."""
-    return int(number(attributes, keyword, default))
+    value = attributes.get(keyword)
+    return value if value.__class__ is int else int(number(attributes, keyword, default))
 
 
 def group(frame: Frame, sequence: str, keyword: str) -> Attributes:

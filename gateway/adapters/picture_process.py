@@ -9,13 +9,15 @@ process (crash, leak, loop) stays here: its limits kill it, and only it.
 from __future__ import annotations
 
 import codecs
-import json
+import gc
 import os
 import signal
 import struct
 import sys
 import time
 from typing import Any, BinaryIO
+
+import orjson
 
 from gateway.adapters import confinement
 from gateway.adapters.desk import View
@@ -34,7 +36,7 @@ LENGTH = struct.Struct(">I")
 
 def message(header: dict[str, Any]) -> bytes:
     """A header as it goes through the pipe."""
-    written = json.dumps(header).encode()
+    written = orjson.dumps(header)
     return LENGTH.pack(len(written)) + written
 
 
@@ -45,12 +47,13 @@ def main() -> None:
     os.dup2(2, 1)
     confinement.limit_memory()
     drawing = _loaded()
+    gc.freeze()  # all of this stays; looking through it again and again costs
     desk = View(int(sys.argv[1]))
     os.nice(NICENESS)  # from here on: whoever waits for the first picture has waited enough
     confinement.silence()
     _answer(pictures, {"given_up": confinement.give_up()}, b"")
     while (prefix := orders.read(LENGTH.size)) and len(prefix) == LENGTH.size:
-        header = json.loads(orders.read(LENGTH.unpack(prefix)[0]))
+        header = orjson.loads(orders.read(LENGTH.unpack(prefix)[0]))
         confinement.limit_cpu(header.pop("cpu_seconds"))
         _answer(pictures, *_done(drawing, header, desk))
 

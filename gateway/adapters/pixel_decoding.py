@@ -22,6 +22,7 @@ from gateway.adapters import jpeg_2000
 from gateway.adapters.frame_source import MAX_PIXELS, Frame, Undrawable, whole
 from gateway.adapters.jpeg_2000 import Codestream
 from gateway.adapters.picture_header import Header, photometric
+from gateway.adapters.stored_bits import of_words
 
 Values = npt.NDArray[Any]
 _ROOT = "1.2.840.10008.1.2.4."
@@ -74,7 +75,7 @@ def _native(frame: Frame) -> Values | Image.Image:
     pixels = np.frombuffer(frame.content, f"<{kind}{bits // 8}")
     pixels = pixels[: _enough(count, pixels.size)]
     if samples == 1:
-        return _stored_bits(pixels, header, kind).reshape(rows, columns)
+        return of_words(pixels, header, kind).reshape(rows, columns)
     if meaning in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
         planes = _full_resolution(pixels, rows, columns)
     elif whole(header, "PlanarConfiguration", 0) == 1:
@@ -88,22 +89,6 @@ def _enough(needed: int, found: int) -> int:
     if found < needed:
         raise Undrawable("there are fewer pixels than the header says")
     return needed
-
-
-def _stored_bits(pixels: Values, header: Header, kind: str) -> Values:
-    """The values without what else is in their words, such as overlays (PS3.5 §8.1.1)."""
-    allocated = pixels.dtype.itemsize * 8
-    stored = whole(header, "BitsStored", allocated)
-    above = allocated - 1 - whole(header, "HighBit", stored - 1)
-    if kind == "f" or not 0 < stored < allocated or not 0 <= above <= allocated - stored:
-        return pixels
-    low, high = (
-        (-(1 << stored - 1), (1 << stored - 1) - 1) if kind == "i" else (0, (1 << stored) - 1)
-    )
-    if above == allocated - stored and low <= pixels.min() and pixels.max() <= high:
-        return pixels
-    shifted: Values = (pixels << above) >> (allocated - stored)
-    return shifted
 
 
 def _full_resolution(pixels: Values, rows: int, columns: int) -> Values:
@@ -261,7 +246,7 @@ def _by_pydicom(frame: Frame) -> Values | Image.Image:
     if planes.ndim == 2:
         if frame.syntax in _JPEG_LS:
             return planes
-        return _stored_bits(planes, frame.header, planes.dtype.kind)
+        return of_words(planes, frame.header, planes.dtype.kind)
     told = str(meaning["photometric_interpretation"])
     return _coloured(planes, frame.header.changed(PhotometricInterpretation=told))
 

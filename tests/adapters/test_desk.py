@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 
@@ -32,7 +33,31 @@ async def test_memory_of_large_contents_is_given_back(desk: Desk) -> None:
         await desk.lay((content,))
         assert bytes(view.contents([len(content)])[0]) == content
         desk.clear()
-        assert os.fstat(desk.descriptor).st_size <= KEPT_BYTES
+        assert os.fstat(desk.descriptor).st_blocks * 512 <= KEPT_BYTES
+
+
+async def test_what_comes_after_is_seen_whether_its_pages_were_there_or_not(desk: Desk) -> None:
+    view = View(desk.descriptor)
+    for size in (10, 100_000, 50_000, 3 * 2**20, KEPT_BYTES, KEPT_BYTES + 5, 7):
+        content = os.urandom(size)
+        await desk.lay((content[:3], content[3:]))
+        assert bytes(view.contents([size])[0]) == content
+        desk.clear()
+
+
+async def test_the_other_process_cannot_cut_what_is_written_as_memory(desk: Desk) -> None:
+    await desk.lay((b"x" * 100_000,))
+    with pytest.raises(PermissionError):
+        os.ftruncate(desk.descriptor, 0)
+
+
+async def test_caller_who_leaves_waits_until_nothing_is_written_any_more(desk: Desk) -> None:
+    laying = asyncio.ensure_future(desk.lay((b"x" * (64 * 2**20),)))
+    await asyncio.sleep(0)
+    laying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await laying
+    assert os.fstat(desk.descriptor).st_size == 64 * 2**20
 
 
 async def test_nothing_is_not_mapped(desk: Desk) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 
 import pytest
 
-from gateway.adapters.fair_turns import FairTurns
+from gateway.adapters.fair_turns import MOST_PROVEN, FairTurns
 
 LONG = 30.0
 
@@ -22,9 +21,10 @@ class Room:
 
     async def visit(self, name: str, subject: str, lane: str) -> None:
         self.inside[name] = asyncio.Event()
-        async with self.turns.taken(subject, lane, LONG):
-            self.came.append(name)
-            await self.inside[name].wait()
+        await self.turns.take(subject, lane, LONG)
+        self.came.append(name)
+        await self.inside[name].wait()
+        self.turns.give_back(subject, lane)
 
     async def leave(self, name: str) -> None:
         self.inside[name].set()
@@ -81,33 +81,40 @@ async def test_a_narrow_lane_gets_one_turn_at_a_time() -> None:
 
 async def test_who_waits_too_long_or_leaves_takes_no_turn() -> None:
     turns = FairTurns(1)
-    async with turns.taken("a", "lane", LONG):
-        with pytest.raises(TimeoutError):
-            await _within(turns.taken("b", "lane", 0.0).__aenter__())
-        gone = asyncio.ensure_future(turns.taken("c", "lane", LONG).__aenter__())
-        await settled()
-        gone.cancel()
+    await turns.take("a", "lane", LONG)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(turns.take("b", "lane", 0.0), LONG)
+    gone = asyncio.ensure_future(turns.take("c", "lane", LONG))
     await settled()
+    gone.cancel()
+    await settled()
+    turns.give_back("a", "lane")
 
     assert gone.cancelled()
-    async with turns.taken("d", "lane", 0.0):
-        pass
+    await turns.take("d", "lane", 0.0)
 
 
 async def test_a_turn_that_came_as_its_caller_left_is_given_on() -> None:
     turns = FairTurns(1)
-    held = turns.taken("a", "lane", LONG)
-    await held.__aenter__()
-    waiting = asyncio.ensure_future(turns.taken("b", "lane", LONG).__aenter__())
+    await turns.take("a", "lane", LONG)
+    waiting = asyncio.ensure_future(turns.take("b", "lane", LONG))
     await settled()
-    await held.__aexit__(None, None, None)
+    turns.give_back("a", "lane")
     waiting.cancel()
     await settled()
 
     assert waiting.cancelled()
-    async with turns.taken("c", "lane", 0.0):
-        pass
+    await turns.take("c", "lane", 0.0)
 
 
-async def _within(wanted: Awaitable[None]) -> None:
-    await asyncio.wait_for(wanted, LONG)
+async def test_of_those_who_did_well_the_last_are_remembered() -> None:
+    turns = FairTurns(2)
+    for number in range(MOST_PROVEN + 1):
+        turns.prove(str(number))
+
+    await turns.take("0", "lane", LONG)
+    with pytest.raises(TimeoutError):
+        await turns.take("0", "lane", 0.0)
+    turns.give_back("0", "lane")
+    for _ in range(2):
+        await turns.take("1", "lane", 0.0)
