@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -111,20 +111,13 @@ def of_parts(metadata: Buffer, frame: Buffer, syntax: str, wanted: int) -> Frame
 
 def _plain(frame: Frame, is_float: bool) -> Frame:  # noqa: FBT001 - one caller's word
     """The frame without an encapsulation that compresses nothing, or deflates."""
-    syntax, content = frame.syntax, frame.content
-    if syntax == DEFLATED_FRAMES:
+    if is_float:
+        frame = replace(frame, is_float=True)
+    if frame.syntax == DEFLATED_FRAMES:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        content = inflater.decompress(content, dicom_files.MAX_INFLATED_BYTES)
-        syntax = None
-    if syntax == _NATIVE_IN_FRAGMENTS:
-        syntax = None
-    return Frame(
-        header=frame.header,
-        index=frame.index,
-        syntax=syntax,
-        content=content,
-        is_float=is_float,
-    )
+        content = inflater.decompress(frame.content, dicom_files.MAX_INFLATED_BYTES)
+        return replace(frame, syntax=None, content=content)
+    return replace(frame, syntax=None) if frame.syntax == _NATIVE_IN_FRAGMENTS else frame
 
 
 def number(attributes: Attributes, keyword: str, default: float) -> float:

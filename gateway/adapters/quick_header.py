@@ -94,21 +94,33 @@ def _meta(content: Buffer) -> tuple[str, int]:
 def _data_set(content: Buffer, at: int, head: _Head) -> tuple[_Values, Pixels]:
     """The attributes that are wanted, and where the pixel data are, which end them."""
     found: _Values = {}
+    short, wanted, unpack = _SHORT if head is _explicit else {}, _WANTED, _EXPLICIT.unpack_from
     while True:
-        word, vr, start, length = head(content, at)
-        if word in _PIXELS:
-            held = None if length == _UNDEFINED else length
-            kind = _LONG.get(vr) or "OW"
-            return found, Pixels(tag=_PIXELS[word], vr=kind, offset=start, length=held)
+        word, vr, length = unpack(content, at)
+        start = at + 8
+        if vr not in short:  # nearly all are
+            word, vr, start, length = head(content, at)
+            if word in _PIXELS:
+                return found, _pixels(word, vr, start, length)
         at = start + length
         if length == _UNDEFINED:
-            if vr not in {0, _SEQUENCE}:
-                raise _Unusual
-            at = _past_items(content, start, head, 0)
+            at = _past_sequence(content, start, vr, head)
             length = at - _IMPLICIT.size - start
-        if word in _WANTED:
+        if word in wanted:
             name = _LONG.get(vr) or _SHORT.get(vr)
-            found[_WANTED[word]] = name, bytes(content[start : start + length])
+            found[wanted[word]] = name, bytes(content[start : start + length])
+
+
+def _pixels(word: int, vr: int, start: int, length: int) -> Pixels:
+    held = None if length == _UNDEFINED else length
+    return Pixels(tag=_PIXELS[word], vr=_LONG.get(vr) or "OW", offset=start, length=held)
+
+
+def _past_sequence(content: Buffer, at: int, vr: int, head: _Head, depth: int = 0) -> int:
+    """Where an element of undefined length ends, which is a sequence."""
+    if vr not in {0, _SEQUENCE}:
+        raise _Unusual
+    return _past_items(content, at, head, depth)
 
 
 def _past_items(content: Buffer, at: int, head: _Head, depth: int) -> int:
@@ -131,9 +143,7 @@ def _past_item(content: Buffer, at: int, head: _Head, depth: int) -> int:
         _, vr, start, length = head(content, at)
         at = start + length
         if length == _UNDEFINED:
-            if vr not in {0, _SEQUENCE}:
-                raise _Unusual
-            at = _past_items(content, start, head, depth + 1)
+            at = _past_sequence(content, start, vr, head, depth + 1)
     return at + _IMPLICIT.size
 
 
