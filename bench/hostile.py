@@ -31,6 +31,7 @@ from gateway.adapters.telemetry import configure_log
 from gateway.adapters.thumbnail import CannotDraw, PictureRequest, PictureWorker, Subject
 from gateway.app import build_app
 from gateway.config import Settings
+from gateway.serving import settle
 from tests import mutations
 
 FILES = 10_000
@@ -79,6 +80,7 @@ async def over_http(folder: Path) -> None:
     settings = Settings.model_validate({"archives": archives})
     runner = web.AppRunner(build_app(settings), access_log=None, handler_cancellation=True)
     await runner.setup()
+    settle()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0][:2]

@@ -424,7 +424,7 @@ class Archives:
             if previous:
                 return Fresh(value=previous)  # the key names the record that it was read for
             rows = (await self._fan_out.search(archive, query, None)).items
-            return Fresh(value=await listings.packed(records.instances(rows)))
+            return Fresh(value=await listings.packed_rows(rows))
 
         key = self.key("series-listing", target.study_uid, (archive.id,), series.uid, mark)
         listed = (await self._remembered(key, load, listings.instances)).get(series.uid, ())

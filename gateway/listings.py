@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from gateway.apart import apart
 from gateway.model import Contents, Instance
+from gateway.rules import records
+from gateway.rules.dicom_json import Dataset
 
 _FAST = 1
 _AT_ONCE_BYTES = 1 << 18
@@ -35,6 +39,11 @@ async def packed(listed: Listing | dict[str, tuple[Instance, ...]]) -> bytes:
     if len(plain) <= _AT_ONCE_BYTES:
         return zlib.compress(plain, _FAST)
     return await asyncio.to_thread(zlib.compress, plain, _FAST)
+
+
+async def packed_rows(rows: Sequence[Dataset]) -> bytes:
+    """The instances that rows tell of, packed."""
+    return await packed(await apart(len(rows), records.instances, rows))
 
 
 def listing(value: bytes) -> Listing:

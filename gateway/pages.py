@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from gateway import disclosed_rows, disclosures, existing
+from gateway.apart import apart
 from gateway.archives import Archives
 from gateway.counting import counted
 from gateway.model import Found, Study
@@ -94,7 +95,7 @@ async def _page(
     while True:
         found = await archives.search(asked)
         silent |= dict.fromkeys(found.silent)
-        items = listed(found)
+        items = await apart(sum(len(r) for _, r in found.answers), listed, found)
         if found.has_more:  # beyond those, others may come in between
             items = items[: wanted_rows(asked)]
         kept = await _first(items, left, None if end is None else end + 1)

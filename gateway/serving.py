@@ -125,9 +125,7 @@ async def _serve(
 ) -> None:
     """Serves on `bound` until told to stop; then lets running answers finish for a while."""
     app = gateway_app.build_app(settings)
-    gc.collect()
-    gc.freeze()  # what is there by now stays; there is no use in looking through it again
-    gc.set_threshold(_GARBAGE_OBJECTS)
+    settle()
     runner = verbatim.runner(is_wanted=settings.server.quick_repeats)(
         app,
         access_log=None,
@@ -139,8 +137,7 @@ async def _serve(
     )
     await runner.setup()
     app[ANSWERED_BEFORE].stand_before(runner)
-    gc.collect()
-    gc.freeze()  # what is loaded by now stays: looking through it again took 60 ms each time
+    settle()  # more is loaded by now
     try:
         await web.SockSite(runner, bound).start()
         stop = _stop_signal(signals)
@@ -154,6 +151,16 @@ async def _serve(
         _log.info("stopping")
     finally:
         await runner.cleanup()
+
+
+def settle() -> None:
+    """What is there by now stays: to look through all of it for circles took 60 to 150 ms a time.
+
+    Whatever runs a gateway does so once it is built.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_OBJECTS)
 
 
 async def _tell_of_archives(catalog: Catalog) -> None:

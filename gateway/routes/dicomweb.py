@@ -20,23 +20,19 @@ from gateway.http_server import (
     SETTINGS,
     picture_response,
     target_in,
-    warnings_of,
 )
 from gateway.http_streams import stream_json_array, stream_parts, stream_xml
-from gateway.model import ConnectionType, Found, Level, Target
+from gateway.model import ConnectionType, Level, Target
+from gateway.routes.search_answers import search_answer
 from gateway.rules import (
-    attributes,
     byte_ranges,
     capabilities,
     media,
     patient_context,
     qido,
-    qido_rows,
     rendering,
-    urls,
 )
 from gateway.rules import dicom_json as dj
-from gateway.rules.dicom_json import Dataset
 from gateway.rules.media import Form, MediaRange
 from gateway.rules.transactions import TRANSACTIONS, Kind, Transaction
 from gateway.rules.url_parameters import Resource, checked, taken
@@ -82,25 +78,10 @@ async def search(level: Level, request: web.Request) -> web.StreamResponse:
     keys = {key.tag: key.value for key in query.keys}
     patient_context.check_issuer(request[CONSUMER], keys, request.app[SETTINGS])
     found = await request.app[CATALOG].search(request[CONSUMER], query)
-    base = request.app[SETTINGS].server.public_url + BASE
-    rows = [qido_rows.completed(row, query, _retrieve_url(base, row, query)) for row in found.items]
-    if len(rows) > 1:
+    if len(found.items) > 1:
         form = media.for_datasets(accepted, single=False)
-    return await _search_answer(request, rows, form, _search_warnings(found))
-
-
-async def _search_answer(
-    request: web.Request, rows: list[Dataset], form: Form, warnings: list[str]
-) -> web.StreamResponse:
-    if rows and form.is_xml:
-        return await stream_xml(request, AtHand((rows,)), form, warnings=warnings)
-    response = web.Response(status=200 if rows else 204)
-    for warning in warnings:
-        response.headers.add("Warning", warning)
-    if rows:
-        response.headers["Content-Type"] = form.types[0]
-        await pack(request, response, orjson.dumps(rows))
-    return response
+    base = request.app[SETTINGS].server.public_url + BASE
+    return await search_answer(request, query, found, form, base)
 
 
 async def retrieve_instances(request: web.Request) -> web.StreamResponse:
@@ -271,26 +252,3 @@ def _no_parameters(request: web.Request) -> None:
 
 def _path_target(request: web.Request) -> Target | None:
     return target_in(request) if "study" in request.match_info else None
-
-
-def _retrieve_url(base: str, row: Dataset, query: qido.Query) -> str:
-    """The WADO-RS URL of what a row is about."""
-    uids = [dj.text(row, attributes.UID_OF[level]) for level in attributes.UID_OF]
-    study_uid, series_uid = uids[0] or query.study_uid, uids[1] or query.series_uid
-    if study_uid is None:
-        return base
-    if query.level is Level.STUDY or series_uid is None:
-        return urls.wado_rs(base, Target(study_uid=study_uid))
-    instance_uid = uids[2] if query.level is Level.INSTANCE else None
-    return urls.wado_rs(
-        base, Target(study_uid=study_uid, series_uid=series_uid, instance_uid=instance_uid)
-    )
-
-
-def _search_warnings(found: Found[Dataset]) -> list[str]:
-    more = ("there are additional results that can be requested",) if found.has_more else ()
-    unsearchable = (
-        f"archive {a} cannot be searched by this; the result may be incomplete"
-        for a in found.unsearchable
-    )
-    return warnings_of(found.silent, *unsearchable, *more, is_subset=found.is_subset)
