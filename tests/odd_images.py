@@ -369,8 +369,8 @@ def others() -> dict[str, bytes]:
     }
 
 
-def spinning() -> bytes:
-    """A cut JPEG-LS that its decoder spends seconds on before it refuses it."""
+def cut_jpeg_ls() -> bytes:
+    """A cut JPEG-LS that its decoder would spend seconds on before it refuses it."""
     deep = base().astype(np.uint16) * 16
     return compressed(JPEG + "80", imagecodecs.jpegls_encode(deep)[:200], **WINDOW)
 

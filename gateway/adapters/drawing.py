@@ -132,6 +132,8 @@ def _box(order: Order, columns: int, rows: int) -> _Box:
 
 OUTSIDE = "the source region lies outside of the image"
 """What an Undrawable says of a region that holds nothing of the image."""
+BY_REQUEST = frozenset({OUTSIDE, NO_SUCH_FRAME})
+"""What says more about the order than about the object."""
 
 
 def _cut(image: Image.Image, box: _Box, columns: int, rows: int) -> Image.Image:

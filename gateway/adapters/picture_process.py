@@ -98,12 +98,11 @@ def _done(drawing: Any, header: dict[str, Any], desk: View) -> tuple[dict[str, A
             picture, width, height = drawing.draw_frame(metadata, frame, syntax, order)
         else:
             picture, width, height = getattr(drawing, work)(contents[0], order)
-    except drawing.Undrawable as reason:
-        return {"error": str(reason)}, b""
     except Exception as error:
+        is_reason = isinstance(error, drawing.Undrawable)
+        told = str(error) if is_reason else f"it cannot be decoded ({type(error).__name__})"
         is_costly = time.process_time() - began > COSTLY_SECONDS
-        told = f"it cannot be decoded ({type(error).__name__})"
-        return {"error": told, "is_costly": is_costly}, b""
+        return {"error": told, "is_costly": is_costly and told not in drawing.BY_REQUEST}, b""
     return {"width": width, "height": height}, picture
 
 

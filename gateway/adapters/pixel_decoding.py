@@ -30,6 +30,7 @@ _JPEG = frozenset(_ROOT + arc for arc in ("50", "51", "57", "70"))
 _JPEG_LS = frozenset(_ROOT + arc for arc in ("80", "81"))
 _JPEG_2000 = frozenset(_ROOT + arc for arc in ("90", "91", "92", "93", "201", "202", "203"))
 _JPEG_XL = frozenset(_ROOT + arc for arc in ("110", "111", "112"))
+_END_OF_IMAGE = b"\xff\xd9"
 _EXTENDED_OFFSETS = frozenset({0x7FE00001, 0x7FE00002})
 _LARGEST_SHRINK = 5
 """Resolutions of JPEG 2000 that every encoder writes by default."""
@@ -52,7 +53,7 @@ def decoded(frame: Frame, shrink: float) -> Values | Image.Image:
     if frame.syntax in _JPEG_XL:
         return _jpeg_xl(frame)
     if frame.syntax in _JPEG_LS:
-        _start_of_frame(frame.encoded)
+        _check_jpeg_ls(frame.encoded)
     return _by_pydicom(frame)
 
 
@@ -249,6 +250,16 @@ def _by_pydicom(frame: Frame) -> Values | Image.Image:
         return of_words(planes, frame.header, planes.dtype.kind)
     told = str(meaning["photometric_interpretation"])
     return _coloured(planes, frame.header.changed(PhotometricInterpretation=told))
+
+
+def _check_jpeg_ls(content: bytes) -> None:
+    """Undrawable where it has no end, which takes its decoder four seconds to find out.
+
+    Among coded pixels no byte of the upper half follows 0xFF, so the marker is found nowhere else.
+    """
+    _start_of_frame(content)
+    if content.rfind(_END_OF_IMAGE, _position(content)) < 0:
+        raise Undrawable("its JPEG-LS is cut off")
 
 
 def _start_of_frame(content: bytes) -> tuple[int, int, int, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 from typing import Any
 
 import numpy as np
@@ -100,3 +101,12 @@ def test_jpeg_is_decoded_no_finer_than_needed() -> None:
     found = decoded(of_file(odd_images.coloured()["JPEG"], None), 4)
     assert isinstance(found, Image.Image)
     assert found.size == (24, 16)
+
+
+def test_jpeg_ls_that_is_cut_is_refused_before_its_decoder_spins() -> None:
+    cut = of_file(odd_images.cut_jpeg_ls(), None)
+    before = time.process_time()
+
+    with pytest.raises(Undrawable, match="cut off"):
+        decoded(cut, 1)
+    assert time.process_time() - before < 0.5
