@@ -1,7 +1,8 @@
-"""What a picture may take of the processes that draw, and how it is told that there is none."""
+"""What is ordered of the processes that draw, what it may take, and how a refusal is told."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.adapters.thumbnail import (
@@ -16,6 +17,8 @@ from gateway.adapters.thumbnail import (
 )
 from gateway.errors import BadRequest, GatewayError, NotAcceptable, NotFound, Unavailable
 from gateway.model import Instance
+from gateway.rules import media
+from gateway.rules.rendering import LARGEST_SIDE, Rendering
 from gateway.rules.retrieval import Fetch
 
 SMALL = Subject(wall_seconds=8.0, cpu_seconds=4.0)
@@ -34,6 +37,25 @@ def no_larger_than_source(instance: Instance, wanted: PictureRequest) -> Picture
         return wanted
     width, height = min(wanted.width, instance.columns), min(wanted.height, instance.rows)
     return replace(wanted, width=width, height=height)
+
+
+def ordered(rendering: Rendering, frames: Sequence[int], *, is_whole: bool) -> PictureRequest:
+    """What is drawn for a rendering of the first of `frames`; without any, of the middle one.
+
+    An instance as such (`is_whole`) is shown with all its frames by the type that can.
+    """
+    width, height = rendering.viewport or (LARGEST_SIDE, LARGEST_SIDE)
+    return PictureRequest(
+        frame=frames[0] if frames else None,
+        width=width,
+        height=height,
+        media_type=rendering.media_type,
+        window=rendering.window,
+        source=rendering.source,
+        region=rendering.region,
+        quality=rendering.quality,
+        is_animated=is_whole and rendering.media_type == media.GIF,
+    )
 
 
 def refusal(error: CannotDraw) -> GatewayError:

@@ -32,10 +32,10 @@ from gateway.catalog import Catalog, Shown
 from gateway.errors import ArchiveError, BadRequest, GatewayError, NotAcceptable, NotFound
 from gateway.model import Consumer, Instance, Target
 from gateway.own_pictures import Wanted
-from gateway.picture_limits import SMALL, no_larger_than_source, refusal, subject_of
+from gateway.picture_limits import SMALL, no_larger_than_source, ordered, refusal, subject_of
 from gateway.rules import media, retrieval
 from gateway.rules.media import ANY, Form, MediaRange
-from gateway.rules.rendering import LARGEST_SIDE, Rendering, check_acceptable, documents
+from gateway.rules.rendering import Rendering, check_acceptable, documents
 from gateway.rules.retrieval import Fetch
 
 THUMBNAIL_SECONDS = 20.0
@@ -140,11 +140,10 @@ class Pictures:
         if rendering != Rendering(media_type=rendering.media_type):
             raise BadRequest("parameters of rendering are for images, which this object is not")
         wanted = [t for t in offered if media.chosen(accepted, (t,))]
-        whole = replace(shown.fetch, target=replace(shown.fetch.target, frames=()))
         try:
-            dicom, _ = await self._fetched(whole, media.DICOM)
+            dicom, _ = await self._fetched(retrieval.whole(shown.fetch), media.DICOM)
             found = await self._worker.read(
-                dicom, sorted(wanted, key=lambda t: t != first), subject_of(whole)
+                dicom, sorted(wanted, key=lambda t: t != first), subject_of(shown.fetch)
             )
         except WorkersBusy as error:
             raise refusal(error) from error
@@ -155,23 +154,15 @@ class Pictures:
     async def rendered(self, consumer: Consumer, target: Target, rendering: Rendering) -> Picture:
         """The image itself, windowed and scaled here, the same whatever archive holds it.
 
+        An instance as GIF is animated where it has several frames (PS3.18 §8.7.4).
         NotFound when it does not exist for `consumer`; NotAcceptable when it is not an image;
         BadRequest when the region lies outside of it; Unavailable when too much is being drawn.
         """
         shown = await self._catalog.shown(consumer, target)
         if shown.fetch is None:
             raise NotFound("nothing to render")
-        width, height = rendering.viewport or (LARGEST_SIDE, LARGEST_SIDE)
-        request = PictureRequest(
-            frame=shown.target.frames[0] if shown.target.frames else None,
-            width=width,
-            height=height,
-            media_type=rendering.media_type,
-            window=rendering.window,
-            source=rendering.source,
-            region=rendering.region,
-            quality=rendering.quality,
-        )
+        is_whole = target.instance_uid is not None and not target.frames
+        request = ordered(rendering, shown.target.frames, is_whole=is_whole)
         try:
             drawn = await self._drawn(shown, shown.fetch, request, subject_of(shown.fetch))
         except CannotDraw as error:
@@ -238,7 +229,7 @@ class Pictures:
     async def _drawn(
         self, shown: Shown, fetch: Fetch, wanted: PictureRequest, subject: Subject
     ) -> bytes:
-        """The picture decoded here: of many frames by one of them, else by the whole object.
+        """The picture decoded here: one of many frames by itself, else by the whole object.
 
         CannotDraw; and what archives fail with.
         """
@@ -249,7 +240,7 @@ class Pictures:
         told = instance.number_of_frames
         if told and (wanted.frame or 1) > told:
             raise CannotDraw(NO_SUCH_FRAME)
-        if told and told > 1:
+        if told and told > 1 and not wanted.is_animated:
             number = wanted.frame or told // 2 + 1
             try:
                 return await self._one_of_many(fetch, replace(wanted, frame=number), subject)
@@ -257,15 +248,13 @@ class Pictures:
                 raise
             except (CannotDraw, GatewayError):
                 pass  # the whole object may tell more
-        whole = replace(fetch, target=replace(fetch.target, frames=()))
-        dicom, _ = await self._fetched(whole, media.DICOM)
+        dicom, _ = await self._fetched(retrieval.whole(fetch), media.DICOM)
         return (await self._worker.draw(dicom, wanted, subject)).content
 
     async def _one_of_many(self, fetch: Fetch, wanted: PictureRequest, subject: Subject) -> bytes:
         """The picture of a frame by the instance's metadata and that frame alone."""
         of_frame = replace(fetch, target=replace(fetch.target, frames=(wanted.frame or 1,)))
-        whole = replace(fetch, target=replace(fetch.target, frames=()))
-        found = await self._archives.metadata(whole)
+        found = await self._archives.metadata(retrieval.whole(fetch))
         if len(found) != 1:
             raise CannotDraw("its metadata are not those of one instance")
         frame, content_type = await self._fetched(of_frame, "*/*")

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from pydicom.uid import UID
 
+from gateway.adapters import animation
 from gateway.adapters.thumbnail import PictureWorker, Subject
 from gateway.catalog import Catalog
 from gateway.errors import BadRequest, NotAcceptable, NotFound, Unavailable
@@ -306,6 +307,34 @@ async def test_region_is_rendered_and_one_outside_is_refused_by_name() -> None:
         with pytest.raises(BadRequest) as raised:
             await assembled.pictures.rendered(ANYONE, TARGET, outside)
         assert raised.value.parameter == "viewport"
+
+
+async def test_an_instance_of_many_frames_moves_as_gif_and_a_frame_of_it_does_not() -> None:
+    async with over([ONE]) as assembled:
+        answers_for_frames(assembled, loop_of(4), 4)
+        found = {}
+        for name, target, kind in (
+            ("instance", TARGET, "image/gif"),
+            ("frame", replace(TARGET, frames=(2,)), "image/gif"),
+            ("series", replace(TARGET, instance_uid=None), "image/gif"),
+            ("still", TARGET, PNG),
+        ):
+            shown = await assembled.pictures.rendered(ANYONE, target, Rendering(media_type=kind))
+            with Image.open(io.BytesIO(shown.body)) as image:
+                found[name] = image.size, getattr(image, "n_frames", 1)
+
+    assert found.pop("instance") == ((96, 64), 3), "the first two are alike, and shown as one"
+    assert set(found.values()) == {((96, 64), 1)}
+
+
+async def test_what_is_too_long_to_move_is_refused_and_its_frames_are_not() -> None:
+    count = animation.MOST_PIXELS // (64 * 96) + 1
+    async with over([ONE]) as assembled:
+        answers_for_frames(assembled, loop_of(count), count)
+        with pytest.raises(NotAcceptable, match="too long"):
+            await assembled.pictures.rendered(ANYONE, TARGET, Rendering(media_type="image/gif"))
+        still = Rendering(media_type="image/gif")
+        assert await assembled.pictures.rendered(ANYONE, replace(TARGET, frames=(7,)), still)
 
 
 async def test_a_report_is_an_icon_for_which_nothing_is_fetched() -> None:

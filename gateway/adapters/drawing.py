@@ -67,14 +67,15 @@ class _Box:
 
 def draw(content: Buffer, order: Order) -> tuple[bytes, int, int]:
     """The picture of one frame of a DICOM file, with its width and height. Undrawable."""
-    return _drawn(frame_source.of_file(content, order.frame), order)
+    return _written(shown(frame_source.of_file(content, order.frame), order), order)
 
 
 def draw_frame(
     metadata: Buffer, frame: Buffer, syntax: str, order: Order
 ) -> tuple[bytes, int, int]:
     """The picture of a frame that came apart from its instance's metadata. Undrawable."""
-    return _drawn(frame_source.of_parts(metadata, frame, syntax, order.frame or 1), order)
+    found = frame_source.of_parts(metadata, frame, syntax, order.frame or 1)
+    return _written(shown(found, order), order)
 
 
 def fit(content: bytes | memoryview, order: Order) -> tuple[bytes, int, int]:
@@ -88,7 +89,8 @@ def fit(content: bytes | memoryview, order: Order) -> tuple[bytes, int, int]:
         return _written(_resized(opaque, size), order)
 
 
-def _drawn(frame: Frame, order: Order) -> tuple[bytes, int, int]:
+def shown(frame: Frame, order: Order) -> Image.Image | Shown:
+    """A frame as it is ordered, not yet encoded. Undrawable."""
     rows, columns = whole(frame.header, "Rows", 0), whole(frame.header, "Columns", 0)
     box = _box(order, columns, rows)
     across, down = box.size
@@ -102,11 +104,11 @@ def _drawn(frame: Frame, order: Order) -> tuple[bytes, int, int]:
         image = colours(found, frame)
     else:
         left = shrink * found.shape[1] / columns  # what decoding has not done yet
-        shown = greys(found, frame, order.window, left)
-        if shown.shape[::-1] == size and box == _Box(corners=(0.0, 0.0, columns, rows)):
-            return _written(shown, order)
-        image = Image.fromarray(shown, "L")
-    return _written(_resized(_cut(image, box, columns, rows), size), order)
+        grey = greys(found, frame, order.window, left)
+        if grey.shape[::-1] == size and box == _Box(corners=(0.0, 0.0, columns, rows)):
+            return grey
+        image = Image.fromarray(grey, "L")
+    return _resized(_cut(image, box, columns, rows), size)
 
 
 def _box(order: Order, columns: int, rows: int) -> _Box:
@@ -132,7 +134,9 @@ def _box(order: Order, columns: int, rows: int) -> _Box:
 
 OUTSIDE = "the source region lies outside of the image"
 """What an Undrawable says of a region that holds nothing of the image."""
-BY_REQUEST = frozenset({OUTSIDE, NO_SUCH_FRAME})
+TOO_LONG = "it is too long to be animated"
+"""What an Undrawable says of frames that are too many, too large or too costly all together."""
+BY_REQUEST = frozenset({OUTSIDE, NO_SUCH_FRAME, TOO_LONG})
 """What says more about the order than about the object."""
 
 
@@ -195,13 +199,16 @@ def _opaque(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(black, coloured).convert("RGB")
 
 
-def _written(image: Image.Image | Shown, order: Order) -> tuple[bytes, int, int]:
+def _written(picture: Image.Image | Shown, order: Order) -> tuple[bytes, int, int]:
     if order.media_type == "image/jpeg":  # the bytes that Pillow makes, in half the time
-        pixels = np.asarray(image)
+        pixels = np.asarray(picture)
         height, width = pixels.shape[:2]
         return bytes(jpeg8_encode(pixels, level=order.quality)), width, height
-    if not isinstance(image, Image.Image):
-        image = Image.fromarray(image, "L")
-    written = io.BytesIO()
+    image, written = as_image(picture), io.BytesIO()
     image.save(written, _FORMATS[order.media_type], quality=order.quality)
     return written.getvalue(), image.width, image.height
+
+
+def as_image(picture: Image.Image | Shown) -> Image.Image:
+    """What is shown as Pillow has it."""
+    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture, "L")

@@ -61,7 +61,7 @@ def of_file(content: Buffer, wanted: int | None) -> Frame:
 def _quickly(content: Buffer, quick: Quick, wanted: int | None) -> Frame | None:
     """The frame of an ordinary file; None: it is not one. Undrawable."""
     index = _checked(quick.header, quick.transfer_syntax, wanted)
-    count = _count(quick.header)
+    count = count_of(quick.header)
     stored = quick_frame.stored(content, quick.header, quick.pixels, index, count)
     if stored is None:
         return None
@@ -78,7 +78,7 @@ def _by_pydicom(content: bytes, wanted: int | None) -> Frame:
         raise Undrawable("there are no pixel data")
     index = _checked(header, opened.transfer_syntax, wanted)
     if "NumberOfFrames" in dataset:
-        dataset.NumberOfFrames = _count(header)
+        dataset.NumberOfFrames = count_of(header)
     try:
         stored = dicom_parts.Frames(opened, pixels, dataset).read(index + 1)
     except dicom_files.Unusable as error:
@@ -155,13 +155,14 @@ def group(frame: Frame, sequence: str, keyword: str) -> Attributes:
     return header
 
 
-def _count(header: Header) -> int:
+def count_of(header: Header) -> int:
+    """How many frames there are."""
     return max(1, whole(header, "NumberOfFrames", 1))
 
 
 def _index(header: Header, wanted: int | None) -> int:
     """The frame's index, from 0."""
-    count = _count(header)
+    count = count_of(header)
     if wanted is None:
         return count // 2
     if not 1 <= wanted <= count:

@@ -52,13 +52,11 @@ def greys(values: Values, frame: Frame, window: Window | None, shrink: float = 1
     header = frame.header
     stored = values
     table = _item(header, "ModalityLUTSequence")
-    rescale = group(frame, "PixelValueTransformationSequence", "RescaleSlope")
     slope, intercept = 1.0, 0.0
     if table is not None:
         values = _looked_up(values, table, is_signed=_is_negative(frame, 1.0, 0.0))
     elif not frame.is_float:
-        slope = number(rescale, "RescaleSlope", 1.0) or 1.0
-        intercept = number(rescale, "RescaleIntercept", 0.0)
+        slope, intercept = _rescale(frame)
     window = window or _own_window(frame)
     interest = _item(header, "VOILUTSequence") if window is None else None
     if window is not None and table is None:
@@ -75,6 +73,29 @@ def greys(values: Values, frame: Frame, window: Window | None, shrink: float = 1
     else:
         return _by_spread(stored, values, header, is_falling=slope < 0)
     return _polar(_scaled(values, low, high, is_falling=slope < 0), header)
+
+
+def steady_window(values: Values, frame: Frame) -> Window | None:
+    """The window by which other frames are shown as this one is; None: each tells its own.
+
+    Also None for the few whose values go through a table first.
+    """
+    header = frame.header
+    tables = ("ModalityLUTSequence", "VOILUTSequence")
+    is_told = _own_window(frame) is not None or any(_item(header, name) for name in tables)
+    if is_told or _is_binary(header):
+        return None
+    slope, intercept = (1.0, 0.0) if frame.is_float else _rescale(frame)
+    ends = [end * slope + intercept for end in _spread(values, _padding(values, header))]
+    width = abs(ends[1] - ends[0])
+    return Window(center=sum(ends) / 2, width=width, function="LINEAR_EXACT")
+
+
+def _rescale(frame: Frame) -> tuple[float, float]:
+    """Slope and intercept of the modality's values (PS3.3 §C.11.1.1.2)."""
+    found = group(frame, "PixelValueTransformationSequence", "RescaleSlope")
+    slope = number(found, "RescaleSlope", 1.0) or 1.0
+    return slope, number(found, "RescaleIntercept", 0.0)
 
 
 def _by_spread(stored: Values, values: Values, header: Header, *, is_falling: bool) -> Shown:

@@ -65,14 +65,14 @@ def _loaded() -> Any:
     from PIL import Image
     from pydicom.charset import python_encoding
 
-    from gateway.adapters import dicom_files, documents, drawing
+    from gateway.adapters import animation, dicom_files, documents, drawing
 
     Image.init()
     for encoding in set(python_encoding.values()):
         codecs.lookup(encoding)
     dicom_files.hush()
     _ = (imagecodecs.jpeg8_decode, imagecodecs.jpegxl_decode)  # loaded when named
-    _ = (numpy.ma, documents)
+    _ = (numpy.ma, animation, documents)
     return drawing
 
 
@@ -96,6 +96,10 @@ def _done(drawing: Any, header: dict[str, Any], desk: View) -> tuple[dict[str, A
         if work == "frame":
             metadata, frame = contents
             picture, width, height = drawing.draw_frame(metadata, frame, syntax, order)
+        elif work == "animate":
+            from gateway.adapters import animation
+
+            picture, width, height = animation.animate(contents[0], order)
         else:
             picture, width, height = getattr(drawing, work)(contents[0], order)
     except Exception as error:

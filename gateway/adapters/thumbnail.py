@@ -44,7 +44,7 @@ class PictureRequest:
 
     `window` is centre, width and function; None: the object's own, else the spread of its values.
     `source` is left, top, width and height in pixels of the image, None in it: up to the edge;
-    `region` left, top, right and bottom as fractions of it.
+    `region` left, top, right and bottom as fractions of it. `is_animated`: all frames, as GIF.
     """
 
     width: int = 256
@@ -55,9 +55,11 @@ class PictureRequest:
     source: tuple[float, float, float | None, float | None] | None = None
     region: tuple[float, float, float, float] | None = None
     quality: int = 85
+    is_animated: bool = False
 
 
-_WRITTEN = tuple(f.name for f in fields(PictureRequest))
+_Work = Literal["draw", "animate", "frame", "fit"]
+_WRITTEN = tuple(f.name for f in fields(PictureRequest) if f.name != "is_animated")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +99,9 @@ class PictureWorker:
     async def draw(
         self, dicom: Content, request: PictureRequest, subject: Subject = ANYTHING
     ) -> Picture:
-        """One frame of a DICOM file. CannotDraw: not an image, too large, or not decodable."""
-        return await self._work("draw", (dicom,), request, subject)
+        """One frame of a DICOM file, or all. CannotDraw: no image, too large, not decodable."""
+        work: _Work = "animate" if request.is_animated else "draw"
+        return await self._work(work, (dicom,), request, subject)
 
     async def draw_frame(
         self,
@@ -134,7 +137,7 @@ class PictureWorker:
 
     async def _work(
         self,
-        work: Literal["draw", "frame", "fit"],
+        work: _Work,
         contents: Sequence[Content],
         request: PictureRequest,
         subject: Subject,

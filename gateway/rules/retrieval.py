@@ -53,6 +53,11 @@ class Fetch:
     only: frozenset[str] | None = None
 
 
+def whole(fetch: Fetch) -> Fetch:
+    """The instance that is fetched, whichever of its frames are meant."""
+    return replace(fetch, target=replace(fetch.target, frames=()))
+
+
 def needs_instances(study: Study, target: Target) -> bool:
     """Whether only the instance level tells who holds all of `target`.
 
