@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from gateway.serving import settle
 from tests.doubles import Double, Held
 from tests.fault_archive import Answer, FaultArchive
 from tests.gateways import Gateway, archive
@@ -21,6 +23,24 @@ from tests.servers import ServerError
 ONE = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
 PATH = f"/dicom-web{ONE.path}"
 SIZE = 400_000
+
+
+@pytest.fixture
+def _collector() -> Iterator[None]:
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("_collector")
+def test_what_is_there_is_not_looked_through_for_garbage_again() -> None:
+    gc.unfreeze()
+    kept = [[number] for number in range(1000)]
+    settle()
+
+    assert gc.get_freeze_count() > len(kept)
+    assert not any(one is kept for one in gc.get_objects())
 
 
 class Transfer:

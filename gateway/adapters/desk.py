@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import fcntl
 import mmap
@@ -72,9 +73,12 @@ class Desk:
             os.ftruncate(self.descriptor, 0)
             self._held = 0
             return
-        with mmap.mmap(self.descriptor, self._held - KEPT_BYTES, offset=KEPT_BYTES) as far:
+        with (
+            contextlib.suppress(OSError),  # then it stays, and serves the next large one
+            mmap.mmap(self.descriptor, self._held - KEPT_BYTES, offset=KEPT_BYTES) as far,
+        ):
             far.madvise(mmap.MADV_REMOVE)
-        self._held = KEPT_BYTES
+            self._held = KEPT_BYTES
 
     def close(self) -> None:
         """Let go of the file; the other process keeps it as long as it lives."""
@@ -161,5 +165,8 @@ def _nameless() -> tuple[int, mmap.mmap | None]:
             return os.dup(file.fileno()), None
     made = os.memfd_create("desk", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(made, KEPT_BYTES)
-    fcntl.fcntl(made, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-    return made, mmap.mmap(made, KEPT_BYTES)
+    try:
+        fcntl.fcntl(made, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+        return made, mmap.mmap(made, KEPT_BYTES)
+    except OSError:
+        return made, None
