@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
+from gateway.apart import apart
 from gateway.archives import Archives
 from gateway.errors import NotFound, Unavailable
 from gateway.fan_out import Archive
@@ -34,7 +35,7 @@ async def counted(
     long page, archives that count the same are believed to hold the same: else every search in a
     mirrored archive would read every instance of what it lists.
     """
-    shared = _shared(query.level, answers)
+    shared = await apart(sum(len(of) for _, of in answers), _shared, query.level, answers)
     doubted = {
         _study_uid(query, r): r
         for r in page
@@ -118,6 +119,8 @@ def needs_instances(loaded: Loaded, *, is_exact: bool) -> bool:
 
 def _shared(level: Level, answers: _Answers) -> frozenset[str]:
     """The UIDs of rows that more than one archive gave."""
+    if len(answers) < 2:
+        return frozenset()
     tag = attributes.UID_OF[level]
     holders = Counter(u for _, rows in answers for u in {dj.text(r, tag) or "" for r in rows})
     return frozenset(uid for uid, number in holders.items() if number > 1)
