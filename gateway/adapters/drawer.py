@@ -64,6 +64,8 @@ class Drawer(asyncio.SubprocessProtocol):
 
     async def answered(self, order: dict[str, Any], seconds: float) -> Answer:
         """What it answers to an order. TimeoutError after `seconds`, or one of `SENSELESS`."""
+        if self._orders.is_closing():
+            raise EOFError
         self._orders.write(message(order))
         return await self._next(seconds)
 
