@@ -1,4 +1,8 @@
-"""Everything put together: the one place that names the concrete classes."""
+"""Everything put together: the one place that names the concrete classes.
+
+What not every configuration needs, and is much to import, is imported where the configuration asks
+for it: what reads DICOM files, and Redis.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +16,17 @@ from aiohttp import web
 from gateway import __version__
 from gateway.adapters import wado_uri_service
 from gateway.adapters.archive_dicomweb import DicomwebArchive
-from gateway.adapters.archive_folder import FolderArchive
 from gateway.adapters.archive_partial import Holdings, Objects, PartialArchive
 from gateway.adapters.audit import audit_trail
 from gateway.adapters.auth import Authenticator
 from gateway.adapters.budgets import AtOnce, Budget, Budgets
 from gateway.adapters.cache import Lives, MemoryCache
 from gateway.adapters.cache_names import Names
-from gateway.adapters.cache_redis import RedisCache
 from gateway.adapters.fhir_server import FhirHoldings
 from gateway.adapters.http_client import ArchiveClient, Limits
 from gateway.adapters.patient_servers import patient_servers
-from gateway.adapters.redis_client import DEFAULT_LIMITS, connect
 from gateway.adapters.telemetry import Telemetry
 from gateway.adapters.thumbnail import PictureWorker
-from gateway.adapters.wado_uri import WadoUriObjects
 from gateway.answered_before import ANSWERED_BEFORE, AnsweredBefore, remember
 from gateway.answers import ANSWERS, Answers
 from gateway.archives import Archives, Cache
@@ -147,6 +147,8 @@ def _archive(name: str, settings: Settings, telemetry: Telemetry) -> Archive:
         show_rejected=section.show_rejected,
     )
     if isinstance(section, FolderSection):
+        from gateway.adapters.archive_folder import FolderArchive
+
         folder = FolderArchive(section, origin, partial(telemetry.process_lost, "files"))
         folder.start()
         return folder
@@ -172,6 +174,8 @@ def _dicomweb(
         holdings = FhirHoldings(origin, settings, clients, described, time.monotonic)
     service = wado_uri_service.of(origin.archive, section, client)
     if section.wado_rs_base is None and service is not None:
+        from gateway.adapters.wado_uri import WadoUriObjects
+
         lost = partial(telemetry.process_lost, "files")
         objects = WadoUriObjects(service, holdings.search, time.monotonic, lost)
     if holdings is whole and objects is whole:
@@ -211,5 +215,8 @@ def _cache(settings: Settings, telemetry: Telemetry) -> Cache:
     )
     if section.redis_url is None:
         return memory
+    from gateway.adapters.cache_redis import RedisCache
+    from gateway.adapters.redis_client import DEFAULT_LIMITS, connect
+
     client = connect(section.redis_url.get_secret_value(), DEFAULT_LIMITS)
     return RedisCache(memory, client, telemetry=telemetry, secret=section.secret)

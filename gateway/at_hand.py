@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from typing import Generic, TypeVar
 
+from gateway.model import Part
+
+CHUNK_BYTES = 256 << 10
 _T = TypeVar("_T")
 
 
@@ -28,6 +31,12 @@ class AtHand(AsyncIterator[_T], Generic[_T]):
     def taken(self) -> list[_T] | None:
         """All that is left, at once; None: it is not all at hand."""
         return None if self._rest is not None else list(self._items)
+
+
+def held(content: bytes | bytearray | memoryview, content_type: str) -> Part:
+    """A part whose body is at hand."""
+    chunks = (bytes(content[at : at + CHUNK_BYTES]) for at in range(0, len(content), CHUNK_BYTES))
+    return Part(content_type=content_type, chunks=AtHand(chunks), length=len(content))
 
 
 async def first(items: AsyncIterator[_T]) -> tuple[_T, AsyncIterator[_T]] | None:

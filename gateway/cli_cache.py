@@ -7,13 +7,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import orjson
 import typer
 from rich.console import Console
 
-from gateway.adapters.cache_admin import CacheAdmin, Stats
 from gateway.adapters.cache_names import Group, Names
 from gateway.adapters.telemetry import configure_log
 from gateway.cli_ground import (
@@ -29,6 +28,9 @@ from gateway.cli_ground import (
 from gateway.config import Settings
 from gateway.errors import BadRequest, GatewayError
 from gateway.rules import dicom_json as dj
+
+if TYPE_CHECKING:
+    from gateway.adapters.cache_admin import CacheAdmin, Stats
 
 _T = TypeVar("_T")
 _NOT_SHARED = "cache.redis_url is not set: what a gateway remembers is in its own process. "
@@ -99,6 +101,8 @@ def _done(settings: Settings, ask: Callable[[CacheAdmin], Awaitable[_T]], *, ins
     section = settings.cache
     if section.redis_url is None:
         fail(_NOT_SHARED + instead, FAILED)
+    from gateway.adapters.cache_admin import CacheAdmin
+
     configure_log(sys.stderr)
 
     async def run(url: str) -> _T:

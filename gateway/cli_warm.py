@@ -18,7 +18,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gateway import app as gateway_app
 from gateway import warming
-from gateway.adapters.cache_admin import CacheAdmin
 from gateway.adapters.cache_names import Names
 from gateway.adapters.telemetry import configure_log
 from gateway.cli_ground import (
@@ -97,6 +96,8 @@ def _run(
     tell: Callable[[Tally], None],
 ) -> tuple[Tally, int]:
     """What became of it, and how often the shared cache failed; else the end of the command."""
+    from gateway.adapters.cache_admin import CacheAdmin
+
     section = settings.cache
 
     async def run() -> tuple[Tally, int]:

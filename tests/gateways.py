@@ -18,6 +18,8 @@ REQUEST_ID = "this-is-the-gateway"
 class Gateway(Process):
     """`gateway serve` with a configuration: `archives` by id, and any other section by name."""
 
+    program = "from gateway.cli import main; main()"
+
     def __init__(self, folder: Path, archives: Mapping[str, Any], **sections: Any) -> None:
         """A gateway that keeps its log below `folder`; it is not started yet."""
         super().__init__(folder)
@@ -38,8 +40,7 @@ class Gateway(Process):
         server = {"port": self.port, "public_url": self.url, **self.sections.get("server", {})}
         path = self.folder / "gateway.yaml"
         path.write_text(json.dumps({**self.sections, "server": server}))  # YAML's common part
-        program = "from gateway.cli import main; main()"
-        return [sys.executable, "-c", program, "serve", "--config", str(path)]
+        return [sys.executable, "-c", self.program, "serve", "--config", str(path)]
 
     def is_itself(self, pid: int) -> bool:
         """Whether a gateway answers at the port."""

@@ -23,6 +23,8 @@ from tests.servers import ServerError
 ONE = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
 PATH = f"/dicom-web{ONE.path}"
 SIZE = 400_000
+UNNEEDED = {"pydicom", "numpy", "PIL", "imagecodecs", "redis", "cryptography", "jwt", "fhir"}
+"""What neither searches nor what is passed on need; it takes half a second and 50 MB."""
 
 
 @pytest.fixture
@@ -63,6 +65,22 @@ class Transfer:
     async def __aexit__(self, *error: object) -> None:
         self.answer.close()
         await self.session.close()
+
+
+class Importing(Gateway):
+    """Tells at its end, in its log, which packages it has imported."""
+
+    program = (
+        "import atexit, sys; from gateway.cli import main; "
+        "atexit.register(lambda: print('IMPORTED', *{n.split('.')[0] for n in sys.modules})); "
+        "main()"
+    )
+
+    @property
+    def imported(self) -> set[str]:
+        """The packages."""
+        lines = (line.split() for line in self.log.splitlines())
+        return next(set(words[1:]) for words in lines if words[:1] == ["IMPORTED"])
 
 
 async def run(gateway: Gateway) -> Gateway:
@@ -236,3 +254,29 @@ async def test_the_log_has_no_word_of_what_was_asked(gateway: Gateway) -> None:
     assert "CANARY" not in gateway.log
     assert ONE.study not in gateway.log
     assert '"route":"/dicom-web/studies"' in gateway.log
+
+
+async def test_that_what_searches_and_retrieving_do_not_need_is_not_imported(
+    fault_archive: FaultArchive, tmp_path: Path
+) -> None:
+    Double(fault_archive, [ONE])
+    gateway = Importing(tmp_path, {"north": archive(fault_archive.url)})
+    await run(gateway)
+    paths = (
+        "/",
+        f"/dicom-web/studies?StudyInstanceUID={ONE.study}&includefield=all",
+        f"/dicom-web/studies/{ONE.study}/metadata",
+        f"/fhir/r5/ImagingStudy/{ONE.study}",
+        f"/fhir/r4/ImagingStudy?_id={ONE.study}&_summary=true",
+        PATH,
+    )
+    try:
+        async with aiohttp.ClientSession() as session:
+            for path in paths:
+                async with session.get(f"{gateway.url}{path}") as answer:
+                    assert answer.status == 200, path
+        os.kill(gateway.pid, signal.SIGTERM)
+        assert await exit_code(gateway) == 0
+    finally:
+        gateway.kill()
+    assert not UNNEEDED & gateway.imported

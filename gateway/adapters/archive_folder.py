@@ -23,7 +23,7 @@ from gateway.adapters.file_worker import CannotRead, ReadersBusy, Told
 from gateway.adapters.folder_index import FolderIndex, open_regular, stamp
 from gateway.adapters.folder_snapshot import Entry, Snapshot
 from gateway.adapters.folder_watch import FolderWatch
-from gateway.at_hand import AtHand
+from gateway.at_hand import CHUNK_BYTES, AtHand, held
 from gateway.errors import (
     ArchiveBadAnswer,
     ArchiveBusy,
@@ -37,7 +37,6 @@ from gateway.rules import dicom_json as dj
 
 T = TypeVar("T")
 
-CHUNK_BYTES = dicom_parts.CHUNK_BYTES
 READERS = 4
 PROCESSES, ASKERS = 2, 4
 """Processes that read files for requests, and threads that wait for them."""
@@ -380,4 +379,4 @@ def _part(
 def _held(content: bytes | bytearray, kind: str, byte_range: ByteRange | None) -> Part:
     span = _span(byte_range, len(content))
     given = memoryview(content)[span.first : span.last + 1]
-    return _part(kind, dicom_parts.held(given, kind).chunks, span, byte_range)
+    return _part(kind, held(given, kind).chunks, span, byte_range)

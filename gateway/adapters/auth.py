@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jwt
-
 from gateway.adapters.decisions import Decision, Decisions
 from gateway.adapters.introspection import Introspection, Introspections
 from gateway.adapters.origin_client import OriginClient
@@ -115,6 +113,8 @@ class Authenticator:
         return found
 
     async def _of_token(self, token: str) -> Decision:
+        if not self._issuers:
+            raise Unauthorized(_UNKNOWN)
         header, issuer = _unverified(token)
         if header is not None and issuer in self._keys:
             said = await self._verified(token, header, issuer)
@@ -131,6 +131,8 @@ class Authenticator:
         self, token: str, header: Mapping[str, Any], issuer: str
     ) -> Mapping[str, Any]:
         """The claims of a JWT whose signature, times, issuer and audience are right."""
+        import jwt
+
         if not tokens.is_plain(header):
             raise Unauthorized(_UNKNOWN)
         key = await self._keys[issuer].key(header.get("kid"), header["alg"])
@@ -186,6 +188,8 @@ class Authenticator:
 
 def _unverified(token: str) -> tuple[Mapping[str, Any] | None, str | None]:
     """Header and issuer of a JWT, not yet believed; None and None for any other token."""
+    import jwt  # where callers have tokens only: it brings the cryptography
+
     try:
         whole = jwt.decode_complete(token, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import pathlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cryptography import x509
 from pydantic import BaseModel
 
 from gateway.adapters import tls
@@ -15,6 +15,9 @@ from gateway.adapters.config_findings import Finding, Rule
 from gateway.adapters.config_yaml import Path
 from gateway.config import Settings
 from gateway.config_servers import Tls
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 SOON = dt.timedelta(days=14)
 """Certificates that end within this time are told of, or in the last fifth of shorter lives."""
@@ -106,8 +109,12 @@ def _ending(settings: Settings) -> Iterator[Finding]:
 
 def _certificates(path: pathlib.Path | None) -> list[x509.Certificate]:
     """The certificates in a file; none where it holds none."""
+    if path is None:
+        return []
+    from cryptography import x509
+
     try:
-        return [] if path is None else x509.load_pem_x509_certificates(path.read_bytes())
+        return x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError):
         return []
 

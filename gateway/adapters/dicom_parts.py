@@ -27,11 +27,7 @@ from gateway.adapters.dicom_files import (
     unambiguous,
 )
 from gateway.adapters.picture_header import photometric
-from gateway.at_hand import AtHand
 from gateway.errors import NotAcceptable, NotFound
-from gateway.model import Part
-
-CHUNK_BYTES = 256 * 2**10
 
 MAX_CONVERTED_BYTES = 256 * 2**20
 _PIXEL_DATA = 0x7FE00010
@@ -176,12 +172,6 @@ def check_transfer_syntax(stored: str, wanted: str, *, is_frame: bool) -> None:
     if wanted in {"*", stored} or (wanted == EXPLICIT and stored in NATIVE):
         return
     raise NotAcceptable(f"transfer syntax {wanted} cannot be made from the stored {stored}")
-
-
-def held(content: bytes | bytearray | memoryview, content_type: str) -> Part:
-    """A part whose body is at hand."""
-    chunks = (bytes(content[at : at + CHUNK_BYTES]) for at in range(0, len(content), CHUNK_BYTES))
-    return Part(content_type=content_type, chunks=AtHand(chunks), length=len(content))
 
 
 def is_video(transfer_syntax: str) -> bool:

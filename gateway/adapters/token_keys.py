@@ -12,15 +12,17 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jwt
 import orjson
 import structlog
 
 from gateway.adapters.flights import Flights
 from gateway.adapters.origin_client import OriginClient
 from gateway.errors import Unauthorized, Unavailable
+
+if TYPE_CHECKING:
+    import jwt
 
 FRESH_SECONDS = 60.0
 AGAIN_SECONDS = 30.0
@@ -148,6 +150,8 @@ def _key(one: _Key, algorithm: str) -> jwt.PyJWK | None:
     """The key as one for `algorithm`; None when it is for another, or none at all."""
     if one.get("alg", algorithm) != algorithm or one["kty"] != _key_type(algorithm):
         return None
+    import jwt
+
     try:
         return jwt.PyJWK(dict(one), algorithm)
     except jwt.PyJWTError:

@@ -32,7 +32,7 @@ from gateway.adapters.file_worker import CannotRead, ReadersBusy, Told, in_memor
 from gateway.adapters.http_response import Response
 from gateway.adapters.recent import Recent
 from gateway.adapters.wado_uri_service import WadoUriService
-from gateway.at_hand import AtHand, first
+from gateway.at_hand import AtHand, first, held
 from gateway.errors import ArchiveBadAnswer, ArchiveBusy, NotAcceptable, NotFound, NotSupported
 from gateway.model import ByteRange, Found, Level, Part, Rung, Target
 from gateway.rules import media, records
@@ -120,7 +120,7 @@ class WadoUriObjects:
         start = told.get("offset")
         found = value if start is None else memoryview(content)[start : start + told["length"]]
         kind = dicom_parts.bulk_type(told["transfer_syntax"], path)
-        yield AtHand((dicom_parts.held(found, kind),))
+        yield AtHand((held(found, kind),))
 
     async def picture(
         self, target: Target, rung: Rung, width: int, height: int, media_type: str
@@ -189,7 +189,7 @@ class WadoUriObjects:
             raise NotAcceptable(f"not available in transfer syntax {syntax}")
         async with self._file(await self._held(part), _key(target)) as ask:
             _, content = await ask("explicit")
-        return dicom_parts.held(content, f"{media.DICOM}; transfer-syntax={EXPLICIT}")
+        return held(content, f"{media.DICOM}; transfer-syntax={EXPLICIT}")
 
     async def _part(self, stack: AsyncExitStack, response: Response, target: Target) -> Part:
         """The object in an answer, known to be the one that was asked for."""
@@ -233,7 +233,7 @@ class WadoUriObjects:
             dicom_parts.check_transfer_syntax(stored, syntax, is_frame=True)
             for number in target.frames:
                 _, frame = await ask("frame", number=number, **span)
-                yield dicom_parts.held(frame, dicom_parts.frame_type(stored))
+                yield held(frame, dicom_parts.frame_type(stored))
 
     async def _metadata(self, target: Target) -> bytes | None:
         """The metadata of one instance, from no more of it than it takes to reach its pixels.

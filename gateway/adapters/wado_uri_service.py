@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from gateway.adapters import dicomweb_bodies as bodies
-from gateway.adapters.dicom_parts import held
 from gateway.adapters.http_client import ArchiveClient
 from gateway.adapters.http_response import Response
-from gateway.at_hand import AtHand
+from gateway.at_hand import AtHand, held
 from gateway.config import DicomwebArchive
 from gateway.errors import NotAcceptable, NotSupported
 from gateway.model import Part, Target

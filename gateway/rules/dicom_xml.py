@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from pydicom.datadict import keyword_for_tag
-
+from gateway.rules import dictionary
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import vr_of
 
@@ -135,7 +134,7 @@ def _creator(tag: str, dataset: Dataset) -> str | None:
 
 @lru_cache(maxsize=8192)
 def _keyword(tag: str) -> str:
-    return keyword_for_tag(int(tag, 16))
+    return dictionary.keyword(int(tag, 16))
 
 
 def _known_vr(tag: str) -> str:

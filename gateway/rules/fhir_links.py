@@ -11,14 +11,14 @@ import base64
 import binascii
 import zlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.errors import BadRequest, Gone
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 LIFE_SECONDS = 24 * 3600
 NONCE_BYTES = 12
@@ -33,7 +33,7 @@ _encoded = msgspec.msgpack.Encoder().encode
 def sealed(secret: str, bound_to: str, pairs: Pairs, now_seconds: int, nonce: bytes) -> Pairs:
     """The one parameter that stands for all of `pairs`; a nonce is never used twice."""
     content = zlib.compress(_encoded((now_seconds, list(pairs))))
-    raw = nonce + AESGCM(_key(secret)).encrypt(nonce, content, bound_to.encode())
+    raw = nonce + _cipher(secret).encrypt(nonce, content, bound_to.encode())
     return [("_page", _MARK + base64.urlsafe_b64encode(raw).decode().rstrip("="))]
 
 
@@ -55,14 +55,22 @@ def opened(secret: str, bound_to: str, pairs: Pairs, now_seconds: int) -> Pairs 
 
 
 def _content(secret: str, bound_to: str, text: str) -> tuple[int, list[tuple[str, str]]]:
+    from cryptography.exceptions import InvalidTag
+
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         nonce, rest = raw[:NONCE_BYTES], raw[NONCE_BYTES:]
-        content = AESGCM(_key(secret)).decrypt(nonce, rest, bound_to.encode())
+        content = _cipher(secret).decrypt(nonce, rest, bound_to.encode())
     except (binascii.Error, ValueError, InvalidTag):
         raise BadRequest("_page does not belong to this search", parameter="_page") from None
     return _decoded(zlib.decompress(content))
 
 
-def _key(secret: str) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=_LABEL).derive(secret.encode())
+def _cipher(secret: str) -> AESGCM:
+    """What seals and opens; imported for the first link, since most gateways make none."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_LABEL).derive(secret.encode())
+    return AESGCM(key)

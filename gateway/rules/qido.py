@@ -8,12 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag, tag_for_keyword
-
 from gateway.errors import BadRequest, NotSupported
 from gateway.model import Level
 from gateway.rules import dicom_json as dj
-from gateway.rules import qido_values
+from gateway.rules import dictionary, qido_values
 from gateway.rules.attributes import BELOW, COUNTS, MAY_BE_EMPTY
 
 _FLAGS = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
@@ -105,7 +103,7 @@ def key(tag: str, value: str) -> Key:
 @lru_cache(maxsize=4096)
 def vr_of(tag: str) -> str:
     """The VR of a tag in PS3.6, its first where several are possible."""
-    return dictionary_VR(int(tag[-8:], 16)).split(" ")[0]
+    return dictionary.vr(int(tag[-8:], 16)).split(" ")[0]
 
 
 def alternatives(key: Key) -> list[str]:
@@ -156,8 +154,8 @@ def _tag(name: str) -> str | None:
     if re.fullmatch(r"[0-9A-Fa-f]{8}", name, re.ASCII):
         number: int | None = int(name, 16)
     else:
-        number = tag_for_keyword(name)
-    if number is None or not keyword_for_tag(number):
+        number = dictionary.tag_of(name)
+    if number is None or not dictionary.keyword(number):
         return None
     return f"{number:08X}"
 
@@ -189,7 +187,7 @@ def _keys(
         return [Key(tag=tag, vr=vr, value=value, is_empty=True)]
     parts = [value]
     if several and vr in qido_values.SEVERAL:
-        parts = qido_values.parts(value, name, most=dictionary_VM(int(tag[-8:], 16)))
+        parts = qido_values.parts(value, name, most=dictionary.vm(int(tag[-8:], 16)))
     for part in parts:
         qido_values.check(vr, part, name)
     made = [Key(tag=tag, vr=vr, value=part) for part in parts]

@@ -8,10 +8,8 @@ import unicodedata
 from dataclasses import replace
 from itertools import product
 
-from pydicom.datadict import keyword_for_tag
-
 from gateway.model import Level
-from gateway.rules import qido_values
+from gateway.rules import dictionary, qido_values
 from gateway.rules.attributes import PER_ARCHIVE
 from gateway.rules.qido import BETWEEN_WORDS, Key, Query, alternatives, vr_of
 
@@ -77,7 +75,7 @@ def parameters(query: Query) -> list[tuple[str, str]]:
 
 
 def _name(tag: str) -> str:
-    return ".".join(keyword_for_tag(int(t, 16)) or t for t in tag.split("."))
+    return ".".join(dictionary.keyword(int(t, 16)) or t for t in tag.split("."))
 
 
 def _wide(key: Key, query: Query) -> list[Key | None]:

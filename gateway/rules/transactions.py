@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from pydicom.datadict import keyword_for_tag
-
 from gateway.model import ConnectionType, Level
 from gateway.rules import dicom_json as dj
-from gateway.rules import media, qido
+from gateway.rules import dictionary, media, qido
 from gateway.rules.attributes import ATTRIBUTES, COUNTS
 from gateway.rules.url_parameters import Resource, taken
 
@@ -110,5 +108,5 @@ def parameters(transaction: Transaction) -> Sequence[str]:
         return tuple(n for n in taken(ConnectionType.WADO_RS, resource) if n not in _REFUSED)
     above = list(ATTRIBUTES)[: list(ATTRIBUTES).index(transaction.level) + 1]
     tags = dict.fromkeys(tag for level in above for tag in ATTRIBUTES[level])
-    names = (keyword_for_tag(int(tag, 16)) for tag in tags if tag not in _NOT_SEARCHED)
+    names = (dictionary.keyword(int(tag, 16)) for tag in tags if tag not in _NOT_SEARCHED)
     return (*names, *qido.OPTIONS, *common)
