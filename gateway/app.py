@@ -218,5 +218,6 @@ def _cache(settings: Settings, telemetry: Telemetry) -> Cache:
     from gateway.adapters.cache_redis import RedisCache
     from gateway.adapters.redis_client import DEFAULT_LIMITS, connect
 
-    client = connect(section.redis_url.get_secret_value(), DEFAULT_LIMITS)
-    return RedisCache(memory, client, telemetry=telemetry, secret=section.secret)
+    url = section.redis_url.get_secret_value()
+    client, unhurried = connect(url, DEFAULT_LIMITS), connect(url, DEFAULT_LIMITS.unhurried)
+    return RedisCache(memory, client, unhurried, telemetry=telemetry, secret=section.secret)

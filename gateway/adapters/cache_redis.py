@@ -12,6 +12,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import orjson
 from redis.asyncio import Redis
@@ -21,6 +22,7 @@ from gateway.adapters.cache import Fresh, Loader, MemoryCache
 from gateway.adapters.cache_names import Key, What
 from gateway.adapters.drops import Since
 from gateway.adapters.flights import Flights
+from gateway.adapters.redis_asking import PatientAsking
 from gateway.adapters.redis_client import DEFAULT_LIMITS, Complaints, Limits
 from gateway.adapters.redis_envelope import Envelopes
 from gateway.adapters.redis_locks import Lock
@@ -58,14 +60,16 @@ class RedisCache:
         self,
         memory: MemoryCache,
         client: Redis | RedisCluster,
+        unhurried: Redis | RedisCluster,
         *,
         telemetry: Telemetry,
         secret: bytes = b"",
         limits: Limits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Both `memory` and `client` are closed with this cache; `secret` seals the values.
+        """`memory` and both clients are closed with this cache; `secret` seals the values.
 
+        `unhurried` is for what is worth waiting for: that no two processes load the same at a time.
         The names of `memory` are keyed by the same secret.
         """
         self._memory = memory
@@ -81,15 +85,21 @@ class RedisCache:
             limits=limits,
             complaints=complaints,
         )
-        self._store = RedisStore(
-            client,
+        stored = partial(
+            RedisStore,
             names=memory.names,
             envelopes=Envelopes(secret),
-            publish=self._notices.publish,
             limits=limits,
             longest_seconds=max(self._lives.fresh_seconds, self._lives.stale_seconds),
             clock=clock,
             complaints=complaints,
+        )
+        self._store = stored(client, publish=self._notices.publish)
+        self._builds = stored(
+            unhurried,
+            publish=partial(self._notices.publish, by=unhurried),
+            asking=PatientAsking(limits, clock, complaints),
+            forgetting=self._store.forgetting,
         )
         self._telemetry = telemetry
         self._clock = clock
@@ -154,6 +164,7 @@ class RedisCache:
         await self._looks.close()
         await self._memory.close()
         await self._notices.close()
+        await self._builds.close()
         await self._store.close()
 
     def _is_believed(self, key: Key) -> bool:
@@ -228,7 +239,7 @@ class RedisCache:
         The holder of the lock renews it; when it died, another takes its place.
         """
         held = self._memory.peek(key)
-        seen = await self._store.look(key)
+        seen = await self._builds.look(key)
         for _ in range(round(WAIT_SECONDS / POLL_SECONDS)):
             if seen is None:
                 break
@@ -236,20 +247,20 @@ class RedisCache:
                 return _fresh(seen.kept, seen.epoch)
             if held is None or held.epoch != seen.epoch:
                 previous = None
-            if lock := await self._store.lock(key, seen.epoch):
+            if lock := await self._builds.lock(key, seen.epoch):
                 return await self._locked_load(key, loader, previous, seen, lock)
-            if not self._store.takes_writes:
+            if not self._builds.takes_writes:
                 break
             await asyncio.sleep(POLL_SECONDS)
-            seen = await self._store.look(key)
+            seen = await self._builds.look(key)
         return await self._own_load(key, loader, previous, seen)
 
     async def _locked_load(
         self, key: Key, loader: Loader, previous: bytes | None, before: Seen, lock: Lock
     ) -> Fresh:
         """The load, unless another process finished the same one just before the lock was taken."""
-        async with self._store.held(lock):
-            seen = await self._store.look(key) or before
+        async with self._builds.held(lock):
+            seen = await self._builds.look(key) or before
             if seen.kept is not None and self._lives.is_fresh(_fresh(seen.kept, seen.epoch)):
                 return _fresh(seen.kept, seen.epoch)
             return await self._own_load(
@@ -264,7 +275,7 @@ class RedisCache:
         if seen is None:
             return fresh
         kept = Kept(value=fresh.value, is_absent=fresh.is_absent, age_seconds=fresh.age_seconds)
-        await self._store.keep(key, kept, seen.epoch, self._lives.longest_seconds(fresh))
+        await self._builds.keep(key, kept, seen.epoch, self._lives.longest_seconds(fresh))
         return dataclasses.replace(fresh, epoch=seen.epoch)
 
     async def _standing(self) -> None:

@@ -1,9 +1,14 @@
-"""Redis asked for something, or left alone: it is away for a while after it failed a few times."""
+"""Redis asked for something, or left alone: it is away for a while after it failed a few times.
+
+Reads give up quickly, since archives can be asked instead. What keeps processes from building the
+same thing at the same time is worth waiting for: a build takes seconds.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from redis.exceptions import (
@@ -16,6 +21,8 @@ from redis.exceptions import (
 from gateway.adapters.redis_client import Complaints, Limits
 
 T = TypeVar("T")
+_TURNS = 5
+"""So many turns of the loop it takes until an answer that is there has been read."""
 
 
 class Asking:
@@ -44,8 +51,7 @@ class Asking:
             if self._failures >= self._limits.max_failures:
                 self._pause()  # until this one, the only one let through, has succeeded
             try:
-                async with asyncio.timeout(self._limits.total_seconds):
-                    answer = await ask()
+                answer = await self._in_time(ask)
             except (OutOfMemoryError, ReadOnlyError) as error:
                 self._full_until = self._clock() + self._limits.full_pause_seconds
                 self._complaints.say(error)
@@ -57,6 +63,14 @@ class Asking:
             self._away_until = float("-inf")
             return answer
 
+    async def close(self) -> None:
+        """Ends what is being asked still."""
+
+    async def _in_time(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What Redis answers; TimeoutError when it takes too long."""
+        async with asyncio.timeout(self._limits.total_seconds):
+            return await ask()
+
     def _failed(self, error: Exception) -> None:
         self._failures += 1
         if self._failures >= self._limits.max_failures:
@@ -65,3 +79,43 @@ class Asking:
 
     def _pause(self) -> None:
         self._away_until = self._clock() + self._limits.pause_seconds
+
+
+class PatientAsking(Asking):
+    """The same for builds: an answer that is late is waited for, one that does not come only once.
+
+    Its client's connections wait longer than any caller here. So whoever gives up, or is cancelled,
+    leaves a connection behind that others can use, when Redis is late and not away.
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float], complaints: Complaints) -> None:
+        super().__init__(replace(limits, max_failures=1), clock, complaints)
+        self._running: set[asyncio.Task[object]] = set()
+
+    async def close(self) -> None:
+        """Ends what is being asked still."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _in_time(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What Redis answers; TimeoutError when it takes too long.
+
+        An answer that came while this process was busy with something else is not late.
+        """
+        # Not a TaskGroup: it goes on when its caller has left. Owned here until its end.
+        task = asyncio.ensure_future(ask())
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait({task}, timeout=self._limits.total_seconds)
+        for _ in range(_TURNS):
+            if not task.done():
+                await asyncio.sleep(0)
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited was told; nobody else is

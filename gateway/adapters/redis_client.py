@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -30,6 +30,7 @@ CAUSES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((raised.ConnectionError, OSError), "unreachable"),
 )
 """What is counted, by the error; anything else counts as `other`."""
+UNHURRIED_SECONDS = 2.0
 DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
 
 
@@ -49,6 +50,11 @@ class Limits:
     def total_seconds(self) -> float:
         """The most that one call may take: a connection, its greeting, a few round trips."""
         return self.connect_seconds + 4 * self.operation_seconds
+
+    @property
+    def unhurried(self) -> Limits:
+        """Those of connections that are not given up because one answer is late."""
+        return replace(self, connect_seconds=UNHURRIED_SECONDS, operation_seconds=UNHURRIED_SECONDS)
 
 
 DEFAULT_LIMITS = Limits()

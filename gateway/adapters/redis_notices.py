@@ -88,9 +88,9 @@ class Notices:
             # Not a TaskGroup: it goes on beyond the request that started it, until `close`.
             self._task = asyncio.get_running_loop().create_task(self._listen(), name="notices")
 
-    async def publish(self, mark: str) -> None:
-        """Tell all other processes that `mark` was replaced."""
-        await publish(self._client, self._channel, dropped(self._me, mark))
+    async def publish(self, mark: str, by: Redis | RedisCluster | None = None) -> None:
+        """Tell all other processes that `mark` was replaced; `by` another client than usual."""
+        await publish(by or self._client, self._channel, dropped(self._me, mark))
 
     async def close(self) -> None:
         """Stop listening."""

@@ -87,18 +87,24 @@ class RedisStore:
         longest_seconds: float,
         clock: Callable[[], float],
         complaints: Complaints,
+        asking: Asking | None = None,
+        forgetting: Forgetting | None = None,
     ) -> None:
-        """`longest_seconds`: as long as any value is of use; `clock` never goes back."""
+        """`longest_seconds`: as long as any value is of use; `clock` never goes back.
+
+        `asking`, `forgetting`: another way of asking than usual, and what other entries of the same
+        process forget.
+        """
         self._client = client
         self._names = names
         self._envelopes = envelopes
         self._publish = publish
         self._mark_life_ms = round((longest_seconds + MARK_SECONDS) * 1000)
-        self._asking = Asking(limits, clock, complaints)
+        self._asking = asking or Asking(limits, clock, complaints)
         self._asked = self._asking.asked
         self._runs = Runs(client)
         self._locks = Locks(client, self._asking, clock)
-        self.forgetting = Forgetting(
+        self.forgetting = forgetting or Forgetting(
             client, names=names, asking=self._asking, publish=publish, life_ms=self._mark_life_ms
         )
 
@@ -151,7 +157,8 @@ class RedisStore:
             value=kept.value, is_absent=kept.is_absent, life_ms=life_ms, epoch=epoch
         )
         raw = await self._sealed(self._names.value(key), envelope)
-        await self._asked(lambda: self._write(key, raw, remaining_ms))
+        if await self._asked(lambda: self._write(key, raw, remaining_ms)):
+            await self._asked(lambda: self._publish(self._names.mark(key)))
 
     async def lock(self, key: Key, epoch: bytes) -> Lock | None:
         """The right to load `key` in `epoch`; None: another has it, or no write is taken."""
@@ -192,40 +199,42 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._asking.close()
         await disconnect(self._client)
 
     async def _made(self, key: Key) -> Marks | None:
-        """The marks of `key`, those made that were missing; None: that cannot be done now."""
-        if not self.takes_writes:
-            return None
-        return await self._asked(lambda: self._make(key))
+        """The marks of `key`, those made that were missing; None: that cannot be done now.
 
-    async def _make(self, key: Key) -> Marks:
-        """The marks of `key` once none is missing; two who make them agree on those of the first.
-
-        In the second round what still seems to be missing is of another type, and is replaced.
+        Two who make them agree on those of the first. In the second round what still seems to be
+        missing is of another type, and is replaced.
         """
-        marks = Marks((None,))
+        marks: Marks | None = None
         for is_first in (True, False):
-            pipeline = self._client.pipeline(transaction=False)
-            for mark in self._names.marks(key)[1:]:
-                pipeline.set(mark, made(), nx=is_first, px=self._mark_life_ms)
-            await pipeline.execute()
-            marks = await self._marks(key)
-            if marks.is_whole:
+            if not self.takes_writes:
+                return None
+            await self._asked(lambda is_first=is_first: self._make(key, is_first=is_first))  # type: ignore[misc]
+            marks = await self._asked(lambda: self._marks(key))
+            if marks is None or marks.is_whole:
                 break
         return marks
 
+    async def _make(self, key: Key, *, is_first: bool) -> bool:
+        """Make marks of `key`: those that are missing, or all."""
+        pipeline = self._client.pipeline(transaction=False)
+        for mark in self._names.marks(key)[1:]:
+            pipeline.set(mark, made(), nx=is_first, px=self._mark_life_ms)
+        await pipeline.execute()
+        return True
+
     async def _write(self, key: Key, raw: bytes, remaining_ms: int) -> bool:
-        """Write a value, let its marks live longer than it, and tell the others."""
+        """Write a value, and let its marks live longer than it."""
         name = self._names.value(key)
-        own, *groups = self._names.marks(key)
+        _, *groups = self._names.marks(key)
         pipeline = self._client.pipeline(transaction=False)
         pipeline.set(name, raw, px=remaining_ms)
         for mark in groups:
             pipeline.pexpire(mark, self._mark_life_ms)
         await pipeline.execute()
-        await self._publish(own)
         return True
 
     async def _sealed(self, name: str, envelope: Envelope) -> bytes:

@@ -104,6 +104,7 @@ def shared(
     return RedisCache(
         memory(clock, secret=secret),
         connect(url, limits),
+        connect(url, limits.unhurried),
         telemetry=telemetry or Telemetry(),
         secret=secret,
         limits=limits,

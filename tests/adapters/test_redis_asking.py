@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
 import pytest
 from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
-from gateway.adapters.redis_asking import Asking
+from gateway.adapters.redis_asking import Asking, PatientAsking
 from gateway.adapters.redis_client import Complaints, Limits
 from gateway.adapters.telemetry import Telemetry
 from tests.adapters.caches import Clock
@@ -58,3 +62,79 @@ async def test_what_takes_no_writes_is_still_read(error: RedisError) -> None:
     assert await one.asked(answer) == "answer"
     clock.seconds += LIMITS.full_pause_seconds
     assert one.takes_writes
+
+
+QUICK = Limits(connect_seconds=0.01, operation_seconds=0.01)
+
+
+@pytest.fixture
+async def patient() -> AsyncIterator[PatientAsking]:
+    clock = Clock()
+    one = PatientAsking(QUICK, clock, Complaints(Telemetry(), QUICK, clock))
+    yield one
+    await one.close()
+
+
+async def test_that_what_is_late_goes_on_without_whoever_asked(patient: PatientAsking) -> None:
+    gate, ended = asyncio.Event(), asyncio.Event()
+
+    async def late() -> str:
+        await gate.wait()
+        ended.set()
+        return "answer"
+
+    assert await patient.asked(late) is None
+    assert not patient.takes_writes
+    gate.set()
+    await ended.wait()
+
+
+async def test_that_who_is_cancelled_leaves_the_question_to_its_end(patient: PatientAsking) -> None:
+    begun, gate, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def asked() -> str:
+        begun.set()
+        await gate.wait()
+        ended.set()
+        return "answer"
+
+    caller = asyncio.ensure_future(patient.asked(asked))
+    await begun.wait()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert patient.takes_writes
+    gate.set()
+    await ended.wait()
+
+
+async def test_that_an_answer_is_not_late_when_this_process_was(patient: PatientAsking) -> None:
+    loop = asyncio.get_running_loop()
+    come = loop.create_future()
+
+    async def answered() -> str:
+        await asyncio.sleep(0)
+        return str(await come)
+
+    def be_busy() -> None:
+        time.sleep(2 * QUICK.total_seconds)
+        loop.call_soon(come.set_result, "answer")
+
+    loop.call_later(QUICK.total_seconds / 2, be_busy)
+    assert await patient.asked(answered) == "answer"
+    assert patient.takes_writes
+
+
+async def test_that_nothing_is_asked_any_more_after_the_end(patient: PatientAsking) -> None:
+    hanging = asyncio.Event()
+
+    async def hang() -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            hanging.set()
+        return ""
+
+    assert await patient.asked(hang) is None
+    await patient.close()
+    assert hanging.is_set()
