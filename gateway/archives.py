@@ -141,7 +141,7 @@ class Archives:
         study = merging.merge(parts)
         since = last_updated.latest([study.last_updated, *lost])
         return Loaded(
-            study=replace(study, last_updated=since),
+            study=study if study.last_updated == since else replace(study, last_updated=since),
             silent=ids(failures),
             parts=tuple(parts),
             are_late=are_late(failures),

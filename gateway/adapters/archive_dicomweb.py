@@ -14,9 +14,6 @@ from contextlib import (
     asynccontextmanager,
 )
 from functools import partial
-from typing import Any
-
-import orjson
 
 from gateway.adapters import dicomweb_bodies as bodies
 from gateway.adapters import wado_uri_service
@@ -87,22 +84,33 @@ class DicomwebArchive:
         return await self._searches.found(query, wanted)
 
     async def study(self, study_uid: str) -> Study | None:
-        """The study and its series, in two requests at once; None: it has no such study."""
+        """The study and its series, in two requests at once; None: it has no such study.
+
+        The series come first: theirs is the longer answer, read while that of the study is waited
+        for.
+        """
         below = Query(level=Level.SERIES, study_uid=study_uid, include=attributes.SERIES_FIELDS)
         try:
             async with asyncio.TaskGroup() as tasks:
+                first = tasks.create_task(self._series(below, None))
                 studies = tasks.create_task(self.search(_one_study(study_uid), 1))
-                first = tasks.create_task(self._searches.below(below, None))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from failures
         found = studies.result()
         if not found.items:
             return None
-        row, rows = found.items[0], first.result()
+        row, (rows, told) = found.items[0], first.result()
         said = values.unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_SERIES)
         if said is not None and 0 < len(rows) < said:  # it caps its answers
-            rows = await self._searches.below(below, said)
-        return records.study(self.origin, row, rows, found.again)
+            rows, told = await self._series(below, said)
+        return records.study(self.origin, row, rows, found.again, told)
+
+    async def _series(
+        self, query: Query, expected: int | None
+    ) -> tuple[list[Dataset], records.SeriesTold]:
+        """The rows of a study's series, and what they tell."""
+        rows = await self._searches.below(query, expected)
+        return rows, records.all_series(self.origin, rows)
 
     async def instances(self, study: Study) -> Contents:
         """All instances of a study, in one request; its documents by their metadata, for titles."""
@@ -185,7 +193,7 @@ class DicomwebArchive:
         self, target: Target, path: tuple[str, ...], byte_range: ByteRange | None = None
     ) -> AsyncIterator[AsyncIterator[Part]]:
         """The value of one attribute of an instance (§10.4.1.1.5); NotFound when it has none."""
-        element = _element(await self.metadata(target), path)
+        element = bulk_addresses.element(await self.metadata(target), path)
         uri = element.get("BulkDataURI") if isinstance(element, dict) else None
         if not isinstance(uri, str) or not uri:
             raise NotFound("no bulk data at this attribute")
@@ -239,6 +247,7 @@ class DicomwebArchive:
 
     async def close(self) -> None:
         """Lets go of all connections."""
+        await self._searches.close()
         await self._client.close()
 
     async def _retrieved(
@@ -369,24 +378,6 @@ def _path(target: Target) -> tuple[str, ...]:
     if target.frames:
         path += ["frames", ",".join(str(f) for f in target.frames)]
     return tuple(path)
-
-
-def _element(objects: Sequence[bytes], path: tuple[str, ...]) -> Any:
-    """The element at `(tag, item, tag, ...)` of the only object; None when it is not there."""
-    dataset: Any = orjson.loads(objects[0]) if objects else None
-    for tag, item in zip(path[:-1:2], path[1::2], strict=True):
-        items = _named(dataset, tag)
-        items = items.get("Value") if isinstance(items, dict) else None
-        index = int(item)
-        dataset = items[index] if isinstance(items, list) and index < len(items) else None
-    return _named(dataset, path[-1])
-
-
-def _named(dataset: Any, tag: str) -> Any:
-    """An element by its tag, in whichever case the archive writes it."""
-    if not isinstance(dataset, dict):
-        return None
-    return dataset.get(tag, dataset.get(tag.lower()))
 
 
 async def _read_plain(origin: Origin, body: bytes | bytearray, study_uid: str) -> Contents | None:

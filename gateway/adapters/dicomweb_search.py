@@ -9,6 +9,7 @@ import structlog
 
 from gateway.adapters import dicomweb_bodies as bodies
 from gateway.adapters.http_client import ArchiveClient
+from gateway.adapters.questions import Questions
 from gateway.errors import ArchiveBadAnswer, NotFound
 from gateway.model import Found, Level
 from gateway.rules import attributes, matching, media, qido, qido_upstream, several
@@ -35,9 +36,19 @@ class Searches:
         self._is_there = False  # an answer other than 404 has come from here
         self._largest_page = 0  # rows that came in one answer: proof that no cap is lower
         self._decodes_query: bool | None = None
+        self._questions: Questions[Found[Dataset]] = Questions()
 
     async def found(self, query: Query, wanted: int | None) -> Found[Dataset]:
-        """At least `wanted` matching rows if there are that many, each once; None: all."""
+        """At least `wanted` matching rows if there are that many, each once; None: all.
+
+        One study by its UID is asked for once by those who ask for it for the same request.
+        """
+        if _is_of_one_study(query):
+            question = str(qido_upstream.parameters(query))
+            return await self._questions.answer(question, lambda: self._found(query, wanted))
+        return await self._found(query, wanted)
+
+    async def _found(self, query: Query, wanted: int | None) -> Found[Dataset]:
         rows: dict[str, Dataset] = {}
         again: list[Dataset] = []
         most = _most(query)
@@ -93,6 +104,10 @@ class Searches:
                 _log.warning("archive knows no such address", archive=self._archive, status=404)
             return b""
 
+    async def close(self) -> None:
+        """Lets go of what is being asked."""
+        await self._questions.close()
+
     async def _all_pages(
         self,
         variant: Query,
@@ -144,12 +159,11 @@ class Searches:
         """
         is_first = not seen
         before = set(seen)
-        nameless = sum(_uid(query, row) is None for row in page) if is_first else 0
-        if nameless:
+        uids = [_uid(query, row) for row in page]
+        if is_first and (nameless := uids.count(None)):
             _log.warning("rows without a UID passed over", archive=self._archive, rows=nameless)
         new = []
-        for row in page:
-            uid = _uid(query, row)
+        for uid, row in zip(uids, page, strict=True):
             if (uid is None and is_first) or (uid is not None and uid not in before):
                 new.append(row)
             if uid is not None:
@@ -171,6 +185,12 @@ class Searches:
                     raise
                 self._decodes_query = False
         return self._decodes_query is not False
+
+
+def _is_of_one_study(query: Query) -> bool:
+    """Whether a study is asked for by its UID and nothing else."""
+    is_only = query.level is Level.STUDY and len(query.keys) == 1
+    return is_only and _most(query) == 1 and dj.is_uid(query.keys[0].value)
 
 
 def _path(query: Query) -> tuple[str, ...]:

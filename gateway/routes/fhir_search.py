@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from itertools import chain
 
+from gateway.adapters.questions import asked_together
 from gateway.catalog import Catalog
 from gateway.model import Endpoint, Level, Study
 from gateway.routes import fhir_entries
@@ -152,13 +153,17 @@ class ImagingStudySearch:
     async def _found(
         self, take: Take, page: Page, study_uid: str | None
     ) -> tuple[Scan, int | None]:
-        """`_page`; the record of the only study that can match is loaded meanwhile."""
+        """`_page`; the record of the only study that can match is loaded meanwhile.
+
+        Both begin with the same question, which archives are asked once.
+        """
         if study_uid is None or self._known(study_uid) is not None:
             return await self._page(take, page)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._scanner.loaded_ahead(study_uid))
-                found = tasks.create_task(self._page(take, page))
+            with asked_together():
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._scanner.loaded_ahead(study_uid))
+                    found = tasks.create_task(self._page(take, page))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from failures
         return found.result()

@@ -153,9 +153,7 @@ def uid(text: str, parameter: str) -> str:
 def all_values(dataset: Dataset, tag: str) -> list[Any]:
     """The values of an attribute by position, nulls included; [] when it is absent or odd."""
     element = dataset.get(tag)
-    if element is None and not tag.isdigit():
-        element = dataset.get(tag.lower())
-    if element is None:
+    if element is None and (tag.isdigit() or (element := dataset.get(tag.lower())) is None):
         return []
     found = element.get("Value") if isinstance(element, dict) else None
     return found if isinstance(found, list) else []
@@ -163,17 +161,21 @@ def all_values(dataset: Dataset, tag: str) -> list[Any]:
 
 def values(dataset: Dataset, tag: str) -> list[Any]:
     """The values of an attribute without nulls and empty strings; [] when it is absent or odd."""
-    return [v for v in all_values(dataset, tag) if v is not None and v != ""]
+    found = all_values(dataset, tag)
+    return [v for v in found if v is not None and v != ""] if found else []
 
 
 def texts(dataset: Dataset, tag: str) -> list[str]:
     """The values as trimmed texts, empty ones left out. A PN gives its groups as DICOM writes."""
-    return [plain for value in values(dataset, tag) if (plain := _trimmed(value))]
+    found = all_values(dataset, tag)
+    return [plain for v in found if v is not None and (plain := _trimmed(v))] if found else []
 
 
 def text(dataset: Dataset, tag: str) -> str | None:
     """The first value as trimmed text; None when there is none."""
-    for value in all_values(dataset, tag):  # most are absent: this is where searches spend time
+    if tag not in dataset and tag.isdigit():
+        return None  # most are absent: this is where searches spend time
+    for value in all_values(dataset, tag):
         if plain := _trimmed(value):
             return plain
     return None

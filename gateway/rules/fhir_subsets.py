@@ -51,10 +51,11 @@ def summary(resource: Resource) -> Resource:
 
     References to contained resources keep what they say themselves.
     """
+    has_local = "contained" in resource
     kept = {k: v for k, v in resource.items() if k not in {"contained", "text"}}
     if "series" in kept:
         kept["series"] = [{k: v for k, v in s.items() if k != "instance"} for s in kept["series"]]
-    return _object_without_local_references(kept)
+    return _object_without_local_references(kept) if has_local else kept
 
 
 def _object_without_local_references(element: Resource) -> Resource:

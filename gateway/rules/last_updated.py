@@ -101,7 +101,7 @@ def instances_read(
 
 def study_digest(study: Study) -> bytes:
     """A digest of what a record says, its time apart."""
-    return _digest(replace(study, last_updated=None))
+    return _digest(study if study.last_updated is None else replace(study, last_updated=None))
 
 
 def settings_digest(settings: Settings, release: str) -> str:

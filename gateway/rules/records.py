@@ -80,6 +80,10 @@ LEFT_OUT = "cannot be read and is left out"
 _NUMBERED = frozenset({dj.PLACER_ORDER_NUMBER, dj.FILLER_ORDER_NUMBER})
 
 
+SeriesTold = tuple[tuple[Series, ...], tuple[str, ...]]
+"""The series of a study, and what was left out of them."""
+
+
 def unreadable(row: Dataset, readers: _Readers) -> tuple[str, ...]:
     """Which attributes of a row say something that cannot be understood, in words for people."""
     return tuple(
@@ -94,15 +98,19 @@ def study(
     row: Dataset,
     series_rows: Sequence[Dataset] | None = None,
     again: Sequence[Dataset] = (),
+    told: SeriesTold | None = None,
 ) -> Study | None:
     """The record of a study as one archive has it; None without a usable StudyInstanceUID.
 
-    `again`: other rows of the same study, which must not tell another patient or date.
+    `again`: other rows of the same study, which must not tell another patient or date. `told`: what
+    `all_series` read in the rows of series, where that was done before.
     """
     uid = dj.text(row, dj.STUDY_INSTANCE_UID)
     if uid is None or not dj.is_uid(uid):
         return None
-    series, dropped = (None, ()) if series_rows is None else _all_series(origin, series_rows)
+    if told is None and series_rows is not None:
+        told = all_series(origin, series_rows)
+    series, dropped = told or (None, ())
     day, clock = date(dj.text(row, dj.STUDY_DATE)), time(dj.text(row, dj.STUDY_TIME))
     said = offset(dj.text(row, dj.TIMEZONE_OFFSET)) or _agreed_offset(series_rows or ())
     referring = people(row, dj.REFERRING_PHYSICIAN_NAME, dj.REFERRING_PHYSICIAN_IDENTIFICATION)
@@ -205,9 +213,7 @@ def local_offset(
     return offset_in_zone(origin.timezone, day, clock)
 
 
-def _all_series(
-    origin: Origin, rows: Sequence[Dataset]
-) -> tuple[tuple[Series, ...], tuple[str, ...]]:
+def all_series(origin: Origin, rows: Sequence[Dataset]) -> SeriesTold:
     """The series of the rows, each once in SeriesNumber order, and warnings of what is left out."""
     by_uid: dict[str, Series] = {}
     dropped = 0
@@ -229,14 +235,14 @@ def _told_again(first: Series, again: Series) -> Series:
 
 def one_series(origin: Origin, uid: str, row: Dataset) -> Series:
     """The record of a series, as far as a row, or the metadata of an instance, tells it."""
-    modalities = Counter(dj.texts(row, dj.MODALITY))
+    modalities = _most_frequent(dj.texts(row, dj.MODALITY))
     day, clock = _series_moment(row)
     described = (c.meaning for c in codes(row, dj.SERIES_DESCRIPTION_CODE_SEQUENCE))
     requests = _requests(row)
     return Series(
         uid=uid,
         archives=(origin.archive,),
-        modality=modalities.most_common(1)[0][0] if modalities else None,
+        modality=modalities[0] if modalities else None,
         number=unsigned_int(row, dj.SERIES_NUMBER),
         description=dj.text(row, dj.SERIES_DESCRIPTION) or next((d for d in described if d), None),
         number_of_instances=unsigned_int(row, dj.NUMBER_OF_SERIES_RELATED_INSTANCES),
@@ -269,8 +275,13 @@ def one_series(origin: Origin, uid: str, row: Dataset) -> Series:
         institution=next(iter(codes(row, dj.INSTITUTION_CODE_SEQUENCE)), None),
         performed_location=dj.text(row, dj.PERFORMED_LOCATION),
         custodians=(origin.custodian,) if origin.custodian else (),
-        other_modalities=tuple(m for m, _ in modalities.most_common()[1:]),
+        other_modalities=modalities[1:],
     )
+
+
+def _most_frequent(told: Sequence[str]) -> tuple[str, ...]:
+    """What is told, each once, what is told most often first."""
+    return tuple(told) if len(told) < 2 else tuple(one for one, _ in Counter(told).most_common())
 
 
 def _specimens(origin: Origin, row: Dataset) -> tuple[Specimen, ...]:

@@ -10,12 +10,8 @@ from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.values import identifier
 
-OF_STUDY = (
-    dj.PATIENT_ID,
-    dj.ISSUER_OF_PATIENT_ID,
-    dj.ISSUER_OF_PATIENT_ID_QUALIFIERS,
-    dj.STUDY_DATE,
-)
+_OF_PATIENT = (dj.PATIENT_ID, dj.ISSUER_OF_PATIENT_ID, dj.ISSUER_OF_PATIENT_ID_QUALIFIERS)
+OF_STUDY = (*_OF_PATIENT, dj.STUDY_DATE)
 OF_SERIES = (dj.MODALITY, dj.SERIES_DESCRIPTION)
 """Attributes that decide on what exists for whom, and that rows may tell differently."""
 
@@ -41,7 +37,19 @@ def patients_told(
     Rows of the levels `below` need not tell the issuer that those of the study tell.
     """
     named = [patient_id(origin, row, origin.patient_system) for row in rows]
-    return in_one_archive((*named, *(patient_id(origin, row) for row in below)))
+    return in_one_archive((*named, *(patient_id(origin, row) for row in _differing(below))))
+
+
+def _differing(rows: Sequence[Dataset]) -> list[Dataset]:
+    """The first of the rows that name the same patient in the same words, which nearly all do."""
+    kept: list[Dataset] = []
+    told: list[tuple[object, ...]] = []
+    for row in rows:
+        said = tuple(row.get(tag) for tag in _OF_PATIENT)
+        if said not in told:
+            told.append(said)
+            kept.append(row)
+    return kept
 
 
 def named(origin: Origin, rows: Iterable[Dataset]) -> tuple[Identifier, ...]:

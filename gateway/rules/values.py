@@ -22,12 +22,13 @@ _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII
 _DATE_TIME = re.compile(r"(\d{8})([\d.]*)([+-]\d{4})?", re.ASCII)
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_WHOLE = re.compile(r"\+?\d{1,12}", re.ASCII)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+", re.ASCII)
 
 
 def date(value: Any) -> str | None:
     """A DICOM DA (also the legacy `YYYY.MM.DD`) as `YYYY-MM-DD`; None when no such day exists."""
-    found = _DATE.fullmatch(str(value or "").strip())
+    found = _DATE.fullmatch(str(value).strip()) if value else None
     if found is None:
         return None
     try:
@@ -38,7 +39,7 @@ def date(value: Any) -> str | None:
 
 def time(value: Any) -> str | None:
     """A DICOM TM as `HH:MM:SS[.ffffff]`, seconds zero-filled; None when invalid or hours only."""
-    found = _TIME.fullmatch(str(value or "").strip())
+    found = _TIME.fullmatch(str(value).strip()) if value else None
     if found is None:
         return None
     hour, minute, second, fraction = found.groups()
@@ -70,7 +71,9 @@ def offset(value: Any) -> str | None:
 
     `-0000`, which PS3.3 §C.12.1.1.8 does not allow, says that nothing is known.
     """
-    text = str(value or "").strip()
+    if not value:
+        return None
+    text = str(value).strip()
     if not _OFFSET.fullmatch(text) or text == "-0000":
         return None
     minutes = int(text[1:3]) * 60 + int(text[3:])
@@ -95,7 +98,7 @@ def offset_in_zone(zone: str, day: str, clock: str) -> str | None:
 def unsigned_int(dataset: Dataset, tag: str) -> int | None:
     """The first value as a FHIR unsignedInt; None for anything else (`1A`, -1, 2147483648)."""
     value = dj.text(dataset, tag)
-    if value is None or not re.fullmatch(r"\+?\d{1,12}", value, re.ASCII):
+    if value is None or not _WHOLE.fullmatch(value):
         return None
     number = int(value)
     return number if number <= _LARGEST_UNSIGNED_INT else None
@@ -135,16 +138,17 @@ def code(item: Any) -> Code | None:
 
 def codes(dataset: Dataset, tag: str) -> tuple[Code, ...]:
     """The codes of a sequence, each once."""
-    return tuple(dict.fromkeys(c for i in dj.values(dataset, tag) if (c := code(i))))
+    items = dj.values(dataset, tag)
+    return tuple(dict.fromkeys(c for i in items if (c := code(i)))) if items else ()
 
 
 def people(dataset: Dataset, names: str, identification: str) -> tuple[Person, ...]:
     """Persons by name and, paired by position, by the codes of their Identification Sequence."""
-    named = [person_name(v) for v in dj.all_values(dataset, names)]
-    coded = [
-        codes(i, dj.PERSON_IDENTIFICATION_CODES) if isinstance(i, dict) else ()
-        for i in dj.all_values(dataset, identification)
-    ]
+    found, items = dj.all_values(dataset, names), dj.all_values(dataset, identification)
+    if not found and not items:
+        return ()
+    named = [person_name(v) for v in found]
+    coded = [codes(i, dj.PERSON_IDENTIFICATION_CODES) if isinstance(i, dict) else () for i in items]
     size = max(len(named), len(coded))
     named += [None] * (size - len(named))
     coded += [()] * (size - len(coded))
@@ -168,6 +172,8 @@ def identifier(
         return None
     items = [i for i in qualifiers if isinstance(i, dict)] if isinstance(qualifiers, list) else []
     issuer: Dataset = items[0] if items else {}
+    if not issuer and local is None:
+        return Identifier(value=value, system=default_system)
     if (universal := _universal_system(issuer)) is not None:
         return Identifier(value=value, system=universal)
     said = (local, *(dj.text(issuer, t) for t in _ISSUER_NAMES))

@@ -15,6 +15,8 @@ from gateway.app import build_app
 from gateway.config import DicomwebArchive, Endpoints, Fhir, Settings
 from gateway.rules.fhir_versions import VERSIONS
 from tests import fhir_oracles
+from tests.doubles import Double, Held
+from tests.fault_archive import FaultArchive
 from tests.routes.test_fhir import Client, json
 from tests.samples import TwoArchives
 from tests.servers import free_port
@@ -416,3 +418,22 @@ async def test_too_many_candidates_give_a_partial_page_that_leads_on(
     strict = {"Prefer": "handling=strict"}
     answer = await client.get(f"/fhir/r5/ImagingStudy?{ALL}&modality:not=XX,CT,MR", headers=strict)
     assert (await json(answer, 403))["issue"][0]["code"] == "too-costly"
+
+
+async def test_that_a_search_for_one_study_asks_its_archive_each_thing_once(
+    opened: Open, settings: Settings, fault_archive: FaultArchive
+) -> None:
+    one = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
+    Double(fault_archive, [one])
+    archive = DicomwebArchive(type="dicomweb", qido_rs=fault_archive.url)
+    client = await opened(settings.model_copy(update={"archives": {"north": archive}}))
+    for query in ("_id=1.2.3", "_id=1.2.3&_elements=series", "_id=1.2.3&modality=CT"):
+        await client.post("/hooks/studies/1.2.3")
+        before = len(fault_archive.requests)
+        assert (await search(client, query))["total"] == 1
+        asked = sorted(seen.path.partition("?")[0] for seen in fault_archive.requests[before:])
+        assert asked == ["/studies", "/studies/1.2.3/series"], query
+    assert (await search(client, "_id=1.2.3&_summary=true"))["total"] == 1
+    assert fault_archive.requests[-1].path.startswith(
+        "/studies?"
+    )  # what is known is held against it

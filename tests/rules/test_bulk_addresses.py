@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import BadRequest
-from gateway.rules.bulk_addresses import below
+from gateway.rules.bulk_addresses import below, element
 
 BASE = "http://pacs/web"
 INSTANCE = ("studies", "1.2", "series", "1.2.3", "instances", "1.2.3.4")
@@ -41,3 +41,21 @@ def test_its_query_is_kept() -> None:
 def test_what_leads_elsewhere_is_refused(uri: str) -> None:
     with pytest.raises(BadRequest):
         below(BASE, INSTANCE, uri)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (("7FE00010",), {"vr": "OW"}),
+        (("00540016", "1", "0018A001"), {"vr": "OB"}),
+        (("00540016", "2", "0018A001"), None),
+        (("00540016", "0", "0018A001"), None),
+        (("0018A001", "0", "0018A001"), None),
+    ],
+)
+def test_an_attribute_is_found_by_its_path_in_whichever_case(
+    path: tuple[str, ...], found: object
+) -> None:
+    told = b'{"7fe00010":{"vr":"OW"},"00540016":{"Value":[null,{"0018a001":{"vr":"OB"}}]}}'
+    assert element([told], path) == found
+    assert element([], path) is None
