@@ -18,6 +18,7 @@ from redis.exceptions import (
     RedisError,
 )
 
+from gateway.adapters.ended import ended
 from gateway.adapters.redis_client import Complaints, Limits
 
 T = TypeVar("T")
@@ -94,9 +95,7 @@ class PatientAsking(Asking):
 
     async def close(self) -> None:
         """Ends what is being asked still."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await ended(self._running)
 
     async def _in_time(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What Redis answers; TimeoutError when it takes too long.

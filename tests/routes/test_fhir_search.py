@@ -427,13 +427,9 @@ async def test_that_a_search_for_one_study_asks_its_archive_each_thing_once(
     Double(fault_archive, [one])
     archive = DicomwebArchive(type="dicomweb", qido_rs=fault_archive.url)
     client = await opened(settings.model_copy(update={"archives": {"north": archive}}))
-    for query in ("_id=1.2.3", "_id=1.2.3&_elements=series", "_id=1.2.3&modality=CT"):
-        await client.post("/hooks/studies/1.2.3")
-        before = len(fault_archive.requests)
-        assert (await search(client, query))["total"] == 1
-        asked = sorted(seen.path.partition("?")[0] for seen in fault_archive.requests[before:])
-        assert asked == ["/studies", "/studies/1.2.3/series"], query
     assert (await search(client, "_id=1.2.3&_summary=true"))["total"] == 1
-    assert fault_archive.requests[-1].path.startswith(
-        "/studies?"
-    )  # what is known is held against it
+    asked = [seen.path.partition("?")[0] for seen in fault_archive.requests]
+    assert sorted(asked) == ["/studies", "/studies/1.2.3/series"]
+    assert (await search(client, "_id=1.2.3&_summary=true"))["total"] == 1
+    more = [seen.path.partition("?")[0] for seen in fault_archive.requests[2:]]
+    assert more == ["/studies"]  # what is known is held against it
