@@ -64,7 +64,7 @@ class AnsweredBefore:
         self._recorder = recorder
         self._telemetry = telemetry
         self._ready: dict[_Key, Ready] = {}
-        self._told = _Told()
+        self._told = Told()
         self.given: Callable[[web.BaseRequest, Ready], None] = lambda request, ready: None
         """Called with a request whose answer is given."""
 
@@ -114,7 +114,7 @@ class AnsweredBefore:
     def remember(self, request: web.Request, response: web.StreamResponse) -> None:
         """Takes up an answer that was found, and has all of its head."""
         kept = request.get(FOUND)
-        if kept is None or not _is_plain(request):
+        if kept is None or not is_plain(request):
             return
         key = _key(request)
         if len(request.raw_path) + sum(len(n) + len(v) for n, v in key[2]) > MAX_KEY_BYTES:
@@ -137,17 +137,12 @@ class AnsweredBefore:
             marks["from"],
         )
         blank = {"Date": marks["date"], "X-Request-Id": marks["id"]}
-        lines = (
-            f"{name}: {blank.get(name, value)}\r\n" for name, value in response.headers.items()
-        )
         return Ready(
             kept=kept,
             decision=request[DECISION],
-            head=_blanks(
-                f"HTTP/1.1 {response.status} {response.reason}\r\n{''.join(lines)}\r\n", marks
-            ),
+            head=blanks(head_of(response, blank), marks),
             has_body=request.method != "HEAD" and response.status == 200,
-            events=tuple(_blanks(orjson.dumps(e).decode(), marks) for e in events),
+            events=tuple(blanks(orjson.dumps(e).decode(), marks) for e in events),
             repeat=self._telemetry.repeat(
                 LAYER, route_of(request), request.method, response.status
             ),
@@ -157,7 +152,7 @@ class AnsweredBefore:
 _NAMES = ("id", "at", "date", "from")
 
 
-class _Told:
+class Told:
     """What is different each time: when it is, and the ids of requests that came without one."""
 
     def __init__(self) -> None:
@@ -165,7 +160,8 @@ class _Told:
         self._at = self._date = b""
         self._ids: list[bytes] = []
 
-    def values(self, request_id: str | None, address: str) -> Mapping[bytes, bytes]:
+    def values(self, request_id: str | None, address: str) -> dict[bytes, bytes]:
+        """The `id` of a request, `at` and `date`: now; the address it is `from`; `ms`: none."""
         milliseconds = time.time_ns() // 1_000_000
         second = milliseconds // 1000
         if second != self._second:
@@ -173,13 +169,15 @@ class _Told:
             self._at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
             self._date = formatdate(second, usegmt=True).encode()
         return {
-            b"id": self._id() if request_id is None else request_id.encode(),
+            b"id": self.drawn() if request_id is None else request_id.encode(),
             b"at": b"%b.%03dZ" % (self._at, milliseconds % 1000),
             b"date": self._date,
+            b"ms": b"0.0",
             b"from": address.encode(),
         }
 
-    def _id(self) -> bytes:
+    def drawn(self) -> bytes:
+        """Sixteen letters that nobody guesses."""
         if not self._ids:
             drawn = os.urandom(8 * _IDS_AT_ONCE).hex().encode()
             self._ids = [drawn[at : at + 16] for at in range(0, len(drawn), 16)]
@@ -215,7 +213,14 @@ def pieces(head: bytes, body: bytes) -> tuple[bytes, ...]:
     return (head, body) if len(body) > _WORTH_COPYING_BYTES else (head + body,)
 
 
-def _blanks(text: str, marks: Mapping[str, str]) -> Blanks:
+def head_of(response: web.StreamResponse, blank: Mapping[str, str]) -> str:
+    """The head of an answer, with the marks of `blank` for the values of some fields."""
+    lines = (f"{name}: {blank.get(name, value)}\r\n" for name, value in response.headers.items())
+    return f"HTTP/1.1 {response.status} {response.reason}\r\n{''.join(lines)}\r\n"
+
+
+def blanks(text: str, marks: Mapping[str, str]) -> Blanks:
+    """A text in which the marks stand for the values of their names."""
     return Blanks(text.encode(), {name.encode(): mark.encode() for name, mark in marks.items()})
 
 
@@ -227,7 +232,7 @@ def _key(request: web.BaseRequest) -> _Key:
     return request.method, request.raw_path, fields
 
 
-def _is_plain(request: web.Request) -> bool:
+def is_plain(request: web.Request) -> bool:
     """Whether nothing about a request asks for more than its answer."""
     return (
         request.version == HttpVersion11

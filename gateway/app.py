@@ -50,6 +50,7 @@ from gateway.http_server import (
 )
 from gateway.model import Identifier, Organization, Origin
 from gateway.pictures import Pictures
+from gateway.quick_frames import QUICK_FRAMES, QuickFrames, learn
 from gateway.recording import Recorder
 from gateway.routes import (
     console,
@@ -90,6 +91,7 @@ def build_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(_opened)
     app.on_response_prepare.append(common_headers)
     app.on_response_prepare.append(remember)
+    app.on_response_prepare.append(learn)
     surfaces = (dicomweb, wado_uri, fhir, fhir_patients, launch, resolve, hooks, status, console)
     for surface in surfaces:
         app.add_routes(surface.routes())
@@ -121,6 +123,7 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         archives.cache, max_bytes=settings.cache.memory_mb * _MIB // _SHARE_OF_ENTRIES
     )
     app[ANSWERED_BEFORE] = AnsweredBefore(app[ANSWERS], app[BUDGETS], recorder, telemetry)
+    app[QUICK_FRAMES] = QuickFrames(app[CATALOG].frames, app[BUDGETS], recorder, telemetry)
     lost = partial(telemetry.process_lost, "pictures")
     app[PICTURES] = Pictures(app[CATALOG], archives, PictureWorker(lost=lost))
     try:

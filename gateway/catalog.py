@@ -11,13 +11,7 @@ silence           an archive that fails costs its part of the answer, and is nam
 from __future__ import annotations
 
 import contextlib
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,8 +19,10 @@ from functools import partial
 from gateway import pages
 from gateway.archives import Archives
 from gateway.at_hand import first
-from gateway.errors import NotAcceptable, NotFound, PartlyHidden, Unavailable
+from gateway.delivery import acceptable
+from gateway.errors import NotFound, PartlyHidden, Unavailable
 from gateway.fan_out import Health, silence
+from gateway.frame_holders import FrameHolders
 from gateway.model import (
     ByteRange,
     Consumer,
@@ -98,6 +94,7 @@ class Catalog:
         """`key_images` tells which images to show first; None: nobody does."""
         self._archives = archives
         self._key_images = key_images
+        self.frames = FrameHolders(archives)
 
     async def search(self, consumer: Consumer, query: Query) -> Found[Dataset]:
         """QIDO-RS (PS3.18 §10.6): the rows of the page asked for. Unavailable: all are silent."""
@@ -143,20 +140,18 @@ class Catalog:
     async def _retrieved(
         self, consumer: Consumer, target: Target, form: Form, opening: Opening[Retrieved]
     ) -> Retrieved:
+        if target.frames:
+            fetch = await self.frames.fetch(consumer, target)
+            parts = await self._archives.delivery.parts(opening, fetch, form)
+            return Retrieved(parts=await acceptable(parts, form))
         loaded = await self._whole(consumer, target)
-        if target.frames and not retrieval.may_have_frames(loaded.study, target):
-            raise NotFound("this instance has no frames")
         planned = retrieval.plan(loaded.study, target, in_series=policy.hides_parts(consumer))
         fetches, silent = await self._answering(consumer, loaded, target, planned)
         if len(fetches) == 1 and fetches[0].only is None:
             parts = await self._archives.delivery.parts(opening, fetches[0], form)
         else:
             parts = await opening.enter(aclosing(self._parts(fetches, form)))
-        if (begun := await first(parts)) is None:
-            raise NotFound("nothing to retrieve")
-        part, all_parts = begun
-        if not form.takes(part.content_type):
-            raise NotAcceptable(f"available as {part.content_type.split(';')[0]} only")
+        all_parts = await acceptable(parts, form)
         return Retrieved(parts=all_parts, silent=silent, is_subset=_is_subset(loaded.study, target))
 
     @asynccontextmanager

@@ -46,8 +46,8 @@ class Server(Section):
     shutdown_seconds: Seconds = 30
     """How long running answers may take to finish after SIGTERM."""
     quick_repeats: bool = True
-    """Answers a request that comes again byte by byte as it is read, below the HTTP library, where
-    that may still be answered alike; what callers get, the audit trail and the log are the same."""
+    """Answers requests in words that came before as they are read, below the HTTP library: those
+    that come again, and those for other frames. Answers, audit trail and log are the same."""
 
 
 PublishedType = Literal["dicom-wado-rs", "dicom-wado-uri", "dicom-qido-rs", "ihe-iid"]

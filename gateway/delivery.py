@@ -8,12 +8,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
+from gateway.adapters.asked_ahead import Ahead
+from gateway.at_hand import first
 from gateway.errors import ArchiveError, GatewayError, NotAcceptable, NotFound
-from gateway.fan_out import Archive, FanOut, ids, unavailable
+from gateway.fan_out import Archive, FanOut, WayToFrames, ids, unavailable
 from gateway.model import ByteRange, Level, Part, Target
 from gateway.opening import Opening
 from gateway.rules import dicom_json as dj
 from gateway.rules import qido
+from gateway.rules.breaker import Ticket
 from gateway.rules.media import Form
 from gateway.rules.qido import Query
 from gateway.rules.retrieval import Fetch
@@ -22,6 +25,8 @@ _JUST_HEARD_SECONDS = 1.0
 _Range = ByteRange | None
 _Ask = Callable[[Archive, Target], Awaitable[list[bytes]]]
 _Parts = AbstractAsyncContextManager[AsyncIterator[Part]]
+OnItsWay = tuple[Ahead, Ticket]
+"""What an archive was asked ahead, and the leave that was given for it."""
 _Open = Callable[[Archive], _Parts]
 
 
@@ -67,6 +72,15 @@ class Delivery:
         ]
         return await self._first_answer(fetch, opens, opening)
 
+    def way_to_frames(self, fetch: Fetch, form: Form) -> WayAhead | None:
+        """How frames are asked for ahead where `parts` would ask; None: they are not."""
+        first = next(iter(self._fan_out.configured(fetch.archives)), None)
+        asked = None if first is None else self._fan_out.asked_ahead.get(first.id)
+        if first is None or asked is None:
+            return None
+        way = asked.way_to_frames(fetch.target, form.transfer_syntaxes[0])
+        return WayAhead(self._fan_out, first.id, way, form)
+
     def bulk_data(self, fetch: Fetch, path: tuple[str, ...], byte_range: _Range = None) -> _Parts:
         """The value of the attribute at `path` of one instance, as one part."""
         wanted = _ranged(fetch, byte_range)
@@ -110,6 +124,47 @@ class Delivery:
         refusals = [f for f in failures if isinstance(f, NotAcceptable)]
         silences = [f for f in failures if isinstance(f, ArchiveError)]
         raise (refusals or silences or failures or [NotFound("no archive holds it")])[0]
+
+
+class WayAhead:
+    """How one frame after another is asked for ahead, of an archive as long as it fares well."""
+
+    __slots__ = ("_archive", "_fan_out", "_form", "_way")
+
+    def __init__(self, fan_out: FanOut, archive: str, way: WayToFrames, form: Form) -> None:
+        self._fan_out = fan_out
+        self._archive = archive
+        self._way = way
+        self._form = form
+
+    def asked(self, number: int, done: Callable[[Ahead], None]) -> OnItsWay | None:
+        """A frame on its way; None: it is not asked for so. `done` is called once."""
+        ticket = self._fan_out.leave_to_ask(self._archive)
+        ahead = None if ticket is None else self._way.asked(number, done)
+        return None if ticket is None or ahead is None else (ahead, ticket)
+
+    def frame(self, on_its_way: OnItsWay) -> tuple[str, bytes] | None:
+        """Its media type and its bytes, once it is done, which ends the question.
+
+        None: what came has to be looked at in the ordinary way.
+        """
+        ahead, ticket = on_its_way
+        frame = self._way.frame(ahead)
+        if frame is None or not self._form.takes(frame[0]):
+            return None
+        ahead.end()
+        self._fan_out.answered_ahead(self._archive, ticket)
+        return frame
+
+
+async def acceptable(parts: AsyncIterator[Part], form: Form) -> AsyncIterator[Part]:
+    """The parts, known to be there and, the first of them, to be of a type that was asked for."""
+    if (begun := await first(parts)) is None:
+        raise NotFound("nothing to retrieve")
+    part, all_parts = begun
+    if not form.takes(part.content_type):
+        raise NotAcceptable(f"available as {part.content_type.split(';')[0]} only")
+    return all_parts
 
 
 def _retrieve(target: Target, transfer_syntax: str, byte_range: _Range, archive: Archive) -> _Parts:

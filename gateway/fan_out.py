@@ -8,10 +8,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import structlog
 
+from gateway.adapters.asked_ahead import Ahead
 from gateway.errors import (
     ArchiveBadAnswer,
     ArchiveError,
@@ -78,6 +79,24 @@ class Archive(Protocol):
         """Lets go of what it holds."""
 
 
+class WayToFrames(Protocol):
+    """How one frame after another of an instance is asked for before anybody waits for it."""
+
+    def asked(self, number: int, done: Callable[[Ahead], None]) -> Ahead | None:
+        """One frame; None: something would have to be waited for. `done` is called once."""
+
+    def frame(self, ahead: Ahead) -> tuple[str, bytes] | None:
+        """Its media type and its bytes; None: it has to be looked at in the ordinary way."""
+
+
+@runtime_checkable
+class AsksAhead(Protocol):
+    """An archive that can be asked so."""
+
+    def way_to_frames(self, instance: Target, syntax: str) -> WayToFrames:
+        """How its frames are asked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """Whether an archive answers, and after how long; `problem` says why it does not."""
@@ -104,6 +123,14 @@ class FanOut:
         """The same for questions of a search, or for a record."""
         self.is_well = self._faring.is_well
         """Whether an archive answered within so many seconds."""
+        self.answered_ahead = self._faring.answered_ahead
+        """The end of a question that `leave_to_ask` was given for."""
+        self.asked_ahead: Mapping[str, AsksAhead] = {
+            a.id: a for a in archives if isinstance(a, AsksAhead)
+        }
+        """Archives that can be asked so."""
+        self.leave_to_ask = self._faring.leave_to_ask
+        """Whether an archive fares well, and may be asked ahead: the leave to do so."""
 
     @property
     def is_one(self) -> bool:

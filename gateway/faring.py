@@ -6,9 +6,8 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -37,8 +36,7 @@ class Named(Protocol):
     id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Heard:
+class _Heard(NamedTuple):
     """When an archive was last heard of, and whether it had failed."""
 
     at: float
@@ -66,10 +64,12 @@ class Faring:
 
     def is_ailing(self, archive: str) -> bool:
         """Whether it failed a short while ago, or is left alone."""
+        if self._breakers[archive].is_open:
+            return True
         heard = self._heard.get(archive)
-        has_failed = heard is not None and heard.is_failure
-        is_late = heard is not None and self._clock() - heard.at < AILING_SECONDS
-        return self._breakers[archive].is_open or (has_failed and is_late)
+        if heard is None or not heard.is_failure:
+            return False
+        return self._clock() - heard.at < AILING_SECONDS
 
     def heard(self, archive: Named) -> AbstractContextManager[None]:
         """Around a question to the archive itself: notes whether it answered or failed.
@@ -95,6 +95,21 @@ class Faring:
             if cost is not None:
                 cost.late |= {archive.id}
             raise
+
+    def leave_to_ask(self, archive: str) -> Ticket | None:
+        """The leave to ask an archive that fares well; None: it does not."""
+        if self.is_ailing(archive):
+            return None
+        return Ticket(period=self._breakers[archive].period, is_probe=False)
+
+    def answered_ahead(self, archive: str, ticket: Ticket) -> None:
+        """A question for which leave was given came to its end, by an answer.
+
+        That neither opens nor closes anything.
+        """
+        now = self._clock()
+        self._heard[archive] = _Heard(at=now, is_failure=False)
+        self._breakers[archive] = self._breakers[archive].answered(ticket, now)
 
     def admitted(self, archive: str) -> Ticket:
         """The leave to ask an archive; ArchiveBusy where it is left alone."""

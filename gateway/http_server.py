@@ -21,6 +21,7 @@ import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from gateway import http_cors, recording
+from gateway.adapters.asked_ahead import AHEAD
 from gateway.adapters.auth import OPEN, Authenticator
 from gateway.adapters.budgets import COST, Budgets, Cost, Place
 from gateway.adapters.decisions import Decision
@@ -28,12 +29,7 @@ from gateway.adapters.telemetry import Telemetry
 from gateway.catalog import Catalog
 from gateway.config import Settings
 from gateway.disclosures import CURRENT, Disclosures
-from gateway.errors import (
-    BadRequest,
-    GatewayError,
-    TooSlow,
-    Unavailable,
-)
+from gateway.errors import BadRequest, GatewayError, TooSlow, Unavailable
 from gateway.http_errors import REQUEST_ID, error_response, refused
 from gateway.model import Consumer, Target
 from gateway.pictures import Picture, Pictures
@@ -73,7 +69,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 @web.middleware
 async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
     """The one middleware: request id, metrics, log, who asks, errors."""
-    started = time.monotonic()
+    ahead = AHEAD.get()
+    started = time.monotonic() if ahead is None else ahead.started
     given = usable_id(request.headers.get("X-Request-Id"))
     request[REQUEST_ID] = os.urandom(8).hex() if given is None else given
     app = request.app
@@ -140,14 +137,15 @@ def _record(request: web.Request, response: web.StreamResponse | None, noted: Di
     if recorder is None or (consumer is None and not is_refused):
         return
     recorded = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    access = _access(request, recorded, request[REQUEST_ID], request.remote)
+    access = access_of(request, recorded, request[REQUEST_ID], request.remote)
     if is_refused:
         recorder.refused(replace(access, refused_for=_refused_for(request, status)))
     else:
         recorder.answered(access, rights.needed(route_of(request)), status, noted)
 
 
-def _access(request: web.Request, recorded: str, request_id: str, address: str | None) -> Access:
+def access_of(request: web.Request, recorded: str, request_id: str, address: str | None) -> Access:
+    """What the audit trail is told of a request."""
     consumer = request.get(CONSUMER)
     return Access(
         recorded=recorded,
@@ -171,7 +169,7 @@ def audit_events(
     address: str,
 ) -> list[Resource]:
     """The AuditEvents of a request of somebody known, answered by `status`."""
-    access = _access(request, recorded, request_id, address)
+    access = access_of(request, recorded, request_id, address)
     return recording.told(access, rights.needed(route_of(request)), status, noted)
 
 

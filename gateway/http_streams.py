@@ -69,13 +69,17 @@ async def _whole(part: Part, rest: AsyncIterator[Part], form: Form) -> web.Respo
     body = b"".join(await everything(part.chunks))
     if len(body) != part.length or await first_of(rest) is not None:
         raise ShortBody(f"{len(body)} bytes of {part.length}, or another part")
-    status = 206 if part.span else 200
-    if not form.is_multipart:
-        return web.Response(status=status, body=body, headers=_headers_of(part))
-    boundary = secrets.token_hex(16)
-    headers = {"Content-Type": _multipart_type(part, boundary)}
-    framed = b"".join((_part_head(boundary, part), body, _closing(boundary)))
-    return web.Response(status=status, body=framed, headers=headers)
+    headers = _headers_of(part)
+    if form.is_multipart:
+        kind, before, after = framing(part.content_type, part.length, secrets.token_hex(16))
+        headers, body = {"Content-Type": kind}, b"".join((before, body, after))
+    return web.Response(status=206 if part.span else 200, body=body, headers=headers)
+
+
+def framing(content_type: str, length: int | None, boundary: str) -> tuple[str, bytes, bytes]:
+    """The type of a multipart body, and what is before and behind its only part."""
+    head = _part_head(boundary, content_type, length)
+    return _multipart_type(content_type, boundary), head, _closing(boundary)
 
 
 def _headers_of(part: Part) -> dict[str, str]:
@@ -104,8 +108,8 @@ async def _stream_multipart(
 ) -> None:
     """PS3.18 §8.6.1.2.1. The closing delimiter is written only when every part came whole."""
     boundary = secrets.token_hex(16)
-    response.headers["Content-Type"] = _multipart_type(first, boundary)
-    head, closing = _part_head(boundary, first), _closing(boundary)
+    kind, head, closing = framing(first.content_type, first.length, boundary)
+    response.headers["Content-Type"] = kind
     if single and first.length is not None:
         response.content_length = len(head) + first.length + len(closing)
     await response.prepare(request)
@@ -117,14 +121,14 @@ async def _stream_multipart(
         async for part in rest:
             if single:
                 raise ShortBody("more parts than announced")
-            outlet.hold(b"\r\n" + _part_head(boundary, part))
+            outlet.hold(b"\r\n" + _part_head(boundary, part.content_type, part.length))
             await _write_all(outlet, part)
         outlet.hold(closing)
         await outlet.end()
 
 
-def _multipart_type(part: Part, boundary: str) -> str:
-    kind = part.content_type.split(";")[0].strip()
+def _multipart_type(content_type: str, boundary: str) -> str:
+    kind = content_type.split(";")[0].strip()
     return f'multipart/related; type="{kind}"; boundary={boundary}'
 
 
@@ -132,9 +136,9 @@ def _closing(boundary: str) -> bytes:
     return f"\r\n--{boundary}--\r\n".encode()
 
 
-def _part_head(boundary: str, part: Part) -> bytes:
-    size = "" if part.length is None else f"Content-Length: {part.length}\r\n"
-    return f"--{boundary}\r\nContent-Type: {part.content_type}\r\n{size}\r\n".encode("latin-1")
+def _part_head(boundary: str, content_type: str, length: int | None) -> bytes:
+    size = "" if length is None else f"Content-Length: {length}\r\n"
+    return f"--{boundary}\r\nContent-Type: {content_type}\r\n{size}\r\n".encode("latin-1")
 
 
 async def stream_json_array(

@@ -45,6 +45,7 @@ class Served:
     """A gateway at two ports: `plain` takes none of the short ways."""
 
     app: web.Application
+    runner: web.AppRunner
     plain: int
     quick: int
     spool: Path
@@ -134,6 +135,7 @@ async def served(settings: Settings) -> AsyncIterator[Served]:
     try:
         yield Served(
             app=app,
+            runner=runner,
             plain=plain.addresses[0][1],
             quick=runner.addresses[0][1],
             spool=settings.audit.spool,

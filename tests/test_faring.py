@@ -86,3 +86,27 @@ def test_absence_is_an_answer_and_failure_is_remembered_for_a_while() -> None:
     assert faring.is_ailing("north")
     clock.now += AILING_SECONDS
     assert not faring.is_ailing("north")
+
+
+def test_only_one_that_fares_well_may_be_asked_ahead() -> None:
+    clock = Clock()
+    faring = Faring(["north"], clock, lambda: 0.0)
+    leave = faring.leave_to_ask("north")
+    assert leave is not None
+    fail(faring, ArchiveTimeout("no answer", archive="north"))
+    assert faring.leave_to_ask("north") is None
+    faring.answered_ahead("north", leave)
+    assert faring.leave_to_ask("north") is not None
+    assert faring.is_well("north", 1)
+
+
+def test_an_answer_from_before_does_not_end_the_time_it_is_left_alone() -> None:
+    faring = Faring(["north"], Clock(), lambda: 0.0)
+    leave = faring.leave_to_ask("north")
+    assert leave is not None
+    for _ in range(FAILURES_IN_A_ROW):
+        fail(faring, ArchiveTimeout("no answer", archive="north"))
+    faring.answered_ahead("north", leave)
+    assert faring.leave_to_ask("north") is None
+    with pytest.raises(ArchiveBusy), faring.heard(North()):
+        pass

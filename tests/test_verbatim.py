@@ -181,6 +181,66 @@ async def test_a_connection_that_is_told_to_end_answers_no_more(
     assert b"\r\nConnection: close\r\n" in came[2]
 
 
+@pytest.fixture
+def early(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What comes, piece by piece, before aiohttp notes that the next answer was its last."""
+    pieces: list[bytes] = []
+    finish = Connection.finish_response
+
+    async def finished(self: Connection, *given: Any) -> Any:
+        found = await finish(self, *given)
+        for piece in pieces:
+            asyncio.get_running_loop().call_soon(self.data_received, piece)
+        pieces.clear()
+        return found
+
+    monkeypatch.setattr(Connection, "finish_response", finished)
+    return pieces
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_one_who_asks_again_very_soon_is_answered_in_order(
+    gateway: Served,
+    samples: tuple[Sample, ...],
+    answered: list[bool],
+    early: list[bytes],
+    times: int,
+) -> None:
+    known, other = ask(paths(samples)[0], KEY), ask(b"/nothing", KEY)
+    await settled(gateway, samples)
+    expected, _ = await replies(gateway.quick, [known, other])
+    await replies(gateway.quick, [known] * 4)
+    early += [known.pieces[0]] * times
+    unsent = [Step((), (b"GET",))] * times
+    came = await replies(gateway.quick, [other, *unsent, known])
+    assert came[1:] == [expected] * (times + 1)
+    assert answered[-2:] == [True, True] if times == 1 else answered[-1]
+
+
+async def test_what_comes_very_soon_before_the_end_is_answered_still(
+    gateway: Served,
+    samples: tuple[Sample, ...],
+    early: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known, other = ask(paths(samples)[0], KEY), ask(b"/nothing", KEY)
+    ended: list[Connection] = []
+    is_ending = Connection._is_ending
+
+    def ends(self: Connection) -> bool:
+        if is_ending(self) and not ended:
+            ended.append(self)
+            asyncio.get_running_loop().call_soon(self.close)
+        return is_ending(self)
+
+    monkeypatch.setattr(Connection, "_is_ending", ends)
+    early.append(known.pieces[0])
+    _, reply, end = await replies(gateway.quick, [other, Step((), (b"GET",)), other])
+    assert ended
+    assert reply.startswith(b"HTTP/1.1 200")
+    assert end == b""
+
+
 async def test_without_what_is_private_to_it_aiohttp_answers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

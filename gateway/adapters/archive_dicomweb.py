@@ -17,6 +17,13 @@ from functools import partial
 
 from gateway.adapters import dicomweb_bodies as bodies
 from gateway.adapters import wado_uri_service
+from gateway.adapters.dicomweb_frames import (
+    WayToFrames,
+    accept_of,
+    frames_at_hand,
+    parts_at_hand,
+    path_of,
+)
 from gateway.adapters.dicomweb_ranges import Ranges
 from gateway.adapters.dicomweb_search import Searches
 from gateway.adapters.http_client import ArchiveClient
@@ -78,6 +85,7 @@ class DicomwebArchive:
         self._client = client
         self._searches = Searches(self.id, section.qido_rs or "", client)
         self._ranges = Ranges(self._wado, client)
+        self.way_to_frames = partial(WayToFrames, self.id, self._wado, client.asker)
 
     async def search(self, query: Query, wanted: int | None = None) -> Found[Dataset]:
         """QIDO-RS (PS3.18 §10.6): at least `wanted` matching rows if there are that many."""
@@ -152,7 +160,7 @@ class DicomwebArchive:
 
         None where the archive does not give it, not all of it, or more than may be read at once.
         """
-        path = (*_path(Target(study_uid=study.uid)), "metadata")
+        path = (*path_of(Target(study_uid=study.uid)), "metadata")
         try:
             async with self._client.get(self._wado, path, accept=media.DICOM_JSON) as response:
                 body = await self._client.json(response)
@@ -173,7 +181,7 @@ class DicomwebArchive:
 
     async def metadata(self, target: Target) -> list[bytes]:
         """The metadata of every instance of `target`, one DICOM JSON object each (§10.4.1.1.2)."""
-        path = (*_path(target), "metadata")
+        path = (*path_of(target), "metadata")
         async with self._client.get(self._wado, path, accept=media.DICOM_JSON) as response:
             body = await self._client.json(response)
         objects = bodies.objects(body, self.id)
@@ -198,7 +206,7 @@ class DicomwebArchive:
         if not isinstance(uri, str) or not uri:
             raise NotFound("no bulk data at this attribute")
         try:
-            segments, parameters = bulk_addresses.below(self._wado, _path(target), uri)
+            segments, parameters = bulk_addresses.below(self._wado, path_of(target), uri)
         except BadRequest as error:
             raise ArchiveBadAnswer(f"its BulkDataURI {error}", archive=self.id) from error
         if byte_range is not None:
@@ -229,7 +237,7 @@ class DicomwebArchive:
             return await self._by_uri.picture(target, width, height)
         viewport = (("viewport", f"{width},{height}"),)
         async with self._client.get(
-            self._wado, (*_path(target), rung.value), viewport, accept=media_type, is_stream=True
+            self._wado, (*path_of(target), rung.value), viewport, accept=media_type, is_stream=True
         ) as response:
             return await bodies.picture(response, self.id)
 
@@ -276,8 +284,8 @@ class DicomwebArchive:
             frames = await opening.enter(aclosing(bodies.frames(parts, target, self.id)))
             return await _begun(frames)
         of = response.headers.get("Content-Type", "")
-        found = bodies.parts_at_hand(of, body, kind=kind, archive=self.id, has_end=response.has_end)
-        return bodies.frames_at_hand(found, target, self.id)
+        found = parts_at_hand(of, body, kind=kind, archive=self.id, has_end=response.has_end)
+        return frames_at_hand(found, target, self.id)
 
     async def _instances(
         self, target: Target, transfer_syntax: str, opening: Opening[AsyncIterator[Part]]
@@ -296,7 +304,7 @@ class DicomwebArchive:
     ) -> AbstractAsyncContextManager[Part | None]:
         kind = media.OCTET_STREAM if target.frames else media.DICOM
         accept = f"{kind}; transfer-syntax={media.ANY}"
-        return self._ranges.part(_path(target), (), accept, byte_range)
+        return self._ranges.part(path_of(target), (), accept, byte_range)
 
     async def _answer(
         self, target: Target, asked: str, opening: Opening[AsyncIterator[Part]]
@@ -319,9 +327,8 @@ class DicomwebArchive:
             raise _meant(error, target, asked) from error
 
     async def _opened(self, target: Target, transfer_syntax: str) -> Response:
-        kind = media.OCTET_STREAM if target.frames else media.DICOM
-        accept = f'{media.MULTIPART}; type="{kind}"; transfer-syntax={transfer_syntax}'
-        return await self._client.opened(self._wado, _path(target), accept=accept, is_stream=True)
+        accept = accept_of(target, transfer_syntax)
+        return await self._client.opened(self._wado, path_of(target), accept=accept, is_stream=True)
 
     def _parts(self, response: Response, kind: str) -> AsyncGenerator[Part, None]:
         return bodies.parts(
@@ -366,18 +373,6 @@ def _one_study(study_uid: str) -> Query:
         keys=(qido.key(dj.STUDY_INSTANCE_UID, study_uid),),
         include=attributes.STUDY_FIELDS,
     )
-
-
-def _path(target: Target) -> tuple[str, ...]:
-    """The path of a target below the base (PS3.18 Table 10.4.1-1)."""
-    path = ["studies", target.study_uid]
-    if target.series_uid:
-        path += ["series", target.series_uid]
-    if target.instance_uid:
-        path += ["instances", target.instance_uid]
-    if target.frames:
-        path += ["frames", ",".join(str(f) for f in target.frames)]
-    return tuple(path)
 
 
 async def _read_plain(origin: Origin, body: bytes | bytearray, study_uid: str) -> Contents | None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.errors import TooMany
 
@@ -61,20 +61,24 @@ class Budgets:
         self.archive_requests.check(consumer)
         self.requests.check(consumer, units=1)
 
+    def give_back(self, consumer: Hashable) -> None:
+        """What a request paid that is asked once more, and pays then."""
+        self.requests.take(consumer, -1)
+
 
 @dataclass(slots=True)
 class _Line:
-    """The requests of one consumer: the places, and how many have one or wait for one."""
+    """The requests of one consumer: how many places are free, and who waits for one."""
 
-    places: asyncio.Semaphore
-    length: int = 0
+    free: int
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
 
 class Place:
     """Room for one request; whoever has it leaves it, once or more often."""
 
-    def __init__(self, leave: Callable[[], None]) -> None:
-        self._leave: Callable[[], None] | None = leave
+    def __init__(self, leave: Callable[[], None] | None) -> None:
+        self._leave = leave
 
     def leave(self) -> None:
         """Lets the next one in."""
@@ -95,27 +99,43 @@ class AtOnce:
 
     async def place(self, consumer: Hashable) -> Place:
         """A place, once there is one. TooMany when too many wait for one already."""
-        if self._most is None:
-            return Place(lambda: None)
-        line = self._lines.setdefault(consumer, _Line(asyncio.Semaphore(self._most)))
-        if line.length >= self._most + MOST_WAITING:
+        found = self.place_now(consumer)
+        if found is not None:
+            return found
+        line = self._lines[consumer]
+        if len(line.waiting) >= MOST_WAITING:
             raise TooMany("too much was asked for at once", retry_after_seconds=1)
-        line.length += 1
+        turn = asyncio.get_running_loop().create_future()
+        line.waiting.append(turn)
         try:
-            await line.places.acquire()
+            await turn
         except BaseException:
-            self._left(consumer, line)
+            if turn in line.waiting:
+                line.waiting.remove(turn)
+            else:  # let in and gone at the same time
+                self._leave(consumer, line)
             raise
+        return Place(lambda: self._leave(consumer, line))
 
-        def leave() -> None:
-            line.places.release()
-            self._left(consumer, line)
+    def place_now(self, consumer: Hashable) -> Place | None:
+        """A place, if there is one at once; None: it has to be waited for."""
+        if self._most is None:
+            return Place(None)
+        line = self._lines.setdefault(consumer, _Line(self._most))
+        if not line.free:
+            return None
+        line.free -= 1
+        return Place(lambda: self._leave(consumer, line))
 
-        return Place(leave)
-
-    def _left(self, consumer: Hashable, line: _Line) -> None:
-        line.length -= 1
-        if not line.length:
+    def _leave(self, consumer: Hashable, line: _Line) -> None:
+        """Gives a place to whoever has waited longest for it."""
+        if line.waiting:
+            turn = line.waiting.popleft()
+            if not turn.done():  # else whoever waited is gone, and gives it on
+                turn.set_result(None)
+            return
+        line.free += 1
+        if line.free == self._most:
             del self._lines[consumer]
 
 

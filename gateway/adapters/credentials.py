@@ -25,6 +25,7 @@ class Credentials:
     def __init__(self, archive: str, auth: Auth, server: TokenServer) -> None:
         self._archive = archive
         self._auth = auth
+        self._fixed = _fixed(auth)
         self._server = server
         self._lock = asyncio.Lock()
         self._attempts = 0
@@ -34,13 +35,17 @@ class Credentials:
 
     async def authorization(self) -> str | None:
         """The field's value; None where no credentials are asked for. ArchiveError: no token."""
-        if isinstance(self._auth, BasicAuth):
-            return _basic(self._auth.username, self._auth.password.get_secret_value())
-        if isinstance(self._auth, BearerAuth):
-            return f"Bearer {self._auth.token.get_secret_value()}"
-        if isinstance(self._auth, OAuth2Auth):
+        held = self.at_hand()
+        if held is None and isinstance(self._auth, OAuth2Auth):
             return f"Bearer {await self._oauth2_token(self._auth)}"
-        return None
+        return held or None
+
+    def at_hand(self) -> str | None:
+        """The field's value where nobody need be asked for it, "" for none; None: somebody must."""
+        if self._fixed is not None:
+            return self._fixed
+        is_good = self._token is not None and time.monotonic() < self._good_until
+        return f"Bearer {self._token}" if is_good else None
 
     def refused(self, authorization: str | None) -> bool:
         """Told that the archive refused `authorization`: whether another one can be had."""
@@ -95,3 +100,12 @@ class Credentials:
 def _basic(name: str, password: str) -> str:
     """RFC 7617, in UTF-8."""
     return f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
+
+
+def _fixed(auth: Auth) -> str | None:
+    """A field's value that is always the same, "" for none; None: it is fetched."""
+    if isinstance(auth, BasicAuth):
+        return _basic(auth.username, auth.password.get_secret_value())
+    if isinstance(auth, BearerAuth):
+        return f"Bearer {auth.token.get_secret_value()}"
+    return None if isinstance(auth, OAuth2Auth) else ""

@@ -7,13 +7,14 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 import orjson
 
 from gateway.at_hand import AtHand
-from gateway.errors import ArchiveBadAnswer, ArchiveUnreachable, NotFound
+from gateway.errors import ArchiveBadAnswer, ArchiveUnreachable
 from gateway.model import Part, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules import media, part10
@@ -25,7 +26,6 @@ from gateway.rules.multipart import (
     MultipartError,
     Splitter,
     WrongLength,
-    only_part,
 )
 from gateway.rules.part10 import FileMeta
 
@@ -128,53 +128,20 @@ async def parts(
 
     `has_end`: HTTP tells where the body ends. A single part without that could be cut unnoticed.
     """
-    boundary = _boundary(content_type, archive, has_end=has_end)
+    boundary = boundary_of(content_type, archive, has_end=has_end)
     if boundary is None:
-        yield Part(content_type=_type(content_type, kind), chunks=chunks, length=length)
+        yield Part(content_type=part_type(content_type, kind), chunks=chunks, length=length)
         return
     events = _Events(Splitter(boundary), chunks, archive)
     while (head := await events.head()) is not None:
         yield Part(
-            content_type=_type(head.fields.get("content-type", ""), kind),
+            content_type=part_type(head.fields.get("content-type", ""), kind),
             chunks=events.body(),
             length=head.length,
         )
 
 
-def parts_at_hand(
-    content_type: str, body: bytes, *, kind: str, archive: str, has_end: bool
-) -> list[Part]:
-    """The same of a body that is there already."""
-    boundary = _boundary(content_type, archive, has_end=has_end)
-    if boundary is None:
-        return [_held(_type(content_type, kind), [body])]
-    if (only := only_part(body, boundary)) is not None:
-        head, content = only
-        of = _type(head.fields.get("content-type", ""), kind)
-        return [Part(content_type=of, chunks=AtHand((content,)), length=len(content))]
-    with _as_archive_errors(archive):
-        splitter = Splitter(boundary)
-        events = splitter.feed(body)
-        events += splitter.finish()
-    found: list[Part] = []
-    given, pieces = "", list[bytes]()
-    for event in events:
-        if isinstance(event, Head):
-            given, pieces = event.fields.get("content-type", ""), []
-        elif isinstance(event, Data):
-            pieces.append(event.chunk)
-        else:
-            found.append(_held(_type(given, kind), pieces))
-    return found
-
-
-def _held(content_type: str, pieces: list[bytes]) -> Part:
-    """A part whose body is at hand."""
-    length = sum(map(len, pieces))
-    return Part(content_type=content_type, chunks=AtHand(pieces), length=length)
-
-
-def _boundary(content_type: str, archive: str, *, has_end: bool) -> str | None:
+def boundary_of(content_type: str, archive: str, *, has_end: bool) -> str | None:
     """What separates the parts of an answer of this type; None: it is a single part."""
     lower = content_type.lower()
     if lower.startswith("multipart/"):
@@ -190,7 +157,7 @@ def _boundary(content_type: str, archive: str, *, has_end: bool) -> str | None:
 
 
 @contextmanager
-def _as_archive_errors(archive: str) -> Iterator[None]:
+def as_archive_errors(archive: str) -> Iterator[None]:
     """What is wrong with a multipart body, as an error of its archive."""
     try:
         yield
@@ -203,7 +170,7 @@ def _as_archive_errors(archive: str) -> Iterator[None]:
 def is_object(content_type: str) -> bool:
     """Whether a body of this type can be what was asked for, as a single part."""
     kind = content_type.lower()
-    return _type(content_type, "") != "" and not kind.startswith((*_NO_OBJECT, "multipart/"))
+    return part_type(content_type, "") != "" and not kind.startswith((*_NO_OBJECT, "multipart/"))
 
 
 async def instances(
@@ -247,15 +214,6 @@ async def files(found: AsyncIterator[Part], archive: str) -> AsyncGenerator[Part
     async for part in found:
         described, _ = await _described(part, archive)
         yield described
-
-
-def frames_at_hand(found: list[Part], target: Target, archive: str) -> AsyncIterator[Part]:
-    """The same where all of them are there already; NotFound where nothing came."""
-    if not found:
-        raise NotFound("the archive sent nothing")
-    if len(found) != len(target.frames):
-        raise ArchiveBadAnswer("it sent other frames than asked for", archive=archive)
-    return AtHand(found)
 
 
 async def picture(chunks: AsyncIterator[bytes], archive: str) -> bytes:
@@ -305,7 +263,7 @@ class _Events:
         """The next event; None after the closing delimiter, whatever follows it."""
         while not self._ready and not self._is_over:
             chunk = await anext(self._chunks, None)
-            with _as_archive_errors(self._archive):
+            with as_archive_errors(self._archive):
                 if chunk is None:
                     self._ready.extend(self._splitter.finish())
                 else:
@@ -331,7 +289,8 @@ async def _described(part: Part, archive: str) -> tuple[Part, FileMeta]:
     return replace(part, content_type=kind, chunks=AtHand((head,), part.chunks)), meta
 
 
-def _type(given: str, default: str) -> str:
+@lru_cache(maxsize=256)
+def part_type(given: str, default: str) -> str:
     """A media type that can stand in a header field of ours; `default` for anything odd."""
     plain = given.strip()
     return plain if len(plain) <= 200 and _TYPE.fullmatch(plain) else default

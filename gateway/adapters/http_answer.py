@@ -10,7 +10,7 @@ from typing import Protocol
 
 READ_BYTES = 1 << 16
 """Once so much of a body is waiting nothing more is read."""
-_FIELDS = {
+FIELDS = {
     name.lower().encode(): name
     for name in (
         "Content-Encoding",
@@ -52,7 +52,7 @@ class Source(Protocol):
 class Answer:
     """The answer to one request. Whoever has it lets it go, however much of it was read.
 
-    `headers` are those that matter, named as in `_FIELDS`, fields that came twice joined
+    `headers` are those that matter, named as in `FIELDS`, fields that came twice joined
     (RFC 9110 §5.3). `length`: of the body, where it is told beforehand.
     """
 
@@ -103,15 +103,22 @@ class Answer:
         `most` is no more than what may wait. Errors as of `chunk`.
         """
         while not self.is_whole:
-            if self._waiting > most or (self.length or 0) > most:
+            if self.is_larger(most):
                 return None
             await self._more(seconds)
-        if self._waiting > most:
-            return None
-        body = b"".join(self._pieces)
-        self._pieces.clear()
-        self._waiting = 0
+        body = self.peeked(most)
+        if body is not None:
+            self._pieces.clear()
+            self._waiting = 0
         return body
+
+    def is_larger(self, most: int) -> bool:
+        """Whether the body is known to be longer than `most`."""
+        return self._waiting > most or (self.length or 0) > most
+
+    def peeked(self, most: int) -> bytes | None:
+        """All that waits of the body, and goes on waiting; None: it is longer than `most`."""
+        return None if self._waiting > most else b"".join(self._pieces)
 
     def let_go(self) -> None:
         """The connection is used again if nothing is left on it, else closed."""
@@ -127,14 +134,13 @@ class Answer:
             raise BrokenOff("it was let go")
         await self._connection.next(seconds)
 
-    def field(self, name: bytes, value: bytes) -> None:
-        """A field of the head came; later ones are of the trailer, which means nothing here."""
-        known = _FIELDS.get(name.lower())
-        if known is None or self.status:
+    def field(self, name: str, value: bytes) -> None:
+        """One of `FIELDS` came; in the trailer it means nothing here."""
+        if self.status:
             return
         text = value.decode("latin-1").strip()
-        before = self.headers.get(known)
-        self.headers[known] = text if before is None else f"{before}, {text}"
+        before = self.headers.get(name)
+        self.headers[name] = text if before is None else f"{before}, {text}"
 
     def begin(self, status: int) -> None:
         """The head came; one that tells of a later one (1xx) is passed over. NotHttp."""

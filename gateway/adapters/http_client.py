@@ -11,12 +11,14 @@ import contextlib
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.adapters import http_sessions, tls
+from gateway.adapters import tls
 from gateway.adapters.archive_failures import TROUBLES, as_archive_errors, failure, raise_for
+from gateway.adapters.archive_tokens import TokenServer
+from gateway.adapters.asked_ahead import Ahead, Asker, taken_over
 from gateway.adapters.budgets import asked_an_archive
 from gateway.adapters.credentials import Credentials
 from gateway.adapters.http_answer import Answer, Lost
@@ -28,16 +30,14 @@ from gateway.adapters.retries import Retries
 from gateway.adapters.telemetry import Telemetry
 from gateway.adapters.tls import Certificates
 from gateway.adapters.turns import Turns
-from gateway.config_servers import Auth, OAuth2Auth, Tls
+from gateway.config_servers import Auth, Tls
 from gateway.errors import (
     ArchiveBadAnswer,
     ArchiveError,
-    ArchiveRefused,
     ArchiveUnreachable,
     GatewayError,
 )
 
-_MAX_TOKEN_BYTES = 1 << 16
 _WHOLE_ANSWER_TIMES = 4
 _COMPRESSING = frozenset({"gzip", "x-gzip", "deflate", "compress", "br", "zstd"})
 _RETRY_SECONDS = 0.1
@@ -79,11 +79,15 @@ class ArchiveClient:
         """`section`: the certificates for it; its token server has its own, in `auth`."""
         self._archive = archive
         self._certificates = Certificates(archive, section)
-        of_token_server = auth.tls if isinstance(auth, OAuth2Auth) else None
-        self._token_certificates = Certificates(archive, of_token_server)
         self._limits = limits
         self._telemetry = telemetry
-        self._credentials = Credentials(archive, auth, self._token_answer)
+        self._token_server = TokenServer(
+            archive,
+            auth,
+            connect_seconds=limits.connect_timeout_seconds,
+            answer_seconds=limits.timeout_seconds,
+        )
+        self._credentials = Credentials(archive, auth, self._token_server.answer)
         self._retries = Retries()
         self._turns = Turns(
             archive,
@@ -92,7 +96,17 @@ class ArchiveClient:
             max_waiting=limits.max_waiting,
         )
         self._pool = Pool(connect_seconds=limits.connect_timeout_seconds)
-        self._session: http_sessions.Session | None = None
+        self.asker = Asker(
+            archive=archive,
+            pool=self._pool,
+            turns=self._turns,
+            credentials=self._credentials,
+            certificates=self._certificates,
+            retries=self._retries,
+            telemetry=telemetry,
+            seconds=limits.timeout_seconds,
+            head_seconds=limits.head_seconds,
+        )
 
     @asynccontextmanager
     async def get(
@@ -132,9 +146,12 @@ class ArchiveClient:
         fields = {"Accept": accept, "Accept-Encoding": "identity" if is_stream else "gzip"}
         if byte_range is not None:
             fields["Range"] = byte_range
-        await self._turns.take(is_stream=is_stream)
+        is_plain = is_stream and byte_range is None
+        ahead = taken_over(self.asker, asked, accept) if is_plain else None
+        if ahead is None:
+            await self._turns.take(is_stream=is_stream)
         try:
-            answer = await self._answer(asked, fields)
+            answer = await self._answer(asked, fields, ahead)
         except BaseException:
             self._turns.give_back(is_stream=is_stream)
             raise
@@ -175,16 +192,17 @@ class ArchiveClient:
     async def close(self) -> None:
         """Lets go of all connections."""
         await self._pool.close()
-        if self._session is not None:
-            await self._session.close()
+        await self._token_server.close()
 
-    async def _answer(self, asked: Request, fields: dict[str, str]) -> Answer:
+    async def _answer(
+        self, asked: Request, fields: dict[str, str], ahead: Ahead | None = None
+    ) -> Answer:
         """The successful answer; tried once more where another token can be had."""
-        started = time.monotonic()
+        started = time.monotonic() if ahead is None else ahead.started
         outcome = "cancelled"
         asked_an_archive()
         try:
-            answer, authorization = await self._sent(asked, fields)
+            answer, authorization = await self._sent(asked, fields, ahead)
             if answer.status == 401 and self._credentials.refused(authorization):
                 answer.let_go()
                 answer, _ = await self._sent(asked, fields)
@@ -204,28 +222,38 @@ class ArchiveClient:
         finally:
             self._telemetry.archive_answered(self._archive, outcome, time.monotonic() - started)
 
-    async def _sent(self, asked: Request, fields: dict[str, str]) -> tuple[Answer, str | None]:
+    async def _sent(
+        self, asked: Request, fields: dict[str, str], ahead: Ahead | None = None
+    ) -> tuple[Answer, str | None]:
         """Whatever the archive answers, and the Authorization that it was asked with."""
-        authorization = await self._credentials.authorization()
+        if ahead is not None:
+            authorization = ahead.authorization
+        else:
+            authorization = await self._credentials.authorization()
         own = {} if authorization is None else {"Authorization": authorization}
         try:
             given = await self._certificates.context()
             context = given if isinstance(given, ssl.SSLContext) else None
             head = asked.head(fields | own)
-            return await self._once_more(asked.origin, head, context), authorization
+            return await self._once_more(asked.origin, head, context, ahead), authorization
         except TROUBLES as error:
             raise failure(self._archive, error) from error
 
-    async def _once_more(self, to: Origin, head: bytes, context: ssl.SSLContext | None) -> Answer:
+    async def _once_more(
+        self, to: Origin, head: bytes, context: ssl.SSLContext | None, ahead: Ahead | None
+    ) -> Answer:
         """The answer; asked for twice where the connection failed and the budget allows it.
 
-        That a kept connection ended tells nothing of the archive, and costs nothing of the budget.
+        That a kept connection ended tells nothing of the archive, and costs nothing of the budget:
+        as each idle connection may (RFC 9112 §9.3.1).
         """
-        self._retries.asked()
         seconds, head_seconds = self._limits.timeout_seconds, self._limits.head_seconds
         try:
-            if (kept := self._pool.kept(to, context)) is not None:
-                with contextlib.suppress(Lost):  # as each idle connection may be: RFC 9112 §9.3.1
+            with contextlib.suppress(Lost):
+                if ahead is not None:
+                    return await ahead.head()
+                self._retries.asked()
+                if (kept := self._pool.kept(to, context)) is not None:
                     return await kept.ask(head, seconds, head_seconds)
             connection = await self._pool.new(to, context)
             return await connection.ask(head, seconds, head_seconds)
@@ -236,41 +264,6 @@ class ArchiveClient:
         await asyncio.sleep(_RETRY_SECONDS * random.random())  # noqa: S311 - no secret
         connection = await self._pool.new(to, context)
         return await connection.ask(head, seconds, head_seconds)
-
-    async def _token_answer(
-        self, url: str, form: Mapping[str, str], authorization: str
-    ) -> tuple[int, bytes]:
-        """What a token server answers to a form."""
-        headers = {"Authorization": authorization, "Accept-Encoding": "identity"}
-        with as_archive_errors(self._archive):
-            async with (
-                self._deadline(),
-                self._opened().post(
-                    url,
-                    data=dict(form),
-                    headers=headers,
-                    allow_redirects=False,
-                    ssl=await self._token_certificates.context(),
-                ) as answer,
-            ):
-                body = bytearray()
-                async for chunk in answer.content.iter_any():
-                    body += chunk
-                    if len(body) > _MAX_TOKEN_BYTES:
-                        raise ArchiveRefused("its token is too long", archive=self._archive)
-                return answer.status, bytes(body)
-
-    def _deadline(self) -> asyncio.Timeout:
-        """For connecting and the whole head of an answer, however it trickles in."""
-        return asyncio.timeout(self._limits.head_seconds)
-
-    def _opened(self) -> http_sessions.Session:
-        if self._session is None:
-            self._session = http_sessions.session(
-                connect_seconds=self._limits.connect_timeout_seconds,
-                read_seconds=self._limits.timeout_seconds,
-            )
-        return self._session
 
     def _bad(self, message: str) -> ArchiveBadAnswer:
         return ArchiveBadAnswer(message, archive=self._archive)

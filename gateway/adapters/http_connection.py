@@ -13,7 +13,7 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from gateway.adapters.http_answer import Answer, BrokenOff, Lost, NotHttp
+from gateway.adapters.http_answer import FIELDS, Answer, BrokenOff, Lost, NotHttp
 
 _MOST_WITHOUT_BODY = 1 << 16
 """Bytes of heads, of chunk sizes or of trailers that may come without any of the body."""
@@ -35,6 +35,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answer: Answer | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._came: Callable[[], None] | None = None
         self._due: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._without_body = 0
@@ -53,13 +54,26 @@ class Connection(asyncio.Protocol):
         No byte may take longer than `seconds`. Lost, NotHttp, TimeoutError: the connection is
         closed then.
         """
+        return await self.head(self.send(request), seconds, self._loop.time() + head_seconds)
+
+    def send(self, request: bytes, came: Callable[[], None] | None = None) -> Answer:
+        """The answer to a request, on its way. Lost: the connection is closed.
+
+        `came` is called each time that something of it came, or its end, until it is awaited.
+        """
         self._answer = answer = Answer(self)
         self._without_body = 0
+        if self._transport is None or not self.is_open:
+            self.abort()
+            raise Lost("closed")
+        self._came = came
+        self._transport.write(request)
+        return answer
+
+    async def head(self, answer: Answer, seconds: float, until: float) -> Answer:
+        """What was sent, as soon as its head is there, which may take `until` then; as of `ask`."""
+        self._came = self._due = None
         try:
-            if self._transport is None or not self.is_open:
-                raise Lost("closed")
-            self._transport.write(request)
-            until = self._loop.time() + head_seconds
             while not answer.status:
                 if answer.error is not None:
                     raise answer.error
@@ -96,7 +110,7 @@ class Connection(asyncio.Protocol):
         """Nobody wants more of an answer."""
         if answer is not self._answer:
             return
-        self._answer = None
+        self._answer = self._came = None
         if answer.is_whole and self.is_open and self._waiter is None:
             self.resume()
             self._free(self)
@@ -160,8 +174,9 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """The parser: a field."""
-        if self._answer is not None and not self._answer.is_whole:
-            self._answer.field(name, value)
+        known = FIELDS.get(name.lower())
+        if known is not None and self._answer is not None and not self._answer.is_whole:
+            self._answer.field(known, value)
 
     def on_headers_complete(self) -> None:
         """The parser: the head came."""
@@ -185,7 +200,9 @@ class Connection(asyncio.Protocol):
         self._is_spoilt = self._is_spoilt or not self._parser.should_keep_alive()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._came is not None:
+            self._came()
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _look(self) -> None:
@@ -198,6 +215,8 @@ class Connection(asyncio.Protocol):
             return
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(TimeoutError())
+        elif self._came is not None and self._answer is not None:
+            self._answer.fail(TimeoutError())
         self.abort()
 
 

@@ -17,12 +17,11 @@ from prometheus_client.registry import Collector
 
 
 @dataclass(slots=True)
-class _Route:
-    """What was answered on one route; `within[n]`: how many within the nth limit and no earlier."""
+class _Durations:
+    """How long things took; `within[n]`: how many within the nth limit and no earlier."""
 
     within: list[int]
     seconds: float = 0.0
-    bytes_out: int = 0
 
 
 class Counts(Collector):
@@ -40,6 +39,43 @@ class Counts(Collector):
         return (told,)
 
 
+class Durations(Collector):
+    """A histogram of durations by one label."""
+
+    def __init__(
+        self, name: str, documentation: str, label: str, limits_seconds: Sequence[float]
+    ) -> None:
+        """`limits_seconds`: the upper ends of the buckets but the last, rising."""
+        self._name, self._documentation, self._label = name, documentation, label
+        self._limits = limits_seconds
+        self._by_label: dict[str, _Durations] = {}
+
+    def observe(self, label: str, seconds: float) -> None:
+        """Something took so long."""
+        found = self._of(label)
+        found.within[bisect_left(self._limits, seconds)] += 1
+        found.seconds += seconds
+
+    def add_short(self, label: str, count: int) -> None:
+        """So many took no time worth telling."""
+        self._of(label).within[0] += count
+
+    def collect(self) -> Iterable[Metric]:
+        """The histogram as it stands."""
+        told = HistogramMetricFamily(self._name, self._documentation, labels=(self._label,))
+        limits = [*(str(float(limit)) for limit in self._limits), "+Inf"]
+        for label, one in self._by_label.items():
+            buckets = list(zip(limits, accumulate(one.within), strict=True))
+            told.add_metric((label,), buckets, one.seconds)
+        return (told,)
+
+    def _of(self, label: str) -> _Durations:
+        found = self._by_label.get(label)
+        if found is None:
+            found = self._by_label[label] = _Durations([0] * (len(self._limits) + 1))
+        return found
+
+
 @dataclass(slots=True)
 class Tally:
     """How many answers of one kind took no time worth telling, and how many bytes they had."""
@@ -53,35 +89,31 @@ class RequestMetrics(Collector):
 
     def __init__(self, limits_seconds: Sequence[float]) -> None:
         """`limits_seconds`: the upper ends of the histogram's buckets but the last, rising."""
-        self._limits = limits_seconds
+        self._durations = Durations(
+            "gateway_request_duration_seconds",
+            "From first byte in to last byte out.",
+            "route",
+            limits_seconds,
+        )
         self._answered: Counter[tuple[str, str, int]] = Counter()
-        self._routes: dict[str, _Route] = {}
+        self._bytes_out: Counter[str] = Counter()
         self._tallies: dict[tuple[str, str, int], Tally] = {}
 
     def done(self, route: str, method: str, status: int, seconds: float, bytes_out: int) -> None:
         """A request was answered."""
         self._answered[route, method, status // 100] += 1
-        found = self._route(route)
-        found.within[bisect_left(self._limits, seconds)] += 1
-        found.seconds += seconds
-        found.bytes_out += bytes_out
+        self._durations.observe(route, seconds)
+        self._bytes_out[route] += bytes_out
 
     def tally(self, route: str, method: str, status: int) -> Tally:
         """What counts answers at once, which `done` need not be told of."""
         return self._tallies.setdefault((route, method, status), Tally())
 
-    def _route(self, name: str) -> _Route:
-        found = self._routes.get(name)
-        if found is None:
-            found = self._routes[name] = _Route([0] * (len(self._limits) + 1))
-        return found
-
     def _take_tallies(self) -> None:
         for (route, method, status), tally in self._tallies.items():
             self._answered[route, method, status // 100] += tally.count
-            found = self._route(route)
-            found.within[0] += tally.count
-            found.bytes_out += tally.bytes_out
+            self._durations.add_short(route, tally.count)
+            self._bytes_out[route] += tally.bytes_out
             tally.count = tally.bytes_out = 0
 
     def collect(self) -> Iterable[Metric]:
@@ -92,15 +124,7 @@ class RequestMetrics(Collector):
         )
         for (route, method, kind), count in self._answered.items():
             answered.add_metric((route, method, f"{kind}xx"), count)
-        durations = HistogramMetricFamily(
-            "gateway_request_duration_seconds",
-            "From first byte in to last byte out.",
-            labels=("route",),
-        )
         out = CounterMetricFamily("gateway_response_bytes", "Body bytes sent.", labels=("route",))
-        limits = [*(str(float(limit)) for limit in self._limits), "+Inf"]
-        for name, one in self._routes.items():
-            buckets = list(zip(limits, accumulate(one.within), strict=True))
-            durations.add_metric((name,), buckets, one.seconds)
-            out.add_metric((name,), one.bytes_out)
-        return answered, durations, out
+        for route, count in self._bytes_out.items():
+            out.add_metric((route,), count)
+        return answered, *self._durations.collect(), out

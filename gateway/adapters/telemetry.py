@@ -7,7 +7,6 @@ allow-list of fields; the text of an exception is never logged, since it may quo
 from __future__ import annotations
 
 import logging
-import secrets
 import sys
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping
@@ -18,11 +17,11 @@ from typing import Any, TextIO
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from gateway.adapters.log_lines import LogLines
-from gateway.adapters.request_metrics import Counts, RequestMetrics, Tally
+from gateway.adapters.log_lines import LogLines, RequestLines
+from gateway.adapters.request_metrics import Counts, Durations, RequestMetrics, Tally
 from gateway.rules.blanks import Blanks
 
 DURATION_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -58,16 +57,22 @@ class Telemetry:
         ProcessCollector(registry=self.registry)
         self._requests = RequestMetrics(DURATION_BUCKETS)
         self.registry.register(self._requests)
+        self._forms = RequestLines()
         self._in_flight = 0
         Gauge(
             "gateway_requests_in_flight", "Requests under way.", registry=self.registry
         ).set_function(lambda: self._in_flight)
-        self._archive_request = self._counter(
+        self._archive_requests = Counts(
             "gateway_archive_requests", "Requests to archives by outcome.", "archive", "outcome"
         )
-        self._archive_duration = self._histogram(
-            "gateway_archive_first_byte_seconds", "Until the archive's first byte.", "archive"
+        self._archive_durations = Durations(
+            "gateway_archive_first_byte_seconds",
+            "Until the archive's first byte.",
+            "archive",
+            DURATION_BUCKETS,
         )
+        self.registry.register(self._archive_requests)
+        self.registry.register(self._archive_durations)
         self._cache_reads = Counts(
             "gateway_cache_reads", "Looks into the cache by layer and outcome.", "layer", "outcome"
         )
@@ -87,6 +92,10 @@ class Telemetry:
         """A request came in."""
         self._in_flight += 1
 
+    def request_handed_over(self) -> None:
+        """A request that was started starts again."""
+        self._in_flight -= 1
+
     def request_done(
         self,
         *,
@@ -98,29 +107,37 @@ class Telemetry:
         bytes_out: int,
     ) -> None:
         """A request that was started ended. `route` is its template, `status` what was sent."""
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        values = {b"id": request_id.encode(), b"at": now.encode()}
+        self.request_told(values, (route, method, status), seconds, bytes_out)
+
+    def request_told(
+        self,
+        values: dict[bytes, bytes],
+        kind: tuple[str, str, int],
+        seconds: float,
+        bytes_out: int,
+    ) -> None:
+        """The same; `values`: its `id`, and `at`, the time. `kind`: route, method and status."""
         self._in_flight -= 1
-        self._requests.done(route, method, status, seconds, bytes_out)
-        fields = _line(request_id, method, route, status, duration_ms=round(seconds * 1000, 1))
+        self._requests.done(*kind, seconds, bytes_out)
+        values[b"ms"] = b"%.1f" % (seconds * 1000)
+        line = self._forms.of(kind).filled(values).decode()
         if self._lines is None:
-            self._log.info(**fields)
+            self._log.info(**orjson.loads(line))
         else:
-            fields["timestamp"] = datetime.now(UTC)
-            self._lines.info(orjson.dumps(fields, option=orjson.OPT_UTC_Z).decode())
+            self._lines.info(line)
 
     def repeat(self, layer: str, route: str, method: str, status: int) -> Repeat:
         """How requests are told of that are answered at once, out of a layer of the cache."""
-        marks = {name: secrets.token_hex(16) for name in ("id", "at")}
-        line = orjson.dumps(
-            _line(marks["id"], method, route, status, duration_ms=0.0) | {"timestamp": marks["at"]}
-        )
         return Repeat(
             tally=self._requests.tally(route, method, status),
             looked=(layer, "hit"),
-            line=Blanks(line, {name.encode(): mark.encode() for name, mark in marks.items()}),
+            line=self._forms.of((route, method, status)),
         )
 
     def repeated(self, repeat: Repeat, values: Mapping[bytes, bytes], bytes_out: int) -> None:
-        """A request was answered at once. `values`: its `id`, and `at`, the time."""
+        """A request was answered at once. `values`: its `id`, `at`, the time, and `ms`: none."""
         repeat.tally.count += 1
         repeat.tally.bytes_out += bytes_out
         self._cache_reads.values[repeat.looked] += 1
@@ -137,8 +154,8 @@ class Telemetry:
 
     def archive_answered(self, archive: str, outcome: str, seconds: float) -> None:
         """An archive's first byte came, or did not. `outcome`: `ok`, or the code of the error."""
-        self._archive_request(archive, outcome).inc()
-        self._archive_duration(archive).observe(seconds)
+        self._archive_requests.values[archive, outcome] += 1
+        self._archive_durations.observe(archive, seconds)
 
     def cache_read(self, layer: str, outcome: str) -> None:
         """A look into a cache.
@@ -174,29 +191,6 @@ class Telemetry:
     def _counter(self, name: str, documentation: str, *labels: str) -> Callable[..., Counter]:
         """The counter of some values of the labels, which are few, at hand once asked for."""
         return cache(Counter(name, documentation, labels, registry=self.registry).labels)
-
-    def _histogram(self, name: str, documentation: str, *labels: str) -> Callable[..., Histogram]:
-        """The histogram of some values of the labels, likewise."""
-        return cache(
-            Histogram(
-                name, documentation, labels, registry=self.registry, buckets=DURATION_BUCKETS
-            ).labels
-        )
-
-
-def _line(
-    request_id: str, method: str, route: str, status: int, *, duration_ms: float
-) -> dict[str, Any]:
-    """What the log says of a request: nothing but known fields, and none of structlog's steps."""
-    return {
-        "request_id": request_id,
-        "method": method,
-        "route": route,
-        "status": status,
-        "duration_ms": duration_ms,
-        "event": "request",
-        "level": "info",
-    }
 
 
 def configure_log(stream: TextIO) -> None:

@@ -61,9 +61,9 @@ class Certificates:
 
         UnusableFiles where the files never were of use.
         """
-        if self._section is None:
-            return True
-        if self._clock() >= self._good_until:
+        if (held := self.at_hand()) is not None:
+            return held
+        if self._section is not None:
             async with self._looking:
                 if self._clock() >= self._good_until:
                     await self._look(self._section)
@@ -71,6 +71,12 @@ class Certificates:
         if self._context is None:
             raise UnusableFiles("certificates cannot be used")
         return self._context
+
+    def at_hand(self) -> ssl.SSLContext | bool | None:
+        """What `context` gives if no file need be looked at; None: one must."""
+        if self._section is None:
+            return True
+        return self._context if self._clock() < self._good_until else None
 
     async def _look(self, section: Tls) -> None:
         """Reads the files if they changed since they were read, or tried, the last time."""

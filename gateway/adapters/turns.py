@@ -38,10 +38,15 @@ class Turns:
 
     async def take(self, *, is_stream: bool) -> None:
         """One turn, to be given back. ArchiveBusy as for `taken`."""
-        if self._is_free(is_stream=is_stream):  # then nobody waits who could have it
-            self._count(-1, is_stream=is_stream)
-        else:
+        if not self.take_now(is_stream=is_stream):
             await self._wait(is_stream=is_stream)
+
+    def take_now(self, *, is_stream: bool) -> bool:
+        """Whether there is a turn at once, which is taken."""
+        if not self._is_free(is_stream=is_stream):
+            return False
+        self._count(-1, is_stream=is_stream)  # nobody waits who could have it
+        return True
 
     def give_back(self, *, is_stream: bool) -> None:
         """What `take` took, to whoever waited longest of those who can have it."""

@@ -23,6 +23,7 @@ from gateway.http_server import (
 )
 from gateway.http_streams import stream_json_array, stream_parts, stream_xml
 from gateway.model import ConnectionType, Level, Target
+from gateway.quick_frames import FORM
 from gateway.routes.search_answers import search_answer
 from gateway.rules import (
     byte_ranges,
@@ -116,6 +117,8 @@ async def retrieve_frames(request: web.Request) -> web.StreamResponse:
     _no_parameters(request)
     single = len(target.frames) == 1
     form = _ranged(request, media.for_frames(_accepted(request), single=single))
+    if single:
+        request[FORM] = form
     async with request.app[CATALOG].retrieve(request[CONSUMER], target, form) as retrieved:
         return await stream_parts(request, retrieved.parts, form, single=single)
 

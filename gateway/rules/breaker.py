@@ -9,7 +9,6 @@ to come back is left alone until then, up to a minute.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 FAILURES_IN_A_ROW = 5
@@ -21,8 +20,7 @@ JITTER = 0.25
 """By how much of itself a pause is shortened at the most, so that replicas do not ask in step."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
+class Ticket(NamedTuple):
     """The leave to ask one question, in one period between an opening and a closing."""
 
     period: int
@@ -37,8 +35,7 @@ class _Second(NamedTuple):
     failed: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breaker:
+class Breaker(NamedTuple):
     """What is known of one archive. `now` is always a clock's seconds that never go back.
 
     `openings`: how often it opened since it was last closed; 0: it is closed.
@@ -62,7 +59,7 @@ class Breaker:
             return self, Ticket(period=self.period, is_probe=False)
         if self.is_probed or now < self.until:
             return self, None
-        return replace(self, is_probed=True), Ticket(period=self.period, is_probe=True)
+        return self._replace(is_probed=True), Ticket(period=self.period, is_probe=True)
 
     def retry_after_seconds(self, now: float) -> int:
         """After how many whole seconds it is worth asking again."""
@@ -86,14 +83,14 @@ class Breaker:
         if ticket.period != self.period:
             return self
         seconds = self._counted(now, failed=1)
-        more = replace(self, in_a_row=self.in_a_row + 1, seconds=seconds)
+        more = self._replace(in_a_row=self.in_a_row + 1, seconds=seconds)
         is_opened = ticket.is_probe or more._is_too_much
         return more._opened(now, jitter, told_seconds) if is_opened else more
 
     def released(self, ticket: Ticket) -> Breaker:
         """It is not known how the archive fares: the question was not asked, or nobody waited."""
         is_mine = ticket.is_probe and ticket.period == self.period
-        return replace(self, is_probed=False) if is_mine else self
+        return self._replace(is_probed=False) if is_mine else self
 
     @property
     def _is_too_much(self) -> bool:

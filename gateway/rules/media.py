@@ -105,9 +105,9 @@ class Form:
 
     def takes(self, content_type: str) -> bool:
         """Whether a part of this media type is one that was asked for."""
-        kind = content_type.split(";")[0].strip().lower()
         if OCTET_STREAM in self.types and ANY in self.transfer_syntaxes:
             return True  # the stored frame, whatever its own media type
+        kind = content_type.split(";")[0].strip().lower()
         return any(_fits(wanted, kind) for wanted in self.types)
 
 

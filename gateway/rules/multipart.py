@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _MAX_HEAD_BYTES = 16384
 _MAX_PADDING_BYTES = 256
+_REMEMBERED = 64
+"""How many heads of only parts are remembered with what they say; archives write few."""
 _WRONG_LENGTH = "a part is not as long as it says"
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 _AFTER_DELIMITER = re.compile(rb"(--)?[ \t]*(\r?\n)")
@@ -190,15 +193,22 @@ def only_part(body: bytes, boundary: str) -> tuple[Head, bytes] | None:
     blank = _BLANK_LINE.search(body, start, start + _MAX_HEAD_BYTES)
     if blank is None or body[:start] != delimiter + b"\r\n" or body[start] in b"\r\n":
         return None
-    head, begin = Head(_fields(body[start : blank.start()])), blank.end()
-    length = head.length
+    (head, length), begin = _head(body[start : blank.start()]), blank.end()
     end = body.find(b"\r\n" + delimiter, begin) if length is None else begin + length
     closing = b"\r\n" + delimiter + b"--"
-    if end < begin or body[end:] not in {closing, closing + b"\r\n"}:
+    rest = body[end:]
+    if end < begin or (rest != closing and rest != closing + b"\r\n"):
         return None
     if length is None and body.find(b"\n" + delimiter, begin - 1, end) >= 0:
         return None
     return head, body[begin:end]
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _head(head: bytes) -> tuple[Head, int | None]:
+    """The head of a part, and the length that it tells."""
+    read = Head(_fields(head))
+    return read, read.length
 
 
 def _fields(head: bytes) -> dict[str, str]:

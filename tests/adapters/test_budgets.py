@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.adapters import budgets
-from gateway.adapters.budgets import COST, MOST_WAITING, AtOnce, Budget, Cost
+from gateway.adapters.budgets import COST, MOST_WAITING, AtOnce, Budget, Budgets, Cost
 from gateway.errors import TooMany
 from tests.assembled import Clock
 
@@ -110,3 +110,39 @@ async def test_who_waits_too_long_a_line_is_refused_and_who_leaves_it_makes_room
             one.cancel()
     place.leave()
     assert not at_once._lines
+
+
+async def test_a_place_is_given_at_once_only_if_there_is_one() -> None:
+    at_once = AtOnce(1)
+    first = at_once.place_now("greedy")
+    assert first is not None
+    assert at_once.place_now("greedy") is None
+    assert at_once.place_now("modest") is not None
+    first.leave()
+    assert at_once.place_now("greedy") is not None
+    assert AtOnce(None).place_now("greedy") is not None
+
+
+async def test_one_who_is_let_in_and_gone_at_the_same_time_keeps_no_place() -> None:
+    at_once = AtOnce(1)
+    first = await at_once.place("greedy")
+    async with asyncio.TaskGroup() as tasks:
+        gone = tasks.create_task(at_once.place("greedy"))
+        next_one = tasks.create_task(at_once.place("greedy"))
+        await asyncio.sleep(0)
+        first.leave()
+        gone.cancel()
+    assert gone.cancelled()
+    assert at_once.place_now("greedy") is None
+    next_one.result().leave()
+    assert not at_once._lines
+
+
+def test_what_is_given_back_can_be_spent_again() -> None:
+    both = Budgets(Budget(1, Clock()), Budget(None), AtOnce(None))
+    for _ in range(3):
+        both.check("one")
+        both.give_back("one")
+    both.check("one")
+    with pytest.raises(TooMany):
+        both.check("one")

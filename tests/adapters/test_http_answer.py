@@ -21,7 +21,7 @@ class Source:
         self.ended += 1
 
 
-def begun(*fields: tuple[bytes, bytes], status: int = 200) -> Answer:
+def begun(*fields: tuple[str, bytes], status: int = 200) -> Answer:
     answer = Answer(Source())
     for name, value in fields:
         answer.field(name, value)
@@ -33,12 +33,12 @@ def begun(*fields: tuple[bytes, bytes], status: int = 200) -> Answer:
     ("fields", "length", "has_end"),
     [
         ([], None, False),
-        ([(b"content-LENGTH", b"12")], 12, True),
-        ([(b"Transfer-Encoding", b" Chunked ")], None, True),
+        ([("Content-Length", b"12")], 12, True),
+        ([("Transfer-Encoding", b" Chunked ")], None, True),
     ],
 )
 def test_the_head_tells_where_the_body_ends(
-    fields: list[tuple[bytes, bytes]], length: int | None, *, has_end: bool
+    fields: list[tuple[str, bytes]], length: int | None, *, has_end: bool
 ) -> None:
     answer = begun(*fields)
     assert (answer.status, answer.length, answer.has_end) == (200, length, has_end)
@@ -47,14 +47,14 @@ def test_the_head_tells_where_the_body_ends(
 @pytest.mark.parametrize("coding", [b"gzip", b"gzip, chunked", b"chunked, chunked", b"identity"])
 def test_a_body_in_another_transfer_coding_is_refused(coding: bytes) -> None:
     with pytest.raises(NotHttp):
-        begun((b"Transfer-Encoding", coding))
+        begun(("Transfer-Encoding", coding))
 
 
 def test_nothing_of_an_interim_head_or_of_a_trailer_is_believed() -> None:
-    answer = begun((b"Content-Type", b"early"), status=103)
+    answer = begun(("Content-Type", b"early"), status=103)
     assert (answer.status, answer.headers) == (0, {})
     answer.begin(200)
-    answer.field(b"Content-Type", b"late")
+    answer.field("Content-Type", b"late")
     assert answer.headers == {}
 
 
@@ -92,7 +92,7 @@ async def test_more_is_read_once_less_waits_than_may() -> None:
 
 
 async def test_a_length_beyond_the_bound_is_not_waited_for() -> None:
-    answer = begun((b"Content-Length", b"11"))
+    answer = begun(("Content-Length", b"11"))
     assert await answer.whole(10, 1) is None
     with pytest.raises(TimeoutError):
         await answer.whole(11, 1)

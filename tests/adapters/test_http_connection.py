@@ -110,11 +110,20 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         CHUNKED + b"1\r\na\r\n2;x=y\r\nbc\r\n0\r\nTrailer: 1\r\nContent-Type: no\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\nContent-Type: no\r\n\r\n"
         b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + told(b"abc"),
+        told(b"abc").replace(b"Content-Length", b"content-LENGTH"),
         told(b"abc").replace(b"\r\n", b"\n"),
         CHUNKED + b"3 \r\nabc\r\n0\r\n\r\n",
         b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 3\r\n\r\nabc",
     ],
-    ids=["length", "chunks", "1xx before", "bare line feeds", "space behind a size", "1.0 kept"],
+    ids=[
+        "length",
+        "chunks",
+        "1xx before",
+        "other case",
+        "bare line feeds",
+        "space behind a size",
+        "1.0 kept",
+    ],
 )
 @pytest.mark.parametrize("step", [1, 1 << 20], ids=["byte by byte", "at once"])
 @on_both_loops

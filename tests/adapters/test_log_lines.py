@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 
 import pytest
 
 from gateway.adapters import log_lines
-from gateway.adapters.log_lines import LogLines
+from gateway.adapters.log_lines import LogLines, RequestLines
 
 
 def test_outside_of_an_event_loop_nothing_is_held_back() -> None:
@@ -48,3 +49,22 @@ async def test_no_more_than_a_bounded_number_of_lines_is_held() -> None:
     lines.flush()
     assert stream.getvalue().splitlines() == [str(n) for n in range(3500)]
     lines.flush()
+
+
+def test_the_line_of_a_request_is_json_whatever_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_lines, "MOST_FORMS", 2)
+    lines = RequestLines()
+    for status in (200, 404, 200, 503, 200):
+        line = lines.of(('/"{a}%', "GET", status))
+        told = json.loads(line.filled({b"id": b"an-id", b"ms": b"1.5", b"at": b"now"}))
+        assert told == {
+            "request_id": "an-id",
+            "method": "GET",
+            "route": '/"{a}%',
+            "status": status,
+            "duration_ms": 1.5,
+            "event": "request",
+            "level": "info",
+            "timestamp": "now",
+        }
+    assert len(lines._forms) <= 2

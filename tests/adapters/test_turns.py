@@ -93,3 +93,11 @@ async def test_callers_who_leave_the_queue_leak_no_turn() -> None:
     async with AsyncExitStack() as held:  # all turns are there again
         await held.enter_async_context(budget.taken(is_stream=True))
         await held.enter_async_context(budget.taken(is_stream=True))
+
+
+async def test_a_turn_is_taken_at_once_only_if_one_is_free() -> None:
+    budget = turns(4)
+    assert [budget.take_now(is_stream=True) for _ in range(4)] == [True] * 3 + [False]
+    assert [budget.take_now(is_stream=False) for _ in range(2)] == [True, False]
+    budget.give_back(is_stream=True)
+    assert budget.take_now(is_stream=True)
