@@ -34,6 +34,9 @@ class _Run:
 
 NUMBER = b"{number}"
 """Stands in a request for a number that is another each time."""
+FRAME = b"{frame}"
+"""Stands in a request for the number of a frame, which are asked for in turn."""
+FRAMES = 32
 
 
 class _Client(asyncio.Protocol):
@@ -72,7 +75,9 @@ class _Client(asyncio.Protocol):
     def _ask(self) -> None:
         if self._run.unsent:
             self._run.unsent -= 1
-            self._transport.write(self._request.replace(NUMBER, b"%08d" % self._run.unsent))
+            number = self._run.unsent
+            asked = self._request.replace(NUMBER, b"%08d" % number)
+            self._transport.write(asked.replace(FRAME, b"%d" % (1 + number % FRAMES)))
 
     def _fail(self, error: Exception) -> None:
         if not self._run.done.done():
