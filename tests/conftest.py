@@ -15,11 +15,13 @@ import pytest
 import pytest_asyncio
 
 from gateway import demo
+from gateway.app import build_app
 from tests import samples as sample_files
 from tests.fault_archive import FaultArchive
 from tests.samples import Sample, TwoArchives
 from tests.servers import Orthanc, RedisServer
 from tests.sockets import Sockets, listening
+from tests.standing import Client, Standing
 
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.register_profile("here", deadline=None)
@@ -115,6 +117,19 @@ def redis_server(_redis: RedisServer) -> RedisServer:
     _redis.start()
     _redis.clear()
     return _redis
+
+
+@pytest.fixture(scope="module")
+def _demo(sample_folder: Path) -> Iterator[Standing]:
+    with Standing(build_app(demo.settings(sample_folder, 8080))) as gateway:
+        yield gateway
+
+
+@pytest_asyncio.fixture
+async def demo_client(_demo: Standing) -> AsyncIterator[Client]:
+    """A client of the gateway over the demonstration's studies, which stands for the module."""
+    async with _demo.client() as client:
+        yield client
 
 
 @pytest_asyncio.fixture

@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import redis
 
@@ -61,6 +61,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Child(Protocol):
+    """What is needed of a child process."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    def poll(self) -> int | None:
+        """The exit code, if it has ended."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, once it has ended; TimeoutExpired when it does not."""
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send a signal, unless it has ended."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
 class Process:
     """A server program as a child process. Subclasses say how it is run and known again."""
 
@@ -68,7 +88,7 @@ class Process:
         """A server that keeps its data below `folder`; it is not started yet."""
         self.folder = folder
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
 
     @property
     def pid(self) -> int:
@@ -95,10 +115,7 @@ class Process:
         if self.running:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - a command of ours
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
-            )
+        self._process = self._begun()
         self._wait_until_ready(self._process)
 
     def stop(self) -> None:
@@ -133,6 +150,12 @@ class Process:
     def _log(self) -> Path:
         return self.folder / "server.log"
 
+    def _begun(self) -> Child:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - a command of ours
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
+            )
+
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self.running:
             self._process.send_signal(number)
@@ -149,7 +172,7 @@ class Process:
             self._process.wait(STOP_SECONDS)
         self._process = None
 
-    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_until_ready(self, process: Child) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
             try:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
 from gateway import disclosures
@@ -22,8 +21,8 @@ from gateway.errors import ArchiveTimeout
 from gateway.http_server import CONSUMER
 from gateway.model import Consumer, Identifier, Patient, Study
 from tests.adapters.caches import Clock, Source, age, key, memory, shared
+from tests.standing import Client
 
-Client = TestClient[Any, Any]
 MAX_BYTES = 100_000
 
 

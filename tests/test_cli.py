@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from gateway import demo
+from tests import forked
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -32,15 +33,8 @@ def environment() -> dict[str, str]:
 
 
 def run(*words: str, folder: Path = ROOT, **extra: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own command
-        [*COMMAND, *words],
-        cwd=folder,
-        env=environment() | extra,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    """The command in a process forked for it."""
+    return forked.run(words, folder=folder, environment=environment() | extra)
 
 
 @contextmanager
@@ -75,7 +69,8 @@ def configured(tmp_path: Path, sample_folder: Path) -> Path:
 
 
 def test_version_is_printed() -> None:
-    assert run("--version").stdout.startswith("gateway 0.")
+    said = subprocess.check_output([*COMMAND, "--version"], env=environment(), text=True)  # noqa: S603 - our own command
+    assert said.startswith("gateway 0.")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["serve", "--help"], ["resolve", "--help"]])

@@ -15,6 +15,7 @@ import pytest
 
 from tests.doubles import Double, Held
 from tests.fault_archive import FaultArchive
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway, archive
 from tests.servers import RedisServer, free_port
 from tests.test_cli import run
@@ -32,7 +33,9 @@ async def pair(
     archives = {"north": archive(fault_archive.url), "south": archive(fault_archive.url)}
     double = Double(fault_archive, [A])
     with ExitStack() as stack:
-        gateways = [Gateway(tmp_path / name, archives, cache=cache) for name in ("one", "two")]
+        gateways: list[Gateway] = [
+            ForkedGateway(tmp_path / name, archives, cache=cache) for name in ("one", "two")
+        ]
         for each in gateways:
             await asyncio.to_thread(stack.enter_context, each)
         yield double, gateways

@@ -8,20 +8,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
-from pytest_aiohttp import AiohttpClient
 
 from gateway import demo
-from gateway.app import build_app
 from gateway.model import ConnectionType
 from gateway.routes import dicomweb, wado_uri
 from gateway.rules import qido, transactions
 from gateway.rules.transactions import TRANSACTIONS
 from gateway.rules.url_parameters import Resource, taken
+from tests.standing import Client
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "conformance.md").read_text()
@@ -33,7 +30,6 @@ SAMPLE = {
     "frames": "1",
     "path": "7FE00010",
 }
-Client = TestClient[Any, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +163,9 @@ def test_clients_are_named_in_the_versions_that_are_run() -> None:
 
 
 @pytest.fixture
-async def client(aiohttp_client: AiohttpClient, sample_folder: Path) -> Client:
+def client(demo_client: Client) -> Client:
     """The gateway over the demonstration's studies."""
-    return await aiohttp_client(build_app(demo.settings(sample_folder, 8080)))
+    return demo_client
 
 
 def wado(**more: str) -> str:

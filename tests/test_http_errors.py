@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
 from gateway.app import build_app
+from tests.standing import Client
 from tests.test_http_server import fails, settings
-
-Client = TestClient[Any, Any]
 
 
 @pytest.fixture

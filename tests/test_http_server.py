@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 from yarl import URL
 
@@ -20,9 +19,9 @@ from gateway.config import Settings
 from gateway.errors import ArchiveBusy, BadRequest, NotFound, Unauthorized
 from gateway.http_server import not_modified, warnings_of
 from tests import wire
+from tests.standing import Client
 
 ORIGIN = "https://viewer.example.org"
-Client = TestClient[Any, Any]
 
 
 def settings(folder: Path, **more: Any) -> Settings:

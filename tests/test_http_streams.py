@@ -15,7 +15,6 @@ import aiohttp
 import orjson
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
 from gateway import http_streams
@@ -28,8 +27,10 @@ from gateway.rules.media import Form
 from tests import wire
 from tests.doubles import Double, Held
 from tests.fault_archive import Answer, FaultArchive
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway, archive
 from tests.native_dicom import parsed
+from tests.standing import Client
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -47,7 +48,6 @@ ONE = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
 ONE_PATH = f"/dicom-web{ONE.path}"
 MULTIPART = Form(is_multipart=True, types=("application/dicom",))
 SINGLE = Form(is_multipart=False, types=("application/dicom",))
-Client = TestClient[Any, Any]
 Handler = Callable[[web.Request], Any]
 
 
@@ -397,7 +397,7 @@ async def started(gateway: Gateway) -> Gateway:
 async def gateway(fault_archive: FaultArchive, tmp_path: Path) -> AsyncIterator[Gateway]:
     """The real program over a double, which answers in this process."""
     Double(fault_archive, [ONE])
-    one = Gateway(tmp_path, {"north": archive(fault_archive.url)})
+    one = ForkedGateway(tmp_path, {"north": archive(fault_archive.url)})
     await started(one)
     yield one
     one.kill()
@@ -463,7 +463,7 @@ async def test_callers_who_do_not_read_keep_nobody_from_searching(
         ),
     )
     limits = {"max_concurrency": 4, "queue_seconds": 0.5}
-    one = Gateway(tmp_path, {"north": archive(fault_archive.url, **limits)})
+    one = ForkedGateway(tmp_path, {"north": archive(fault_archive.url, **limits)})
     await started(one)
     try:
         async with aiohttp.ClientSession() as session:

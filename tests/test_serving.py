@@ -17,6 +17,7 @@ import pytest
 from gateway.serving import settle
 from tests.doubles import Double, Held
 from tests.fault_archive import Answer, FaultArchive
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway, archive
 from tests.servers import ServerError
 
@@ -106,7 +107,7 @@ async def refuses_connections(gateway: Gateway) -> bool:
 @pytest.fixture
 async def gateway(fault_archive: FaultArchive, tmp_path: Path) -> AsyncIterator[Gateway]:
     Double(fault_archive, [ONE])
-    one = Gateway(tmp_path, {"north": archive(fault_archive.url)})
+    one = ForkedGateway(tmp_path, {"north": archive(fault_archive.url)})
     await run(one)
     yield one
     one.kill()
@@ -115,7 +116,7 @@ async def gateway(fault_archive: FaultArchive, tmp_path: Path) -> AsyncIterator[
 @pytest.fixture
 async def two_workers(fault_archive: FaultArchive, tmp_path: Path) -> AsyncIterator[Gateway]:
     Double(fault_archive, [ONE])
-    one = Gateway(tmp_path, {"north": archive(fault_archive.url)}, server={"workers": 2})
+    one = ForkedGateway(tmp_path, {"north": archive(fault_archive.url)}, server={"workers": 2})
     await run(one)
     yield one
     one.kill()
@@ -183,7 +184,7 @@ async def test_a_transfer_that_never_ends_is_cut_when_the_time_is_up(
 ) -> None:
     Double(fault_archive, [ONE])
     limits = {"shutdown_seconds": 0.5}
-    one = Gateway(tmp_path, {"north": archive(fault_archive.url)}, server=limits)
+    one = ForkedGateway(tmp_path, {"north": archive(fault_archive.url)}, server=limits)
     await run(one)
     try:
         async with Transfer(one, fault_archive) as answer:
@@ -236,7 +237,7 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path, fault_archive: FaultArchiv
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        one = Gateway(tmp_path, {"north": archive(fault_archive.url)})
+        one = ForkedGateway(tmp_path, {"north": archive(fault_archive.url)})
         one.port = taken.getsockname()[1]
         with pytest.raises(ServerError):
             one.start()

@@ -26,6 +26,7 @@ from gateway.app import build_app
 from tests import samples as sample_files
 from tests.e2e.test_two_archives import parts
 from tests.ehr import Ehr
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway, archive
 from tests.hie import (
     ABSENT,
@@ -94,7 +95,7 @@ def hie(
     sample_files.hold(_scratch, sample_files.read((folder / "south").iterdir()))
     north = {"type": "folder", "path": str(folder / "north")}
     south = archive(_scratch.dicom_web, wado_uri=f"{_scratch.url}/wado")
-    with Gateway(folder / "gateway", **sections(folder, north, south)) as gateway:
+    with ForkedGateway(folder / "gateway", **sections(folder, north, south)) as gateway:
         yield gateway, world
 
 
@@ -108,7 +109,7 @@ def hie_by_ehr(
         archives = gateway.sections["archives"]
         configured = sections(gateway.folder, archives["north"], archives["south"])
         folder = tmp_path_factory.mktemp("hie-by-ehr")
-        with Gateway(folder, **by_ehr(configured, ehr)) as made:
+        with ForkedGateway(folder, **by_ehr(configured, ehr)) as made:
             yield made
 
 

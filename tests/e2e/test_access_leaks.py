@@ -16,6 +16,7 @@ import pytest
 import redis
 import requests
 
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway
 from tests.hie import ABSENT, ROOT, SYSTEMS, Caller, Copy, World, build, callers, sections
 from tests.servers import RedisServer
@@ -96,7 +97,7 @@ def questions(world: World) -> list[Question]:
 def serving(folder: Path, **more: Any) -> Gateway:
     """A gateway over two folders below `folder`."""
     archives = [{"type": "folder", "path": str(folder / name)} for name in ("north", "south")]
-    return Gateway(folder / "gateway", **(sections(folder, *archives) | more))
+    return ForkedGateway(folder / "gateway", **(sections(folder, *archives) | more))
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,10 @@ from pytest_aiohttp import AiohttpClient
 from gateway import demo
 from gateway.app import build_app
 from gateway.config import Cache, DicomwebArchive, FolderArchive, Settings
-from tests.routes.test_fhir import Client, json
+from tests.routes.test_fhir import json
 from tests.samples import Sample, TwoArchives, hold
 from tests.servers import RedisServer
+from tests.standing import Client
 
 ALWAYS_ANEW = Cache(fresh_seconds=0, stale_seconds=0, absent_seconds=0)
 Open = Callable[[Settings], Awaitable[Client]]

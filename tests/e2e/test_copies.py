@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from tests import hie
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway
 from tests.servers import Orthanc
 
@@ -99,7 +100,7 @@ def test_nothing_is_found_by_what_only_rejected_copies_tell(tmp_path: Path) -> N
     hie.build(tmp_path)
     both = ({"type": "folder", "path": str(tmp_path / name)} for name in ("north", "south"))
     headers = {"X-API-Key": "key-of-full"}
-    with Gateway(tmp_path / "gateway", **hie.sections(tmp_path, *both)) as gateway:
+    with ForkedGateway(tmp_path / "gateway", **hie.sections(tmp_path, *both)) as gateway:
         found = {
             text: requests.get(
                 f"{gateway.url}/dicom-web/studies",
@@ -182,7 +183,7 @@ def _opened(folder: Path, north: dict[str, Any], south: dict[str, Any]) -> Itera
     for name, policy in POLICIES.items():
         sections["policies"][name] = policy
         sections["auth"]["api_keys"][name] = {"key": f"key-of-{name}", "policy": name}
-    with Gateway(folder / "gateway", **sections) as gateway, requests.Session() as session:
+    with ForkedGateway(folder / "gateway", **sections) as gateway, requests.Session() as session:
         yield Exchange(gateway=gateway, session=session)
 
 

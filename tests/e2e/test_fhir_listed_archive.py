@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient
 from PIL import Image
 from pytest_aiohttp import AiohttpClient, AiohttpServer
 
@@ -18,8 +17,8 @@ from tests.e2e.test_two_archives import stored, uid_of
 from tests.fhir_holder import FhirHolder
 from tests.samples import TwoArchives
 from tests.servers import Orthanc
+from tests.standing import Client
 
-Client = TestClient[Any, Any]
 VERSIONS = ("r4", "r4b", "r5", "r6")
 
 

@@ -16,6 +16,7 @@ import requests
 from pydicom.filebase import DicomBytesIO
 
 from tests.e2e.browser_clients import dicomweb_client
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway, archive
 from tests.samples import Sample, TwoArchives
 from tests.servers import Orthanc, program
@@ -34,7 +35,7 @@ def gateway(two_archives: TwoArchives, tmp_path: Path) -> Iterator[Gateway]:
         "south": archive(two_archives.south.dicom_web),
     }
     cache = {"fresh_seconds": 0, "stale_seconds": 0, "absent_seconds": 0}
-    with Gateway(tmp_path, archives, cache=cache) as one:
+    with ForkedGateway(tmp_path, archives, cache=cache) as one:
         yield one
 
 

@@ -15,6 +15,7 @@ import requests
 from gateway.adapters import tls
 from tests import samples as sample_files
 from tests.certificates import DAY, Authority, Issued
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway, archive
 from tests.samples import Sample
 from tests.servers import Orthanc, RedisServer
@@ -61,7 +62,7 @@ def test_every_surface_reaches_the_archive(
     one = samples[0]
     study = f"/dicom-web/studies/{one.study_uid}"
     instance = f"{study}/series/{one.series_uid}/instances/{one.instance_uid}"
-    with Gateway(tmp_path, configured(secured, own.section())) as gateway:
+    with ForkedGateway(tmp_path, configured(secured, own.section())) as gateway:
         [row] = get(gateway, "/dicom-web/studies").json()
         assert row["0020000D"]["Value"] == [one.study_uid]
         uri = f"/wado?requestType=WADO&contentType=application/dicom&studyUID={one.study_uid}"
@@ -72,7 +73,9 @@ def test_every_surface_reaches_the_archive(
         assert get(gateway, f"/fhir/r4/ImagingStudy/{one.study_uid}").status_code == 200
         [told] = get(gateway, "/archives").json()["archives"]
         assert told["problem"] is None
-    with Gateway(tmp_path / "uri", configured(secured, own.section(), wado_rs=None)) as gateway:
+    with ForkedGateway(
+        tmp_path / "uri", configured(secured, own.section(), wado_rs=None)
+    ) as gateway:
         assert get(gateway, instance).status_code == 200
 
 
@@ -80,7 +83,7 @@ def test_warming_reaches_the_archive(
     secured: TlsProxy, own: Issued, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     cache = {"redis_url": redis_server.url}
-    gateway = Gateway(tmp_path, configured(secured, own.section()), cache=cache)
+    gateway = ForkedGateway(tmp_path, configured(secured, own.section()), cache=cache)
     gateway.command()  # which writes the configuration
     program = "from gateway.cli import main; main()"
     path = str(tmp_path / "gateway.yaml")
@@ -115,7 +118,7 @@ def test_an_archive_that_refuses_is_silent_and_says_why(
 ) -> None:
     archives = configured(secured, wrong(authority, tmp_path / "authority"))
     archives["samples"] = {"type": "folder", "path": str(sample_folder)}
-    with Gateway(tmp_path / "gateway", archives) as gateway:
+    with ForkedGateway(tmp_path / "gateway", archives) as gateway:
         answer = get(gateway, "/dicom-web/studies")
         assert answer.status_code in {200, 206}
         assert answer.json()
@@ -132,7 +135,7 @@ def test_a_renewed_certificate_is_used_without_a_restart(
     secured: TlsProxy, authority: Authority, tmp_path: Path
 ) -> None:
     used = authority.issue("used", since=-9 * DAY, until=-DAY)
-    with Gateway(tmp_path, configured(secured, used.section())) as gateway:
+    with ForkedGateway(tmp_path, configured(secured, used.section())) as gateway:
         assert get(gateway, "/dicom-web/studies").status_code >= 500
         authority.issue("renewed").move_to(used)
         deadline = time.monotonic() + 60

@@ -19,6 +19,7 @@ from yarl import URL
 from gateway import demo
 from gateway.demo_studies import STUDIES
 from tests.e2e.browser_clients import ohif
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway, archive
 from tests.samples import Sample, TwoArchives, hold, series_by_study
 from tests.servers import Orthanc, program
@@ -196,7 +197,7 @@ def gateway(split: TwoArchives, viewer: Viewer, tmp_path: Path) -> Iterator[Gate
         "north": archive(split.north.dicom_web),
         "south": archive(split.south.dicom_web),
     }
-    with Gateway(tmp_path, archives, server={"cors_origins": [viewer.url]}) as one:
+    with ForkedGateway(tmp_path, archives, server={"cors_origins": [viewer.url]}) as one:
         viewer.source = one
         yield one
 

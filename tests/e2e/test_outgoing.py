@@ -15,7 +15,6 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import jwt
 import pytest
-from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.app import build_app
@@ -23,8 +22,8 @@ from gateway.config import Settings
 from tests.fault_archive import Answer, FaultArchive, json_answer, redirect
 from tests.issuer import AUDIENCE, RSA_KEY, Issuer, issuer, jwks
 from tests.sockets import Sockets, listening
+from tests.standing import Client
 
-Client = TestClient[web.Request, web.Application]
 STUDY, SERIES, INSTANCE = "1.2.3", "1.2.3.4", "1.2.3.4.5"
 PATH = f"/studies/{STUDY}/series/{SERIES}/instances/{INSTANCE}"
 KEY = {"X-API-Key": "key"}

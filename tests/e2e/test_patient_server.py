@@ -11,6 +11,7 @@ import requests
 
 from tests import hie
 from tests.ehr import Ehr
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway
 from tests.hie import ROOT, SYSTEMS, World
 
@@ -36,7 +37,7 @@ def ehr() -> Iterator[Ehr]:
 def gateway(world: tuple[World, Path], ehr: Ehr, tmp_path: Path) -> Iterator[Gateway]:
     _, folder = world
     folders = ({"type": "folder", "path": str(folder / n)} for n in ("north", "south"))
-    with Gateway(tmp_path, **hie.by_ehr(hie.sections(folder, *folders), ehr)) as made:
+    with ForkedGateway(tmp_path, **hie.by_ehr(hie.sections(folder, *folders), ehr)) as made:
         yield made
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import pydicom
 import pytest
-from aiohttp.test_utils import TestClient
-from aiohttp.web import Application, Request
 from pytest_aiohttp import AiohttpClient
 
 from gateway import demo
@@ -18,10 +16,10 @@ from gateway.config import DicomwebArchive, FolderArchive, Settings
 from gateway.rules.fhir_versions import VERSIONS
 from tests import fhir_oracles
 from tests.servers import Orthanc
+from tests.standing import Client
 
 STUDY = f"{demo.UID_ROOT}.1"
 SLICES, NOTES = f"{STUDY}.2", f"{STUDY}.92"
-Client = TestClient[Request, Application]
 
 
 @pytest.fixture

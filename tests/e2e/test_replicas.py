@@ -15,6 +15,7 @@ import pytest
 from gateway.adapters.redis_locks import LOCK_SECONDS
 from tests.doubles import Double, Held
 from tests.fault_archive import Answer, FaultArchive, Seen
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway, archive
 from tests.servers import RedisServer
 
@@ -76,7 +77,9 @@ async def replicas(
     }
     double = Double(fault_archive, [A])
     with ExitStack() as stack:
-        gateways = [Gateway(tmp_path / name, {"north": one}, **sections) for name in ("one", "two")]
+        gateways: list[Gateway] = [
+            ForkedGateway(tmp_path / name, {"north": one}, **sections) for name in ("one", "two")
+        ]
         for each in gateways:
             await asyncio.to_thread(stack.enter_context, each)
         connector = aiohttp.TCPConnector(limit=0)

@@ -15,6 +15,7 @@ from dicomweb_client import DICOMwebClient
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway, archive
 from tests.native_dicom import parsed
 from tests.samples import Sample, TwoArchives, hold
@@ -42,7 +43,7 @@ def serving(folder: Path, north: Orthanc, south: Orthanc, **more: Any) -> Gatewa
         "south": archive(south.dicom_web, **more),
     }
     cache = {"fresh_seconds": 0, "stale_seconds": 0, "absent_seconds": 0}
-    return Gateway(folder, archives, cache=cache)
+    return ForkedGateway(folder, archives, cache=cache)
 
 
 def everything(archives: TwoArchives) -> dict[str, Sample]:
@@ -469,7 +470,7 @@ def test_an_archive_that_died_since_the_study_was_remembered_is_said(
         "north": archive(two_archives.north.dicom_web),
         "south": archive(two_archives.south.dicom_web),
     }
-    with Gateway(tmp_path, archives) as gateway:
+    with ForkedGateway(tmp_path, archives) as gateway:
         base, study = gateway.dicom_web, two_archives.split_study
         whole = get(base, f"studies/{study}")
         assert whole.status_code == 200

@@ -17,6 +17,7 @@ from PIL import Image
 from gateway.adapters import dicom_files
 from gateway.rules import dicom_json as dj
 from tests.e2e.test_two_archives import parts, stored, uid_of
+from tests.forked import ForkedGateway
 from tests.gateways import Gateway, archive
 from tests.samples import Sample, TwoArchives
 from tests.servers import Orthanc
@@ -30,7 +31,7 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 def gateway(orthanc_north: Orthanc, tmp_path: Path) -> Iterator[Gateway]:
     """The gateway over the archive, which never hears of WADO-RS."""
     own = archive(orthanc_north.dicom_web, wado_rs=None, wado_uri=orthanc_north.wado_uri)
-    with Gateway(tmp_path, {"north": own}) as one:
+    with ForkedGateway(tmp_path, {"north": own}) as one:
         yield one
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
 from gateway.app import build_app
@@ -27,6 +26,7 @@ from tests.fault_archive import (
     multipart_answer,
 )
 from tests.native_dicom import parsed
+from tests.standing import Client
 
 PUBLIC = "https://gw.example.org/images"
 ORIGIN = "https://viewer.example.org"
@@ -37,7 +37,6 @@ HELD = (
     Held(study="1.2.4", series="1.2.4.1", instance="1.2.4.1.1"),
 )
 ONE = f"/dicom-web{HELD[0].path}"
-Client = TestClient[Any, Any]
 
 
 def settings(base: str, **more: Any) -> Settings:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient
-from aiohttp.web import Application, Request
-from pytest_aiohttp import AiohttpClient
 
 from gateway import demo
-from gateway.app import build_app
 from gateway.rules.fhir_versions import VERSIONS
 from tests import fhir_oracles, fhir_structures
+from tests.standing import Client
 
 STUDY = f"{demo.UID_ROOT}.1"
-Client = TestClient[Request, Application]
 
 each_version = pytest.mark.parametrize("version", VERSIONS)
 
 
 @pytest.fixture
-async def client(aiohttp_client: AiohttpClient, sample_folder: Path) -> Client:
-    return await aiohttp_client(build_app(demo.settings(sample_folder, 8080)))
+def client(demo_client: Client) -> Client:
+    return demo_client
 
 
 async def json(answer: ClientResponse, status: int = 200) -> dict[str, Any]:

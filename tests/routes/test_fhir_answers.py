@@ -15,8 +15,9 @@ from gateway import demo
 from gateway.app import build_app
 from gateway.config import DicomwebArchive
 from gateway.rules.preconditions import last_modified
-from tests.routes.test_fhir import STRICT, STUDY, Client, each_version, json, timed
+from tests.routes.test_fhir import STRICT, STUDY, each_version, json, timed
 from tests.servers import free_port
+from tests.standing import Client
 
 ENDPOINT = "/fhir/r4/Endpoint/gateway-dicom-wado-rs"
 READ = f"/fhir/r4/ImagingStudy/{STUDY}"
@@ -24,8 +25,8 @@ PAST = "Thu, 01 Jan 1998 00:00:00 GMT"
 
 
 @pytest.fixture
-async def client(aiohttp_client: AiohttpClient, sample_folder: Path) -> Client:
-    return await aiohttp_client(build_app(demo.settings(sample_folder, 8080)))
+def client(demo_client: Client) -> Client:
+    return demo_client
 
 
 def later(written: str, seconds: int = 2) -> str:
@@ -168,6 +169,7 @@ async def test_objects_and_pictures_go_out_as_they_are(client: Client, accepted:
         answer = await client.get(path, headers=headers)
         assert answer.status == 200
         assert "Content-Encoding" not in answer.headers
+        await answer.read()
 
 
 @pytest.mark.parametrize("prefer", ["return=minimal", "return=representation", "respond-async"])

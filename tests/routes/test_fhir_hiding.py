@@ -19,8 +19,9 @@ from gateway.http_server import CONSUMER
 from gateway.model import Consumer
 from gateway.routes import fhir_hiding
 from gateway.rules import fhir_links
-from tests.routes.test_fhir import Client, json
+from tests.routes.test_fhir import json
 from tests.routes.test_fhir_search import found, link
+from tests.standing import Client
 
 FORM = {"patient.family": "Yamada", "modality:not": "XX", "_count": "1"}
 SEARCH = "/fhir/r4/ImagingStudy/_search"

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from pytest_aiohttp import AiohttpClient
 
-from gateway import demo
-from gateway.app import build_app
-from tests.routes.test_fhir import STUDY, Client, json
+from tests.routes.test_fhir import STUDY, json
+from tests.standing import Client
 
 
 @pytest.fixture
-async def client(aiohttp_client: AiohttpClient, sample_folder: Path) -> Client:
-    return await aiohttp_client(build_app(demo.settings(sample_folder, 8080)))
+def client(demo_client: Client) -> Client:
+    return demo_client
 
 
 async def test_forms_are_read_and_other_bodies_refused(client: Client) -> None:

@@ -9,7 +9,7 @@ import pytest
 from gateway.config import DicomwebArchive, Fhir, FhirPatients, ListedPatient, Settings
 from gateway.rules.fhir_versions import VERSIONS
 from tests import fhir_oracles, fhir_structures
-from tests.routes.test_fhir import Client, json
+from tests.routes.test_fhir import json
 from tests.routes.test_fhir_search import (
     ROOT,
     Open,
@@ -24,6 +24,7 @@ from tests.routes.test_fhir_search import (
     with_a_silent_archive,
 )
 from tests.samples import TwoArchives
+from tests.standing import Client
 
 __all__ = ["client", "opened", "settings", "with_a_silent_archive"]  # fixtures
 

@@ -17,9 +17,10 @@ from gateway.rules.fhir_versions import VERSIONS
 from tests import fhir_oracles
 from tests.doubles import Double, Held
 from tests.fault_archive import FaultArchive
-from tests.routes.test_fhir import Client, json
+from tests.routes.test_fhir import json
 from tests.samples import TwoArchives
 from tests.servers import free_port
+from tests.standing import Client
 
 ROOT = demo.UID_ROOT
 STUDY = f"{ROOT}.1"
@@ -46,8 +47,8 @@ def opened(aiohttp_client: AiohttpClient) -> Open:
 
 
 @pytest.fixture
-async def client(opened: Open, settings: Settings) -> Client:
-    return await opened(settings)
+def client(demo_client: Client) -> Client:
+    return demo_client
 
 
 @pytest.fixture

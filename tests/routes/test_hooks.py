@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, make_mocked_request
+from aiohttp.test_utils import make_mocked_request
 from pytest_aiohttp import AiohttpClient
 
 from gateway import demo
@@ -19,11 +19,11 @@ from gateway.routes.hooks import MAX_BODY_BYTES, study_changed
 from tests.doubles import Double, Held
 from tests.fault_archive import FaultArchive
 from tests.gateways import archive
+from tests.standing import Client
 
 A = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
 B = Held(study="1.2.3", series="1.2.3.2", instance="1.2.3.2.1")
 HOOK = "/hooks/studies/1.2.3"
-Client = TestClient[web.Request, web.Application]
 
 
 @pytest.fixture

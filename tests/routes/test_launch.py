@@ -1,24 +1,24 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import pydicom
 import pytest
-from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
 from gateway.app import build_app
 from gateway.config import Settings
 from tests.hie import bearer, scoped
 from tests.samples import Sample, TwoArchives, series_by_study
+from tests.standing import Client, Standing
 
 VIEWER = "https://viewer.example.org/viewer?StudyInstanceUIDs={study_uids}&root={dicom_web}"
 OHIF = {"ohif": {"type": "template", "title": "OHIF", "url": VIEWER}}
 PACS = {"pacs": {"type": "iid", "title": "PACS", "url": "https://pacs.example.org/IID"}}
 ROOT = "https%3A%2F%2Fgw.example.org%2Fdicom-web"
-Client = TestClient[Any, Any]
 
 
 def app_settings(folder: Path, viewers: dict[str, Any], **more: Any) -> Settings:
@@ -32,9 +32,16 @@ def app_settings(folder: Path, viewers: dict[str, Any], **more: Any) -> Settings
     )
 
 
+@pytest.fixture(scope="module")
+def standing(sample_folder: Path) -> Iterator[Standing]:
+    with Standing(build_app(app_settings(sample_folder, OHIF))) as one:
+        yield one
+
+
 @pytest.fixture
-async def gateway(aiohttp_client: AiohttpClient, sample_folder: Path) -> Client:
-    return await aiohttp_client(build_app(app_settings(sample_folder, OHIF)))
+async def gateway(standing: Standing) -> AsyncIterator[Client]:
+    async with standing.client() as client:
+        yield client
 
 
 @pytest.fixture

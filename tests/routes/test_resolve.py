@@ -1,21 +1,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
 from gateway.app import build_app
 from gateway.config import Settings
 from tests.samples import Sample, TwoArchives
+from tests.standing import Client, Standing
 
 PUBLIC = "https://gw.example.org/images"
 VIEWERS = {"v": {"type": "template", "title": "V", "url": "https://v.example.org/{study_uid}"}}
-Client = TestClient[Any, Any]
 
 
 def settings(archives: Mapping[str, object], **more: Any) -> Settings:
@@ -24,10 +23,17 @@ def settings(archives: Mapping[str, object], **more: Any) -> Settings:
     )
 
 
-@pytest.fixture
-async def gateway(aiohttp_client: AiohttpClient, sample_folder: Path) -> Client:
+@pytest.fixture(scope="module")
+def standing(sample_folder: Path) -> Iterator[Standing]:
     folder = {"type": "folder", "path": str(sample_folder)}
-    return await aiohttp_client(build_app(settings({"samples": folder})))
+    with Standing(build_app(settings({"samples": folder}))) as one:
+        yield one
+
+
+@pytest.fixture
+async def gateway(standing: Standing) -> AsyncIterator[Client]:
+    async with standing.client() as client:
+        yield client
 
 
 def path_of(sample: Sample) -> str:

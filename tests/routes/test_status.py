@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
 from gateway import demo
@@ -17,8 +15,7 @@ from gateway.config import DicomwebArchive, Settings
 from gateway.http_server import DRAINING
 from tests.fault_archive import FaultArchive
 from tests.servers import free_port
-
-Client = TestClient[web.Request, web.Application]
+from tests.standing import Client
 
 
 def with_silent_archive(folder: Path, address: str) -> Settings:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aiohttp.test_utils import TestClient
 from PIL import Image
 from pytest_aiohttp import AiohttpClient
 
@@ -19,12 +18,12 @@ from tests.doubles import Double, Held
 from tests.fault_archive import Answer, FaultArchive, Seen
 from tests.samples import Sample
 from tests.servers import Orthanc
+from tests.standing import Client
 
 ONE = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
 OTHER = Held(study="1.2.4", series="1.2.4.1", instance="1.2.4.1.1")
 BASE = "/wado?requestType=WADO&studyUID=1.2.3&seriesUID=1.2.3.1&objectUID=1.2.3.1.1"
 DICOM = f"{BASE}&contentType=application/dicom"
-Client = TestClient[Any, Any]
 
 
 def settings(base: str) -> Settings:
