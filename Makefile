@@ -18,7 +18,7 @@ test: ## all tests, against real archives, Redis and a browser (ARGS="-k thumbna
 	@scripts/venv requirements-dev.lock
 	@scripts/system-packages
 	@scripts/browser-clients
-	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: ## all benchmarks against nginx and node, side by side (ARGS="proxy cached", ARGS=--write)
 	@scripts/venv requirements-dev.lock

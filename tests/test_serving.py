@@ -235,8 +235,7 @@ async def test_a_worker_that_dies_ends_the_gateway_with_an_error(two_workers: Ga
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path, fault_archive: FaultArchive) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+        taken.bind(("127.0.0.1", 0))  # nobody listens: whoever asks whether it runs is refused
         one = ForkedGateway(tmp_path, {"north": archive(fault_archive.url)})
         one.port = taken.getsockname()[1]
         with pytest.raises(ServerError):

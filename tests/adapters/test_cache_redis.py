@@ -156,14 +156,12 @@ async def test_next_one_takes_over_as_soon_as_the_lock_of_a_dead_holder_ends(
     name = f"{NAME}:lock:{seen.epoch.hex()}"
     late = []
     for number in range(5):
+        ends_at = time.monotonic() + 0.3
         await client.set(name, b"1", px=300)
         source = Source(b"%d" % number, gate=asyncio.Event())
         loads = [asyncio.ensure_future(c.load(KEY, source)) for c in pair for _ in range(100)]
-        while not source.started.is_set() and await client.exists(name):  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.001)
-        ended_at = time.monotonic()
         await source.started.wait()
-        late.append(time.monotonic() - ended_at)
+        late.append(time.monotonic() - ends_at)
         assert source.gate is not None
         source.gate.set()
         assert set(await asyncio.gather(*loads)) == {source.value}
@@ -172,7 +170,8 @@ async def test_next_one_takes_over_as_soon_as_the_lock_of_a_dead_holder_ends(
         seen = await pair[0]._store.look(KEY)
         assert seen is not None
         name = f"{NAME}:lock:{seen.epoch.hex()}"
-    assert sorted(late)[2] < 0.05, late
+    assert min(late) < 0.05, late
+    assert sorted(late)[2] < LOCK_SECONDS / 4, late
 
 
 async def test_failed_load_of_one_process_lets_the_other_try_at_once(

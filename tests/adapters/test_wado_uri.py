@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
@@ -47,14 +48,20 @@ async def listed(query: Query, wanted: int | None = None) -> Found[Dataset]:
     return Found(items=tuple(rows))
 
 
-@pytest.fixture
-async def objects(fault_archive: FaultArchive) -> AsyncIterator[WadoUriObjects]:
-    http = client()
+@asynccontextmanager
+async def objects_of(fault_archive: FaultArchive, **limits: float) -> AsyncIterator[WadoUriObjects]:
+    http = client(**limits)
     service = WadoUriService("north", f"{fault_archive.url}/wado", http)
     made = WadoUriObjects(service, listed, lambda: 0.0)
     yield made
     await made.close()
     await http.close()
+
+
+@pytest.fixture
+async def objects(fault_archive: FaultArchive) -> AsyncIterator[WadoUriObjects]:
+    async with objects_of(fault_archive) as made:
+        yield made
 
 
 def file(body: bytes, **more: object) -> Answer:
@@ -144,13 +151,24 @@ async def test_another_instance_than_asked_for_is_never_given(
         Answer(status=500),
         file(part10_file("1.2.3.4.1", padding=9000), cut_after=5000),
         file(part10_file("1.2.3.4.1", padding=9000), framing="close", cut_after=5000),
-        file(part10_file("1.2.3.4.1"), length=10**6),
     ],
 )
 async def test_what_is_no_whole_object_is_an_error_of_the_archive(
     objects: WadoUriObjects, fault_archive: FaultArchive, answer: Answer
 ) -> None:
     fault_archive.on("/wado", answer)
+    await check_that_it_is_no_object(objects)
+
+
+async def test_an_object_whose_rest_does_not_come_is_an_error_of_the_archive(
+    fault_archive: FaultArchive,
+) -> None:
+    fault_archive.on("/wado", file(part10_file("1.2.3.4.1"), length=10**6))
+    async with objects_of(fault_archive, timeout_seconds=0.2) as objects:
+        await check_that_it_is_no_object(objects)
+
+
+async def check_that_it_is_no_object(objects: WadoUriObjects) -> None:
     with pytest.raises(ArchiveError):
         await retrieved(objects, ONE)
     with pytest.raises(ArchiveError):

@@ -355,11 +355,11 @@ def check_objects(answer: requests.Response, kind: str, seen: Sequence[Copy]) ->
 
 
 def mismatched(copy: Copy, world: World) -> Iterator[str]:
-    """Paths to an instance by way of a study or series that it is not in."""
-    for other in world.copies:
-        if other.study != copy.study:
-            yield f"/studies/{other.study}/series/{copy.series}/instances/{copy.instance}"
-            yield f"/studies/{other.study}/series/{other.series}/instances/{copy.instance}"
+    """Paths to an instance by way of each other study: by its own series, and by one of that."""
+    others = {other.study: other for other in world.copies if other.study != copy.study}
+    for other in others.values():
+        yield f"/studies/{other.study}/series/{copy.series}/instances/{copy.instance}"
+        yield f"/studies/{other.study}/series/{other.series}/instances/{copy.instance}"
 
 
 def retrieve_frames(asking: Asking) -> None:

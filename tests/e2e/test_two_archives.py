@@ -36,6 +36,17 @@ def client(gateway: Gateway) -> DICOMwebClient:
     return DICOMwebClient(gateway.dicom_web)
 
 
+@pytest.fixture
+def remembering(two_archives: TwoArchives, tmp_path: Path) -> Iterator[Gateway]:
+    """The gateway over both archives as it is usually: it remembers what they hold."""
+    archives = {
+        "north": archive(two_archives.north.dicom_web),
+        "south": archive(two_archives.south.dicom_web),
+    }
+    with ForkedGateway(tmp_path, archives) as one:
+        yield one
+
+
 def serving(folder: Path, north: Orthanc, south: Orthanc, **more: Any) -> Gateway:
     """A gateway over two archives that looks anew at every request."""
     archives = {
@@ -151,8 +162,9 @@ def test_the_client_retrieves_what_was_stored(
 
 
 def test_metadata_names_bulk_data_of_the_gateway_and_it_opens(
-    client: DICOMwebClient, gateway: Gateway, two_archives: TwoArchives
+    remembering: Gateway, two_archives: TwoArchives
 ) -> None:
+    client = DICOMwebClient(remembering.dicom_web)
     opened = 0
     for study in {s.study_uid for s in everything(two_archives).values()}:
         for dataset in client.retrieve_study_metadata(study):
@@ -160,7 +172,7 @@ def test_metadata_names_bulk_data_of_the_gateway_and_it_opens(
                 if "BulkDataURI" not in element:
                     continue
                 uri = element["BulkDataURI"]
-                assert uri.startswith(f"{gateway.dicom_web}/studies/{study}/series/")
+                assert uri.startswith(f"{remembering.dicom_web}/studies/{study}/series/")
                 assert uri.endswith(f"/bulkdata/{tag}")
                 content = b"".join(client.retrieve_bulkdata(uri))
                 answer = requests.get(uri, headers={"Accept": "*/*"}, timeout=30)
@@ -292,10 +304,12 @@ def get(base: str, path: str) -> requests.Response:
     return requests.get(f"{base}/{path}", timeout=60)
 
 
-def test_no_answer_tells_where_an_archive_is(gateway: Gateway, two_archives: TwoArchives) -> None:
+def test_no_answer_tells_where_an_archive_is(
+    remembering: Gateway, two_archives: TwoArchives
+) -> None:
     addresses = [f":{o.port}".encode() for o in (two_archives.north, two_archives.south)]
     names = [o.name.encode() for o in (two_archives.north, two_archives.south)]
-    for answer in walk(gateway.dicom_web, two_archives):
+    for answer in walk(remembering.dicom_web, two_archives):
         told = json.dumps(dict(answer.headers)).encode() + answer.content
         assert not [word for word in addresses + names if word in told], answer.url
         assert "Orthanc" not in json.dumps(dict(answer.headers))
@@ -386,7 +400,7 @@ def patiently(base: str, path: str) -> requests.Response:
 def test_an_archive_that_is_down_is_said_and_the_rest_is_served(
     gateway: Gateway, two_archives: TwoArchives
 ) -> None:
-    two_archives.south.stop()
+    two_archives.south.kill()
     base = gateway.dicom_web
 
     rows = get(base, "studies")
@@ -430,7 +444,7 @@ def test_what_both_hold_is_given_by_the_one_that_answers(
 ) -> None:
     shared = next(s for s in two_archives.in_south if s.study_uid == two_archives.shared_study)
     path = f"studies/{shared.study_uid}/series/{shared.series_uid}/instances/{shared.instance_uid}"
-    two_archives.north.stop()
+    two_archives.north.kill()
     [(_, body)] = parts(get(gateway.dicom_web, path))
     assert body == shared.path.read_bytes()
 
@@ -438,8 +452,8 @@ def test_what_both_hold_is_given_by_the_one_that_answers(
 def test_all_archives_down_is_said_and_not_an_empty_list(
     gateway: Gateway, two_archives: TwoArchives
 ) -> None:
-    two_archives.north.stop()
-    two_archives.south.stop()
+    two_archives.north.kill()
+    two_archives.south.kill()
     for path in ("studies", f"studies/{two_archives.split_study}", "studies/1.2.3/metadata"):
         answer = get(gateway.dicom_web, path)
         assert answer.status_code == 503

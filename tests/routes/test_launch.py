@@ -271,7 +271,7 @@ async def test_a_study_spread_over_archives_opens_once(
 async def test_a_silent_archive_is_said_and_what_it_may_hold_is_not_denied(
     over_two_archives: Client, two_archives: TwoArchives
 ) -> None:
-    two_archives.south.stop()
+    two_archives.south.kill()
     uids = (two_archives.shared_study, min(two_archives.south_studies))
 
     known, unknown = [

@@ -292,7 +292,7 @@ async def test_a_study_held_twice_names_the_other_archive_as_alternative(
 
 
 async def test_a_silent_archive_is_named(direct: Client, two_archives: TwoArchives) -> None:
-    two_archives.south.stop()
+    two_archives.south.kill()
 
     answer = await direct.get(f"/resolve/studies/{two_archives.shared_study}?type=dicom-wado-rs")
 
@@ -303,7 +303,7 @@ async def test_a_silent_archive_is_named(direct: Client, two_archives: TwoArchiv
 async def test_a_series_on_a_silent_archive_is_not_said_to_be_absent(
     direct: Client, two_archives: TwoArchives
 ) -> None:
-    two_archives.south.stop()
+    two_archives.south.kill()
     series = min(two_archives.south_series)
 
     answer = await direct.get(f"/resolve/studies/{two_archives.split_study}/series/{series}")
