@@ -22,10 +22,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from bench.ground import study
-from bench.ground.load import NUMBER, ask, cpu_per_request, get
+from bench.ground.load import NUMBER, ask, get
 from bench.ground.servers import File, FileArchive, NginxCache
 from bench.ground.study import Held
-from bench.ground.sums import Result, median, ratio, rounds, rounds_asked, tell
+from bench.ground.sums import Result, median, ratio, rounds_asked, tell
+from bench.ground.turns import cpu_in_turns
 from tests.gateways import Gateway, archive
 
 ROUNDS = 7
@@ -138,13 +139,8 @@ def measured(
     replies = {name: ask(one.port, case.request) for name, one in running.items()}
     if replies[US].body != replies[NGINX].body or b"X-Cache: HIT" not in replies[NGINX].head:
         raise SystemExit(f"{case.what}: nginx does not answer from its cache, or otherwise")
-    asked = upstream.asked()
-    measures = {
-        name: partial(cpu_per_request, one.pid, one.port, case.request, REQUESTS)
-        for name, one in running.items()
-    }
-    done = rounds(count, measures)
-    if upstream.asked() != asked:
+    done, asked = cpu_in_turns(running, case.request, REQUESTS, asked=upstream.asked, count=count)
+    if asked:
         raise SystemExit(f"{case.what}: the archive was asked")
     shown = ", ".join(f"{name} {median(done, name) * 1e6:.0f}" for name in running)
     sys.stdout.write(f"{case.what} ({len(replies[US].body)} bytes), CPU µs: {shown}\n")

@@ -11,13 +11,13 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.ground.load import ask, cpu_per_request, get
+from bench.ground.load import ask, get
 from bench.ground.stub import Held, StubArchive, study_uid
-from bench.ground.sums import Result, median, ratio, rounds, rounds_asked, tell
+from bench.ground.sums import Result, median, ratio, rounds_asked, tell
+from bench.ground.turns import cpu_in_turns
 from tests.gateways import Gateway, archive
 
 ROUNDS = 11
@@ -53,15 +53,10 @@ def main() -> None:
         for one in running.values():
             stack.enter_context(one)
             ask(one.port, request, 200)
-        before = upstream.asked()
-        done = rounds(
-            count,
-            {
-                name: partial(cpu_per_request, one.pid, one.port, request, REQUESTS)
-                for name, one in running.items()
-            },
+        done, asked = cpu_in_turns(
+            running, request, REQUESTS, asked=lambda: upstream.asked().total(), count=count
         )
-        if upstream.asked() != before:
+        if asked:
             raise SystemExit("the archive was asked")
         written = sum(p.stat().st_size for p in (folder / "audit").rglob("*") if p.is_file())
         if written < count * REQUESTS * 100:

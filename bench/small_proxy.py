@@ -11,15 +11,15 @@ from __future__ import annotations
 import sys
 import tempfile
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.ground import study
-from bench.ground.load import FRAME, FRAMES, ask, cpu_per_request, get
+from bench.ground.load import FRAME, FRAMES, ask, get
 from bench.ground.servers import NginxProxy, NodePipe, Server
 from bench.ground.study import Held
-from bench.ground.sums import Result, median, ratio, rounds, rounds_asked, tell
+from bench.ground.sums import Result, median, ratio, rounds_asked, tell
+from bench.ground.turns import cpu_in_turns
 from tests.gateways import Gateway, archive
 
 ROUNDS = 9
@@ -76,15 +76,8 @@ def main() -> None:
         for one in running.values():
             stack.enter_context(one)
             ask(one.port, REQUEST, 200)
-        asked = upstream.asked()
-        done = rounds(
-            count,
-            {
-                name: partial(cpu_per_request, one.pid, one.port, REQUEST, REQUESTS)
-                for name, one in running.items()
-            },
-        )
-        if upstream.asked() - asked != count * REQUESTS * len(running):
+        done, asked = cpu_in_turns(running, REQUEST, REQUESTS, asked=upstream.asked, count=count)
+        if asked != count * REQUESTS * len(running):
             raise SystemExit("not every frame cost the archive exactly one request")
     report(done)
 

@@ -6,6 +6,7 @@ running; a test may stop, freeze or fill them, the next one gets them mended.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from gateway import demo
 from gateway.app import build_app
 from tests import samples as sample_files
 from tests.fault_archive import FaultArchive
+from tests.logs import logging_to
 from tests.samples import Sample, TwoArchives
 from tests.servers import Orthanc, RedisServer
 from tests.sockets import Sockets, listening
@@ -137,6 +139,14 @@ async def fault_archive() -> AsyncIterator[FaultArchive]:
     """A server that answers 404 until the test tells it how to fail."""
     async with FaultArchive() as archive:
         yield archive
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What is logged during the test, as it is in a file or pipe."""
+    stream = io.StringIO()
+    with logging_to(stream):
+        yield stream
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
+
+from tests.loopback import LoopbackServer
 
 DICOM_JSON = "application/dicom+json"
 WRITE_BYTES = 64 * 1024
@@ -83,7 +84,7 @@ class Seen:
         return next((value for key, value in self.headers if key.lower() == lower), None)
 
 
-class FaultArchive:
+class FaultArchive(LoopbackServer):
     """A server on loopback whose paths answer as they were told to; anything else is 404.
 
     Use it as a context manager: `async with FaultArchive() as archive`.
@@ -91,21 +92,18 @@ class FaultArchive:
 
     def __init__(self) -> None:
         """A server that listens only once it is entered."""
+        super().__init__()
         self.requests: list[Seen] = []
         self.connections = 0
         """Connections taken so far: two requests on one connection count once."""
         self._behaviours: dict[str, list[Behaviour]] = {}
-        self._open: set[asyncio.StreamWriter] = set()
         self._arrived = asyncio.Condition()
         self._released = asyncio.Event()
-        self._server: asyncio.Server | None = None
 
     @property
     def url(self) -> str:
         """Base address, without a slash at its end."""
-        if self._server is None:
-            raise RuntimeError("the server is not running")
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     def on(self, path: str, *behaviours: Behaviour) -> None:
         """Answer `path` so: the first request by the first behaviour, and so on; the last stays.
@@ -125,35 +123,11 @@ class FaultArchive:
             await self._arrived.wait_for(lambda: len(self.requests) >= count)
         return self.requests
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._server is None:
-            return
-        self._server.close()
-        for writer in tuple(self._open):
-            writer.transport.abort()
-        await self._server.wait_closed()
-        self._server = None
-
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers the requests of one connection."""
         self.connections += 1
-        self._open.add(writer)
-        try:
-            while await self._request(reader, writer):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError):
+        while await self._request(reader, writer):
             pass
-        finally:
-            self._open.discard(writer)
-            writer.close()
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; whether the connection can serve another one."""

@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-import structlog
 import uvloop
 from aiohttp import web
 
 from gateway import verbatim
 from gateway.adapters.cache_names import Group
-from gateway.adapters.telemetry import configure_log
 from gateway.http_server import CATALOG, TELEMETRY
 from gateway.verbatim import Connection
 from tests.repeats import (
@@ -60,18 +57,6 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 async def gateway(sample_folder: Path, tmp_path: Path) -> AsyncIterator[Served]:
     async with served(settings(sample_folder, tmp_path / "spool")) as made:
         yield made
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """What the gateway logs, as it is in a file."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_log(stream)
-    yield stream
-    structlog.reset_defaults()
-    root.handlers, root.level = handlers, level
 
 
 @pytest.mark.timeout(300)

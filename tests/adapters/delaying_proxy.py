@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+
+from tests.loopback import LoopbackServer
 
 SUBSCRIPTION = "subscription"
 DATA = "data"
@@ -20,38 +20,20 @@ class _Link:
     kind: str = DATA
 
 
-class DelayingProxy:
+class DelayingProxy(LoopbackServer):
     """Passes bytes on to a port of this machine; what comes back waits for `seconds`.
 
     Nothing passes on connections of the kinds in `stalled`, be they old or new.
     """
 
     def __init__(self, port: int, seconds: float) -> None:
+        super().__init__()
         self.seconds = seconds
         self.stalled: frozenset[str] = frozenset()
         self._target = port
-        self._server: asyncio.Server | None = None
 
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Passes on what comes on one connection, both ways."""
         back_reader, back_writer = await asyncio.open_connection("127.0.0.1", self._target)
         link = _Link()
         try:
@@ -60,8 +42,7 @@ class DelayingProxy:
                 self._pass(link, back_reader, writer, self.seconds),
             )
         finally:
-            for each in (writer, back_writer):
-                each.close()
+            back_writer.close()
 
     async def _pass(
         self,

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -73,27 +74,41 @@ async def load_all(cache: RedisCache, value: bytes, keys: tuple[Key, ...] = KEYS
     return [await cache.load(one, Source(value)) for one in keys]
 
 
+@dataclass
+class Reads:
+    """What caches read again and again while something happens."""
+
+    rounds: list[int]
+    """How often each of them has read every key."""
+    longest: float = 0.0
+
+    def go_round(self) -> None:
+        """Waits, in another thread, until each has begun and ended a round of its own."""
+        before = list(self.rounds)
+        until(lambda: all(now >= then + 2 for now, then in zip(self.rounds, before, strict=True)))
+
+
 async def while_it_happens(
-    caches: tuple[RedisCache, RedisCache], what: Callable[[], None]
+    caches: tuple[RedisCache, RedisCache], what: Callable[[Reads], None]
 ) -> float:
     """The longest that a load took meanwhile; none failed."""
-    done, longest = asyncio.Event(), 0.0
+    done, reads = asyncio.Event(), Reads([0 for _ in caches])
 
-    async def load_until(cache: RedisCache) -> None:
-        nonlocal longest
+    async def load_until(number: int) -> None:
         while not done.is_set():
             for one in KEYS:
                 began = time.monotonic()
-                await cache.load(one, Source(b"one"))
-                longest = max(longest, time.monotonic() - began)
+                await caches[number].load(one, Source(b"one"))
+                reads.longest = max(reads.longest, time.monotonic() - began)
                 await asyncio.sleep(0)
+            reads.rounds[number] += 1
 
     async with asyncio.TaskGroup() as tasks:
-        for cache in caches:
-            tasks.create_task(load_until(cache))
-        await asyncio.to_thread(what)
+        for number in range(len(caches)):
+            tasks.create_task(load_until(number))
+        await asyncio.to_thread(what, reads)
         done.set()
-    return longest
+    return reads.longest
 
 
 async def until_shared(first: RedisCache, second: RedisCache, one: Key) -> None:
@@ -157,7 +172,7 @@ async def test_slot_that_moves_costs_no_load_its_value(three: Cluster) -> None:
         target = next(node for node in three.masters if node is not source)
         try:
             await while_it_happens(
-                caches, lambda: three.move(slot, source, target, lambda: time.sleep(0.3))
+                caches, lambda reads: three.move(slot, source, target, reads.go_round)
             )
             await until_shared(first, second, KEYS[0])
             drops = second._memory.drops.now
@@ -176,7 +191,7 @@ async def test_master_that_is_gone_takes_its_values_only(three: Cluster, of: str
         first, second = caches
         await load_all(first, b"one")
 
-        def kill() -> None:
+        def kill(_: Reads) -> None:
             lost.kill()
             until(
                 lambda: b"fail" in three.masters[lost is three.masters[0]].told("CLUSTER", "NODES")
@@ -207,7 +222,7 @@ async def test_replica_takes_the_place_of_its_master(tmp_path: Path) -> None:
             lost = six.holder(NAMES.channel)
             replica = six.replicas[six.masters.index(lost)]
 
-            def fail_over() -> None:
+            def fail_over(_: Reads) -> None:
                 lost.kill()
                 until(lambda: replica.is_master)
 
@@ -260,7 +275,7 @@ async def test_sentinel_makes_a_replica_master_and_caches_follow(tmp_path: Path)
                     first, second = caches
                     await load_all(first, b"one")
 
-                    def fail_over() -> None:
+                    def fail_over(_: Reads) -> None:
                         master.kill()
                         until(lambda: sentinel.master_port == replica.port)
 

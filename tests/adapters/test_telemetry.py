@@ -5,27 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
 
-from gateway.adapters.telemetry import Telemetry, configure_log
+from gateway.adapters.telemetry import Telemetry
+from tests.logs import logging_to
 
 CANARY = "DOE^JANE 1.2.840.99 Bearer-abc"
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """What is logged during the test, as it is in a file or pipe."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_log(stream)
-    yield stream
-    structlog.reset_defaults()
-    root.handlers, root.level = handlers, level
 
 
 def text(telemetry: Telemetry) -> str:
@@ -110,12 +98,8 @@ def test_person_at_a_terminal_gets_lines_and_not_json() -> None:
             return True
 
     stream = Terminal()
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    configure_log(stream)
-    structlog.get_logger().info("serving", port=8080)
-    structlog.reset_defaults()
-    root.handlers, root.level = handlers, level
+    with logging_to(stream):
+        structlog.get_logger().info("serving", port=8080)
     assert "serving" in stream.getvalue()
     with pytest.raises(json.JSONDecodeError):
         json.loads(stream.getvalue())

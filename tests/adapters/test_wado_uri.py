@@ -49,8 +49,10 @@ async def listed(query: Query, wanted: int | None = None) -> Found[Dataset]:
 
 
 @asynccontextmanager
-async def objects_of(fault_archive: FaultArchive, **limits: float) -> AsyncIterator[WadoUriObjects]:
-    http = client(**limits)
+async def objects_of(
+    fault_archive: FaultArchive, timeout_seconds: float = 5
+) -> AsyncIterator[WadoUriObjects]:
+    http = client(timeout_seconds=timeout_seconds)
     service = WadoUriService("north", f"{fault_archive.url}/wado", http)
     made = WadoUriObjects(service, listed, lambda: 0.0)
     yield made

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ DIRECT = "internal.example.org"
 PUBLIC, KNOWN, SCOPED, OPERATOR = "anyone", "known", "scoped", "operator"
 STUDY_COUNTS = "ModalitiesInStudy,NumberOfStudyRelatedSeries,NumberOfStudyRelatedInstances"
 SUBSETTED = "SUBSETTED"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 CALLERS = callers()
 
 
@@ -466,8 +468,7 @@ def launch(method: str) -> Callable[[Asking], None]:
     def ask(asking: Asking, query: str) -> requests.Response:
         if method == "GET":
             return asking.get(f"/iid?{query}")
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        return asking.post("/iid", data=query, headers=form)
+        return asking.post("/iid", data=query, headers=FORM)
 
     def check(asking: Asking) -> None:
         for study in asking.world.studies():
@@ -633,13 +634,14 @@ BY_VERSION: dict[str, tuple[tuple[str, Callable[[Copy], bool]], ...]] = {
 }
 
 
-def search_studies(asking: Asking, base: str, post: bool = False) -> None:  # noqa: FBT001
-    def found(query: str) -> requests.Response:
-        if not post:
-            return asking.get(f"{base}/ImagingStudy?{query}")
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        return asking.post(f"{base}/ImagingStudy/_search", data=query, headers=form)
+def searched(asking: Asking, path: str, is_posted: bool, query: str) -> requests.Response:  # noqa: FBT001
+    if not is_posted:
+        return asking.get(f"{path}?{query}")
+    return asking.post(f"{path}/_search", data=query, headers=FORM)
 
+
+def search_studies(asking: Asking, base: str, post: bool = False) -> None:  # noqa: FBT001
+    found = partial(searched, asking, f"{base}/ImagingStudy", post)
     whole = found("_total=accurate&_include=ImagingStudy:endpoint").json()
     matches = of_type(whole, "ImagingStudy")
     assert {m["id"] for m in matches} == {c.study for c in asking.seen}
@@ -695,12 +697,7 @@ def patients(asking: Asking) -> set[str]:
 
 
 def search_patients(asking: Asking, base: str, post: bool = False) -> None:  # noqa: FBT001
-    def found(query: str) -> requests.Response:
-        if not post:
-            return asking.get(f"{base}/Patient?{query}")
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        return asking.post(f"{base}/Patient/_search", data=query, headers=form)
-
+    found = partial(searched, asking, f"{base}/Patient", post)
     whole = found("_revinclude=ImagingStudy:patient&_total=accurate").json()
     assert {p["id"] for p in of_type(whole, "Patient")} == patients(asking)
     assert whole["total"] == len(patients(asking))
