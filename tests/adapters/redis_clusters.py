@@ -43,7 +43,8 @@ class Configured(RedisServer):
         self.options = options
 
     def command(self) -> Sequence[str]:
-        return [*super().command(), *self.options]
+        at_once = ("--repl-diskless-sync-delay", "0")  # a replica is not waited for in vain
+        return [*super().command(), *at_once, *self.options]
 
     def told(self, *words: object) -> Any:
         """What it answers to a command."""

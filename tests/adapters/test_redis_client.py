@@ -265,7 +265,7 @@ async def test_sentinel_names_the_redis_that_is_shared(
 
 async def test_sentinel_makes_a_replica_master_and_caches_follow(tmp_path: Path) -> None:
     with Configured(tmp_path / "master") as master:
-        to = ("--replicaof", f"127.0.0.1 {master.port}", "--repl-diskless-sync-delay", "0")
+        to = ("--replicaof", f"127.0.0.1 {master.port}")
         with Configured(tmp_path / "replica", *to) as replica:
             until(lambda: replica.is_in_step)
             with Sentinel(tmp_path / "sentinel", master.port) as sentinel:
