@@ -66,8 +66,9 @@ async def tagged(request: web.Request) -> web.Response:
 
 
 @pytest.fixture
-async def gateway(aiohttp_client: AiohttpClient, sample_folder: Path) -> Client:
-    app = build_app(settings(sample_folder))
+async def gateway(aiohttp_client: AiohttpClient, tmp_path: Path) -> Client:
+    """One that holds nothing, and has routes that fail."""
+    app = build_app(settings(tmp_path))
     for prefix in ("/fails", "/fhir/fails"):
         app.router.add_get(prefix, fails)
     app.router.add_get("/halfway", fails_halfway)
@@ -216,13 +217,13 @@ async def test_a_head_that_does_not_come_is_not_waited_for(sample_folder: Path) 
     assert reply.status in {0, 400, 408}
 
 
-async def test_no_header_changes_the_method_or_the_caller(gateway: Client) -> None:
+async def test_no_header_changes_the_method_or_the_caller(demo_client: Client) -> None:
     tricks = {"X-HTTP-Method-Override": "DELETE", "X-Original-URL": "/metrics"}
     tricks |= {"X-Rewrite-URL": "/metrics", "X-Forwarded-Host": "evil.example.org"}
-    plain = await gateway.get("/dicom-web/studies")
-    answer = await gateway.get("/dicom-web/studies", headers=tricks)
+    plain = await demo_client.get("/dicom-web/studies")
+    answer = await demo_client.get("/dicom-web/studies", headers=tricks)
     assert (answer.status, await answer.read()) == (200, await plain.read())
-    assert (await gateway.post("/dicom-web/studies", headers=tricks)).status == 405
+    assert (await demo_client.post("/dicom-web/studies", headers=tricks)).status == 405
 
 
 async def test_answers_vary_by_caller_where_callers_are_told_apart(

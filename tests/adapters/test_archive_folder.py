@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -38,12 +39,12 @@ SEGMENTATION = Target(
 REPORT = Target(study_uid=f"{ROOT}.1", series_uid=f"{ROOT}.1.91", instance_uid=f"{ROOT}.1.91.1")
 
 
-@pytest.fixture
-async def archive(sample_folder: Path) -> AsyncIterator[FolderArchive]:
+@pytest.fixture(scope="module")
+def archive(sample_folder: Path) -> Iterator[FolderArchive]:
     """The sample files, which nobody changes."""
     made = of(sample_folder)
     yield made
-    await made.close()
+    asyncio.run(made.close())
 
 
 @pytest.fixture
