@@ -18,6 +18,7 @@ import socket
 import subprocess
 import time
 import uuid
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -54,11 +55,23 @@ def orthanc_plugin() -> str:
     raise ServerError(f"{ORTHANC_PLUGIN} is not installed; the tests need it: {PACKAGES}")
 
 
-def free_port() -> int:
-    """A TCP port that nobody on loopback listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+class HeldPort:
+    """A TCP port of loopback that nobody is given while this exists, and at which nobody listens.
+
+    A server that reuses addresses, as all here do, may be told to listen at it.
+    """
+
+    def __init__(self) -> None:
+        """It is held from now on, until this is no longer referred to."""
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(("127.0.0.1", 0))
+            self.number = int(one.getsockname()[1])
+            weakref.finalize(self, os.close, one.detach())
+
+
+NOBODY = HeldPort()
+"""For what is to be away: connections to it are refused."""
 
 
 class Child(Protocol):
@@ -87,7 +100,8 @@ class Process:
     def __init__(self, folder: Path) -> None:
         """A server that keeps its data below `folder`; it is not started yet."""
         self.folder = folder
-        self.port = free_port()
+        self._own_port = HeldPort()
+        self.port = self._own_port.number
         self._process: Child | None = None
 
     @property

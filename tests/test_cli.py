@@ -19,7 +19,7 @@ import pytest
 
 from gateway import demo
 from tests import forked
-from tests.servers import free_port
+from tests.servers import HeldPort
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-c", "from gateway.cli import main; main()"]
@@ -152,7 +152,8 @@ def test_resolve_says_what_is_wrong(words: list[str], code: int, configured: Pat
 
 
 def test_serve_answers_and_ends_in_good_order(configured: Path, tmp_path: Path) -> None:
-    port = free_port()
+    held = HeldPort()
+    port = held.number
     words = ["serve", "--config", str(configured), "--port", str(port)]
     with running(*words, folder=tmp_path) as process:
         until(process, f"http://127.0.0.1:{port}/fhir")
@@ -177,7 +178,8 @@ def test_port_in_use_is_told(command: str, configured: Path, sample_folder: Path
 
 
 def test_demo_shows_what_to_try_and_it_works(tmp_path: Path) -> None:
-    port, started = free_port(), time.monotonic()
+    held, started = HeldPort(), time.monotonic()
+    port = held.number
     with running("demo", "--port", str(port), folder=tmp_path) as process:
         said = until(process, f"http://127.0.0.1:{port}/iid")
         thumbnail = f"http://127.0.0.1:{port}/dicom-web/studies/{STUDY}/thumbnail"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,10 @@ import pytest
 from gateway import demo
 from tests.adapters.redis_clusters import cluster
 from tests.gateways import archive
-from tests.servers import RedisServer, free_port
+from tests.servers import NOBODY, RedisServer
 from tests.test_cli import run
 
-_TAKEN = socket.socket()
-_TAKEN.bind(("127.0.0.1", 0))
-atexit.register(_TAKEN.close)
-NOBODY = f"http://127.0.0.1:{_TAKEN.getsockname()[1]}"
-"""Where nobody listens, and nobody else can begin to."""
+AWAY = f"http://127.0.0.1:{NOBODY.number}"
 
 
 def configured(folder: Path, archives: dict[str, Any], redis_url: str | None) -> Path:
@@ -70,7 +64,7 @@ def test_silent_archive_is_told_by_the_exit_code(
 ) -> None:
     archives = {
         "samples": {"type": "folder", "path": str(sample_folder)},
-        "away": archive(NOBODY),
+        "away": archive(AWAY),
     }
     folder = configured(tmp_path, archives, redis_server.url)
     words = ["warm", f"StudyInstanceUID={demo.UID_ROOT}.1", "--json", "--resume", "state"]
@@ -101,12 +95,12 @@ def test_what_is_wrong_is_told(words: list[str], code: int, told: str, folder: P
 
 @pytest.mark.parametrize(
     ("url", "told"),
-    [(None, "redis_url is not set"), (f"redis://127.0.0.1:{free_port()}/0", "does not answer")],
+    [(None, "redis_url is not set"), (f"redis://127.0.0.1:{NOBODY.number}/0", "does not answer")],
     ids=["none", "away"],
 )
 def test_nothing_is_loaded_where_nothing_is_shared(
     url: str | None, told: str, tmp_path: Path
 ) -> None:
-    answer = run("warm", "", folder=configured(tmp_path, {"a": archive(NOBODY)}, url))
+    answer = run("warm", "", folder=configured(tmp_path, {"a": archive(AWAY)}, url))
     assert answer.returncode == 1
     assert told in answer.stderr

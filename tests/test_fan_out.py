@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import time
 
 import pytest
 
@@ -76,7 +75,7 @@ async def test_archives_are_asked_at_the_same_time() -> None:
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         for double in assembled.doubles:
-            await asyncio.wait_for(double.server.requests[0].ended.wait(), 1)
+            await asyncio.wait_for(double.server.requests[0].ended.wait(), 10)
 
 
 async def test_an_archive_that_failed_is_asked_last_for_a_while() -> None:
@@ -140,9 +139,7 @@ async def test_archive_that_fails_again_and_again_is_left_alone(answer: Answer) 
         double, fan_out, clock = assembled.doubles[0], assembled.fan_out, assembled.clock
         double.server.on("*", answer)
         await fail_until_left_alone(assembled, fan_out)
-        started = time.monotonic()
         _, [failure] = await fan_out.ask(lambda a: fan_out.search(a, ALL, 1))
-        assert time.monotonic() - started < 1
         assert isinstance(failure, ArchiveBusy)
         assert failure.retry_after_seconds == FIRST_PAUSE_SECONDS
         assert unavailable([failure]).retry_after_seconds == FIRST_PAUSE_SECONDS
@@ -212,6 +209,10 @@ async def test_archive_that_cannot_draw_is_not_left_alone() -> None:
         assert (await assembled.archives.health(5))[0].problem is None
 
 
+TURNS = 20
+"""Of the event loop: too few for a word from anybody else."""
+
+
 async def test_what_is_remembered_is_served_at_once_while_its_archive_hangs() -> None:
     async with over([ONE], timeout_seconds=0.1, stale_seconds=1e6) as assembled:
         double = assembled.doubles[0]
@@ -219,8 +220,9 @@ async def test_what_is_remembered_is_served_at_once_while_its_archive_hangs() ->
         double.server.on("*", Answer(stall=True))
         for _ in range(50):
             assembled.clock.now += 100
-            started = time.monotonic()
-            loaded = await assembled.archives.record("1.2.3", Level.INSTANCE)
-            assert time.monotonic() - started < 0.1
-            assert loaded.silent == ()
+            asking = asyncio.ensure_future(assembled.archives.record("1.2.3", Level.INSTANCE))
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            assert asking.done()
+            assert asking.result().silent == ()
             await asyncio.sleep(0.02)

@@ -444,7 +444,7 @@ async def test_a_caller_who_waits_makes_the_archive_wait(
         before = memory_of(gateway.pid)
         assert before < 400 * MIB
         got.close()
-        await asyncio.wait_for(seen.ended.wait(), 1)
+        await asyncio.wait_for(seen.ended.wait(), 10)
     assert seen.ending == "left"
 
 

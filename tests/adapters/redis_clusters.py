@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.servers import RedisServer, free_port, program
+from tests.servers import HeldPort, RedisServer, program
 
 SLOTS = 16384
 NODE_TIMEOUT_MS = 500
@@ -69,7 +69,8 @@ class Node(Configured):
     """A node of a cluster."""
 
     def __init__(self, folder: Path) -> None:
-        self.bus_port = free_port()
+        self._bus = HeldPort()
+        self.bus_port = self._bus.number
         bus = ("--cluster-enabled", "yes", "--cluster-port", str(self.bus_port))
         super().__init__(
             folder,
@@ -239,7 +240,8 @@ class Encrypted(Configured):
     """Redis that speaks TLS at `tls_port` to clients with a certificate, and plainly at `port`."""
 
     def __init__(self, folder: Path, certificates: Certificates, *options: str) -> None:
-        self.tls_port = free_port()
+        self._tls = HeldPort()
+        self.tls_port = self._tls.number
         certificate, key = certificates.of("server")
         super().__init__(
             folder,

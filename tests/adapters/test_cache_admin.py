@@ -11,7 +11,7 @@ from gateway.adapters.cache_admin import CacheAdmin
 from gateway.adapters.cache_names import Group, Names
 from gateway.errors import Unavailable
 from tests.adapters.caches import Clock, Source, dropped, heard, key, shared
-from tests.servers import RedisServer, free_port
+from tests.servers import NOBODY, RedisServer
 
 SECRET = b"sixteen characters"
 
@@ -71,7 +71,7 @@ async def test_purge_reaches_every_process_and_is_counted(
 
 
 async def test_redis_that_is_not_there_is_told() -> None:
-    absent = admin_of(f"redis://127.0.0.1:{free_port()}/0")
+    absent = admin_of(f"redis://127.0.0.1:{NOBODY.number}/0")
     with pytest.raises(Unavailable):
         await absent.stats()
     with pytest.raises(Unavailable):
@@ -82,7 +82,7 @@ async def test_redis_that_is_not_there_is_told() -> None:
 async def test_redis_that_takes_no_writes_is_told(
     admin: CacheAdmin, redis_server: RedisServer
 ) -> None:
-    await admin._client.replicaof("127.0.0.1", str(free_port()))
+    await admin._client.replicaof("127.0.0.1", str(NOBODY.number))
     try:
         with pytest.raises(Unavailable):
             await admin.purge(Group())

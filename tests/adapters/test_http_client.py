@@ -28,7 +28,7 @@ from gateway.errors import (
     NotFound,
 )
 from tests.fault_archive import Answer, FaultArchive, gzip_bomb, json_answer, redirect
-from tests.servers import free_port
+from tests.servers import NOBODY
 
 JSON = "application/dicom+json"
 Client = Callable[..., ArchiveClient]
@@ -142,7 +142,7 @@ async def test_a_body_that_is_passed_on_must_not_be_compressed(
 
 async def test_refused_connection_is_an_unreachable_archive(client: Client) -> None:
     with pytest.raises(ArchiveUnreachable, match="archive north: no connection"):
-        await body_of(client(), f"http://127.0.0.1:{free_port()}", "studies")
+        await body_of(client(), f"http://127.0.0.1:{NOBODY.number}", "studies")
 
 
 @pytest.mark.parametrize(
@@ -195,9 +195,9 @@ async def test_first_byte_that_does_not_come_is_a_timeout(
     started = time.monotonic()
     with pytest.raises(ArchiveTimeout):
         await body_of(client(timeout_seconds=0.3), fault_archive.url, "studies")
-    assert 0.2 < time.monotonic() - started < 2
+    assert 0.2 < time.monotonic() - started < 10
     [seen] = fault_archive.requests
-    await asyncio.wait_for(seen.ended.wait(), 1)
+    await asyncio.wait_for(seen.ended.wait(), 10)
     assert seen.ending == "left"
 
 
@@ -210,7 +210,7 @@ async def test_json_that_trickles_is_a_timeout_in_the_end(
     started = time.monotonic()
     with pytest.raises(ArchiveTimeout):
         await body_of(client(timeout_seconds=0.2), fault_archive.url, "studies")
-    assert 0.7 < time.monotonic() - started < 3
+    assert 0.7 < time.monotonic() - started < 30
 
 
 async def test_a_stream_that_trickles_is_none(client: Client, fault_archive: FaultArchive) -> None:
@@ -431,7 +431,7 @@ async def test_a_caller_who_leaves_closes_the_connection(
     [seen] = await fault_archive.wait_for(1)
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
-    await asyncio.wait_for(seen.ended.wait(), 1)
+    await asyncio.wait_for(seen.ended.wait(), 10)
     assert seen.ending == "left"
 
 

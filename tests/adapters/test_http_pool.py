@@ -15,7 +15,7 @@ from gateway.adapters.http_connection import Connection
 from gateway.adapters.http_pool import Pool
 from gateway.adapters.http_requests import Origin, request
 from tests.fault_archive import Answer, FaultArchive
-from tests.servers import free_port
+from tests.servers import NOBODY
 
 
 def to(archive: FaultArchive) -> Origin:
@@ -80,10 +80,10 @@ async def test_addresses_of_machines_for_themselves_are_refused(base: str) -> No
 async def test_where_nobody_listens_there_is_no_connection() -> None:
     pool = Pool(connect_seconds=2)
     with pytest.raises(OSError, match="Connect"):
-        await pool.new(request(f"http://localhost:{free_port()}").origin)
+        await pool.new(request(f"http://localhost:{NOBODY.number}").origin)
     await pool.close()
     with pytest.raises(OSError, match="closed"):
-        await pool.new(request(f"http://localhost:{free_port()}").origin)
+        await pool.new(request(f"http://localhost:{NOBODY.number}").origin)
 
 
 async def test_connections_end_with_their_pool(fault_archive: FaultArchive) -> None:

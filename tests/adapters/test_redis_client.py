@@ -26,7 +26,7 @@ from tests.adapters.redis_clusters import (
     cluster,
     until,
 )
-from tests.servers import RedisServer, free_port
+from tests.servers import NOBODY, HeldPort, RedisServer
 
 LIMITS = Limits(connect_seconds=0.5, operation_seconds=0.3, pause_seconds=0.3)
 NAMES = Names()
@@ -258,8 +258,7 @@ async def test_sentinel_names_the_redis_that_is_shared(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
     with Sentinel(tmp_path, redis_server.port) as sentinel:
-        nobody = free_port()
-        url = f"redis+sentinel://127.0.0.1:{nobody},127.0.0.1:{sentinel.port}/mymaster/1"
+        url = f"redis+sentinel://127.0.0.1:{NOBODY.number},127.0.0.1:{sentinel.port}/mymaster/1"
         await check_sharing(url)
 
 
@@ -310,9 +309,9 @@ async def test_sentinel_and_redis_by_tls(tmp_path: Path, certificates: Certifica
     with Encrypted(tmp_path / "redis", certificates) as server:
         watcher = Sentinel(tmp_path / "sentinel", server.tls_port)
         certificate, key_file = certificates.of("server")
-        tls_port = free_port()
+        tls = HeldPort()
         more = (
-            f"tls-port {tls_port}\ntls-replication yes\ntls-cert-file {certificate}\n"
+            f"tls-port {tls.number}\ntls-replication yes\ntls-cert-file {certificate}\n"
             f"tls-key-file {key_file}\ntls-ca-cert-file {certificates.authority}\n"
         )
         plain = watcher.command
@@ -325,7 +324,7 @@ async def test_sentinel_and_redis_by_tls(tmp_path: Path, certificates: Certifica
 
         watcher.command = command  # type: ignore[method-assign]  # a sentinel that speaks TLS too
         with watcher:
-            url = f"rediss+sentinel://127.0.0.1:{tls_port}/mymaster?{certificates.query}"
+            url = f"rediss+sentinel://127.0.0.1:{tls.number}/mymaster?{certificates.query}"
             await check_sharing(url)
 
 

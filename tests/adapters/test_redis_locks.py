@@ -13,7 +13,7 @@ from gateway.adapters.redis_client import Complaints, Limits, connect
 from gateway.adapters.redis_locks import LOCK_MARGIN_SECONDS, LOCK_SECONDS, Locks
 from gateway.adapters.telemetry import Telemetry
 from tests.adapters.caches import Clock
-from tests.servers import RedisServer, free_port
+from tests.servers import NOBODY, RedisServer
 
 LIMITS = Limits(connect_seconds=2, operation_seconds=1)
 
@@ -86,6 +86,6 @@ async def test_what_is_raised_under_a_lock_is_raised_as_it_is(redis_server: Redi
 
 
 async def test_there_are_no_locks_while_redis_is_away() -> None:
-    mine = locks(f"redis://127.0.0.1:{free_port()}/0")
+    mine = locks(f"redis://127.0.0.1:{NOBODY.number}/0")
     assert await mine.taken("a") is None
     await mine._client.aclose()

@@ -58,7 +58,7 @@ async def test_redis_is_left_alone_after_failures_and_asked_again_later(
     started = time.monotonic()
     for _ in range(1000):
         assert await entries.look(key("a")) is None
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
     redis_server.thaw()
     assert await entries.look(key("a")) is None
     clock.seconds += limits.pause_seconds

@@ -218,13 +218,13 @@ async def test_loop_is_not_held_up_by_large_files(worker: PictureWorker) -> None
         odd_images.EXPLICIT, b"\0" * (32 << 20), Rows=4096, Columns=4096, BitsAllocated=16
     )
     drawing = asyncio.ensure_future(worker.draw(large, PictureRequest()))
-    latest, last = 0.0, time.monotonic()
+    longest, last = 0.0, time.thread_time()
     while not drawing.done():
         await asyncio.wait((drawing,), timeout=0.005)
-        latest, last = max(latest, time.monotonic() - last), time.monotonic()
+        longest, last = max(longest, time.thread_time() - last), time.thread_time()
 
     assert (await drawing).width == 256
-    assert latest < 0.5
+    assert longest < 0.2
 
 
 async def test_too_many_at_once_are_told_so() -> None:

@@ -469,12 +469,12 @@ def test_an_archive_that_never_answers_costs_its_part_and_no_more_than_its_time(
         rows = get(gateway.dicom_web, "studies")
         assert rows.status_code == 200
         assert "archive south did not answer" in rows.headers["Warning"]
-        assert rows.elapsed.total_seconds() < 4
+        assert rows.elapsed.total_seconds() < 10
 
         two_archives.north.freeze()
         late = get(gateway.dicom_web, "studies")
         assert late.status_code == 504
-        assert late.elapsed.total_seconds() < 4
+        assert late.elapsed.total_seconds() < 10
 
 
 def test_an_archive_that_died_since_the_study_was_remembered_is_said(

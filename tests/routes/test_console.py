@@ -15,7 +15,7 @@ from gateway.config import DicomwebArchive, IidViewer, Settings
 from gateway.model import Patient, PersonName
 from gateway.routes.console import patient_name
 from tests.hie import bearer, scoped
-from tests.servers import free_port
+from tests.servers import NOBODY
 
 STUDY = f"{demo.UID_ROOT}.1"
 Open = Callable[[str], Awaitable[str]]
@@ -103,7 +103,7 @@ async def test_what_cannot_be_shown_is_told_on_a_page(
 
 async def test_silent_archive_is_named(aiohttp_client: AiohttpClient, sample_folder: Path) -> None:
     settings = demo.settings(sample_folder, 8080)
-    silent = DicomwebArchive(type="dicomweb", qido_rs=f"http://127.0.0.1:{free_port()}")
+    silent = DicomwebArchive(type="dicomweb", qido_rs=f"http://127.0.0.1:{NOBODY.number}")
     both = settings.model_copy(update={"archives": {**settings.archives, "away": silent}})
     client = await aiohttp_client(build_app(both))
     for path in ("/", f"/?study={STUDY}"):

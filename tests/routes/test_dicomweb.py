@@ -769,7 +769,7 @@ async def test_a_caller_who_leaves_ends_the_archives_work(gateway: Client, doubl
     [seen] = [s for s in double.server.requests if s.route == HELD[0].path]
     assert not seen.ended.is_set()
     answer.close()
-    await asyncio.wait_for(seen.ended.wait(), 1)
+    await asyncio.wait_for(seen.ended.wait(), 10)
     assert seen.ending == "left"
 
 
@@ -787,5 +787,5 @@ async def test_a_caller_who_leaves_before_the_first_byte_ends_the_archives_work(
             break
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-    await asyncio.wait_for(waiting[0].ended.wait(), 1)
+    await asyncio.wait_for(waiting[0].ended.wait(), 10)
     assert waiting[0].ending == "left"

@@ -16,7 +16,7 @@ from gateway.app import build_app
 from gateway.config import DicomwebArchive
 from gateway.rules.preconditions import last_modified
 from tests.routes.test_fhir import STRICT, STUDY, each_version, json, timed
-from tests.servers import free_port
+from tests.servers import NOBODY
 from tests.standing import Client
 
 ENDPOINT = "/fhir/r4/Endpoint/gateway-dicom-wado-rs"
@@ -126,7 +126,7 @@ async def test_what_an_archive_is_missing_from_is_never_taken_for_unchanged(
     aiohttp_client: AiohttpClient, sample_folder: Path
 ) -> None:
     settings = demo.settings(sample_folder, 8080)
-    address = f"http://127.0.0.1:{free_port()}/dicom-web"
+    address = f"http://127.0.0.1:{NOBODY.number}/dicom-web"
     silent = DicomwebArchive(type="dicomweb", qido_rs=address)
     archives = {**settings.archives, "south": silent}
     client: Client = await aiohttp_client(

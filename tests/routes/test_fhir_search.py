@@ -19,7 +19,7 @@ from tests.doubles import Double, Held
 from tests.fault_archive import FaultArchive
 from tests.routes.test_fhir import json
 from tests.samples import TwoArchives
-from tests.servers import free_port
+from tests.servers import NOBODY
 from tests.standing import Client
 
 ROOT = demo.UID_ROOT
@@ -54,7 +54,7 @@ def client(demo_client: Client) -> Client:
 @pytest.fixture
 def with_a_silent_archive(settings: Settings) -> Settings:
     """The demonstration, and an archive at a port where nobody listens."""
-    address = f"http://127.0.0.1:{free_port()}/dicom-web"
+    address = f"http://127.0.0.1:{NOBODY.number}/dicom-web"
     silent = DicomwebArchive(type="dicomweb", qido_rs=address)
     return settings.model_copy(update={"archives": {**settings.archives, "south": silent}})
 
