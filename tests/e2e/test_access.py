@@ -7,7 +7,6 @@ whoever has that gets exactly what `tests.hie` says that they may see, and nobod
 from __future__ import annotations
 
 import io
-import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -77,6 +76,14 @@ class Asking:
         return self.session.post(
             f"{self.url}{path}", headers=headers, allow_redirects=False, timeout=60, **more
         )
+
+    def samples(self) -> Iterator[tuple[str, dict[str, str], int]]:
+        """Some of what was asked: address, headers and status, two for each status."""
+        count: Counter[int] = Counter()
+        for url, (headers, status) in self.asked.items():
+            count[status] += 1
+            if count[status] <= 2:
+                yield url, headers, status
 
     @property
     def seen(self) -> tuple[Copy, ...]:
@@ -655,6 +662,8 @@ def search_studies(asking: Asking, base: str, post: bool = False) -> None:  # no
     assert [m["id"] for m in of_type(ordered, "ImagingStudy")] == sorted(
         {c.study for c in asking.seen}, reverse=True
     )
+    if post and base != bases("/fhir/{version}")[0]:
+        return  # a form is read alike in every version: what it holds was matched in the first
     for query, fits in (*CRITERIA, *BY_VERSION.get(base.rpartition("/")[2], ())):
         answer = found(query)
         wanted = {c.study for c in asking.seen if fits(c)}
@@ -885,6 +894,6 @@ def test_what_a_route_answers_is_what_exists_for_the_caller(
         told = [like(ask(url)) for url in filled(path)]
         assert {status for status, _, _ in told} == {refused}
         assert told[0] == told[1]
-    for url, (headers, status) in itertools.islice(asking.asked.items(), 8):
+    for url, headers, status in asking.samples():
         head = asking.session.head(f"{asking.url}{url}", headers=headers, timeout=60)
         assert (head.status_code, head.content) == (status, b""), url
