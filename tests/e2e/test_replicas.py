@@ -166,7 +166,8 @@ async def test_old_record_costs_one_small_search_for_all_replicas(replicas: Repl
     await asyncio.sleep(0.8)  # as old as that
     seen = len(replicas.double.server.requests)
     bodies = await asyncio.gather(*(replicas.get(READ) for _ in range(40)))
-    await asyncio.sleep(0.3)
+    await replicas.double.server.wait_for(seen + 1)
+    await asyncio.sleep(0.3)  # in which no more of them come
     assert len(set(bodies)) == 1
     new = [s.path for s in replicas.double.server.requests[seen:]]
     assert [path.partition("?")[0] for path in new] == ["/studies"], new
