@@ -124,7 +124,7 @@ class Patients(Gateway):
 
 
 @given(held=studies, asked=st.lists(ANY_CRITERION, max_size=8), version=versions)
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_search_finds_what_an_obvious_filter_over_all_patients_finds(
     held: tuple[StudyFacts, ...], asked: list[Asked], version: str
 ) -> None:
@@ -152,7 +152,7 @@ def test_search_finds_what_an_obvious_filter_over_all_patients_finds(
     count=st.integers(1, 3),
     most=st.sampled_from([1, 3, 1000]),
 )
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_pages_hold_every_patient_at_most_once(
     held: tuple[StudyFacts, ...], asked: list[Asked], count: int, most: int
 ) -> None:

@@ -540,7 +540,7 @@ def ids(bundle: dict[str, Any]) -> list[str]:
 
 
 @given(held=studies, asked=st.lists(ANY_CRITERION, max_size=10), version=versions)
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_search_finds_what_an_obvious_filter_over_all_resources_finds(
     held: tuple[StudyFacts, ...], asked: list[Asked], version: str
 ) -> None:
@@ -570,7 +570,7 @@ def test_search_finds_what_an_obvious_filter_over_all_resources_finds(
     sort=st.sampled_from([None, "started", "-started", "_id", "-modality,started", "identifier"]),
     most=st.sampled_from([1, 2, 5, 1000]),
 )
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_pages_hold_every_match_exactly_once(
     held: tuple[StudyFacts, ...], asked: list[Asked], count: int, sort: str | None, most: int
 ) -> None:
