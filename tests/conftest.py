@@ -115,9 +115,7 @@ def secured_orthanc(_secured: Orthanc, samples: tuple[Sample, ...]) -> Orthanc:
 @pytest.fixture
 def redis_server(_redis: RedisServer) -> RedisServer:
     """A Redis, empty at the start of each test."""
-    _redis.thaw()
-    _redis.start()
-    _redis.clear()
+    _redis.renew()
     return _redis
 
 

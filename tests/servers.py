@@ -305,6 +305,12 @@ class RedisServer(Process):
         """Address of its first database."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    def renew(self) -> None:
+        """Whatever became of it: it runs, and is empty."""
+        self.thaw()
+        self.start()
+        self.clear()
+
     def restart(self) -> None:
         """End and start it: connections break, what it held is gone."""
         self.stop()

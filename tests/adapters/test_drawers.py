@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ async def test_what_costs_much_and_comes_to_nothing_is_left_alone_for_a_while(
 ) -> None:
     spinning = (hostile_files.many_items(300_000),)
     with pytest.raises(CannotDraw) as raised:
-        await ground.drawers.sent(dict(READING), spinning, ONE)
+        await ground.drawers.sent(dict(READING), spinning, replace(ONE, wall_seconds=50))
     assert type(raised.value) is CannotDraw
 
     with pytest.raises(DecoderLost, match="before"):

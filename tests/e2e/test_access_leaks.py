@@ -154,7 +154,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, _redis: RedisServer) -> Run:
     world = build(folder)
     broken = world.copies[0].content[:400]
     (folder / "north" / f"CanaryP1^HOSP-A {world.copies[0].instance}.dcm").write_bytes(broken)
-    _redis.clear()
+    _redis.renew()
     spool, cache = folder / "spool", {"redis_url": _redis.url}
     with serving(folder, cache=cache, audit={"spool": str(spool)}) as gateway:
         asked = [*questions(world), *nosy(world)]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from aiohttp.test_utils import TestClient
 from pytest_aiohttp import AiohttpClient
 
 from gateway.apart import AT_ONCE
@@ -13,10 +10,10 @@ from gateway.app import build_app
 from gateway.config import Settings
 from tests.doubles import Double, Held
 from tests.fault_archive import FaultArchive
+from tests.standing import Client
 
 PUBLIC = "https://gw.example.org/images"
 XML = 'multipart/related; type="application/dicom+xml"'
-Client = TestClient[Any, Any]
 
 
 @pytest.fixture
