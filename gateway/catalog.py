@@ -10,28 +10,26 @@ silence           an archive that fails costs its part of the answer, and is nam
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from gateway import pages
 from gateway.archives import Archives
 from gateway.at_hand import first
+from gateway.choice import Choice, KeyImages, Shown
 from gateway.delivery import acceptable
-from gateway.errors import NotFound, PartlyHidden, Unavailable
+from gateway.errors import NotFound, PartlyHidden
 from gateway.fan_out import Health, silence
 from gateway.frame_holders import FrameHolders
 from gateway.model import (
     ByteRange,
     Consumer,
     Found,
-    Instance,
     Level,
     Loaded,
     Part,
-    Series,
     Study,
     Target,
 )
@@ -46,8 +44,6 @@ from gateway.sharing import SharedSearch
 from gateway.visibility import Visibility
 
 _LARGE_STUDY_INSTANCES = 2000
-_MOST_CANDIDATES = 4
-"""Series that are looked at to find one that shows more than how others were planned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,26 +70,13 @@ class Metadata:
     is_subset: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """What a picture of some target shows: an instance or frame, its series, and who holds it."""
-
-    target: Target
-    series: Series
-    fetch: Fetch | None
-
-
-KeyImages = Callable[[Study], Awaitable[Sequence[Target]]]
-"""The images or frames of a study that somebody flagged (PS3.3 §A.35.4), in their order."""
-
-
 class Catalog:
     """What exists for a consumer, over all archives."""
 
     def __init__(self, archives: Archives, key_images: KeyImages | None = None) -> None:
         """`key_images` tells which images to show first; None: nobody does."""
         self._archives = archives
-        self._key_images = key_images
+        self._choice = Choice(archives, key_images)
         self.frames = FrameHolders(archives)
 
     async def search(self, consumer: Consumer, query: Query) -> Found[Dataset]:
@@ -207,57 +190,7 @@ class Catalog:
 
     async def shown(self, consumer: Consumer, target: Target) -> Shown:
         """What a picture of `target` shows: itself, or the instance that stands for it."""
-        study = (await self.located(consumer, target)).study
-        inside = [s for s in study.series or () if target.series_uid in {None, s.uid}]
-        if not inside:
-            raise NotFound("nothing to show")
-        if target.instance_uid is None and (
-            flagged := await self._flagged(consumer, study, inside)
-        ):
-            return await self.shown(consumer, flagged)
-        series, chosen = await self._representative(study, inside, target)
-        if chosen is None:
-            return Shown(target=target, series=series, fetch=None)
-        one = replace(target, series_uid=series.uid, instance_uid=chosen.uid)
-        fetch = Fetch(target=one, archives=chosen.archives or series.archives)
-        return Shown(target=one, series=replace(series, instances=(chosen,)), fetch=fetch)
-
-    async def _flagged(
-        self, consumer: Consumer, study: Study, inside: Sequence[Series]
-    ) -> Target | None:
-        """The first key image `inside` a target that exists for `consumer`, with its frames."""
-        if self._key_images is None:
-            return None
-        seen = {s.uid for s in inside if retrieval.has_images(s)}
-        for flagged in await self._key_images(study):
-            if flagged.series_uid in seen and flagged.instance_uid is not None:
-                with contextlib.suppress(NotFound, Unavailable):
-                    of = (await self.located(consumer, flagged)).study
-                    if (image := retrieval.image_named(of, flagged)) is not None:
-                        return image
-        return None
-
-    async def _representative(
-        self, study: Study, inside: Sequence[Series], target: Target
-    ) -> tuple[Series, Instance | None]:
-        """The series and the instance that stand for what is `inside` a target.
-
-        The middle image of the first series with images that are no localizers, as far as
-        archives tell.
-        """
-        candidates = retrieval.representatives(inside)
-        found: list[tuple[Series, Instance | None]] = []
-        for series in candidates[:_MOST_CANDIDATES]:
-            instances = series.instances
-            if target.instance_uid is None and instances is None:
-                instances = await self._archives.series_instances(study, series)
-            chosen = retrieval.representative_instance(
-                [i for i in instances or () if target.instance_uid in {None, i.uid}]
-            )
-            if chosen is not None and not retrieval.is_localizer(chosen):
-                return series, chosen
-            found.append((series, chosen))
-        return next((f for f in found if f[1] is not None), found[0])
+        return await self._choice.shown(target, partial(self.located, consumer))
 
     async def forget(self, study_uid: str) -> None:
         """Drops all that is remembered of a study, since somebody says that it changed."""

@@ -28,12 +28,13 @@ from gateway.adapters.thumbnail import (
     WorkersBusy,
 )
 from gateway.archives import Archives
-from gateway.catalog import Catalog, Shown
+from gateway.catalog import Catalog
+from gateway.choice import Shown
 from gateway.errors import ArchiveError, BadRequest, GatewayError, NotAcceptable, NotFound
 from gateway.model import Consumer, Instance, Target
 from gateway.own_pictures import Wanted
 from gateway.picture_limits import SMALL, no_larger_than_source, ordered, refusal, subject_of
-from gateway.rules import media, retrieval
+from gateway.rules import media, retrieval, showing
 from gateway.rules.media import ANY, Form, MediaRange
 from gateway.rules.rendering import Rendering, check_acceptable, documents
 from gateway.rules.retrieval import Fetch
@@ -72,6 +73,10 @@ class Pictures:
         NotFound when it does not exist for `consumer`; everything that exists has a picture.
         """
         shown = await self._catalog.shown(consumer, target)
+        if target.instance_uid is None and showing.is_label(_instance(shown)):
+            return Picture(
+                body=await _icon(shown, width, height, media_type), media_type=media_type
+            )
         try:
             return await self._small(shown, width, height, media_type)
         except NotFound:
@@ -102,7 +107,7 @@ class Pictures:
             return await self._thumbnail(shown, wanted)
 
         found = await self._archives.cache.load(key, load)
-        body = found or await _icon(shown, wanted)
+        body = found or await _icon(shown, wanted.width, wanted.height, wanted.media_type)
         return Picture(body=body, media_type=media_type, is_passing=not found)
 
     async def rendition(
@@ -189,7 +194,9 @@ class Pictures:
             if str(error) == NO_SUCH_FRAME:
                 raise NotFound("no such frame") from error
             if not isinstance(error, DecoderLost | WorkersBusy) and not self._may_recover(shown):
-                return Fresh(value=await _icon(shown, wanted))
+                return Fresh(
+                    value=await _icon(shown, wanted.width, wanted.height, wanted.media_type)
+                )
         except (ArchiveError, NotAcceptable, NotFound, TimeoutError):
             pass
         return Fresh(value=b"", is_absent=True)
@@ -276,11 +283,10 @@ class Pictures:
         raise CannotDraw("nothing came")
 
 
-async def _icon(shown: Shown, wanted: PictureRequest) -> bytes:
+async def _icon(shown: Shown, width: int, height: int, media_type: str) -> bytes:
     """What stands for a picture; drawn in a thread, since a new one takes milliseconds."""
     kind = icons.kind_of(_instance(shown).sop_class_uid, shown.series.modality)
-    size = wanted.width, wanted.height
-    return await asyncio.to_thread(icons.icon, kind, *size, wanted.media_type)
+    return await asyncio.to_thread(icons.icon, kind, width, height, media_type)
 
 
 def _instance(shown: Shown) -> Instance:

@@ -415,6 +415,25 @@ async def test_a_study_is_shown_by_an_image_and_a_report_by_its_icon() -> None:
         assert asked[:1] == [f"{ONE.path}/thumbnail"]
 
 
+async def test_the_label_of_a_slide_is_shown_to_who_asks_for_it_alone() -> None:
+    label = replace(ONE, modality="SM", sop_class="1.2.840.10008.5.1.4.1.1.77.1.6")
+    async with over([label]) as assembled:
+        server = assembled.doubles[0].server
+        told = row(
+            StudyInstanceUID=ONE.study,
+            SeriesInstanceUID=ONE.series,
+            SOPInstanceUID=ONE.instance,
+            SOPClassUID=label.sop_class,
+            ImageType=["ORIGINAL", "PRIMARY", "LABEL", "NONE"],
+        )
+        server.on("/studies/*/instances", json_answer([told]))
+        server.on("*/thumbnail", own(encoded(20, 20)))
+        for target in (STUDY, replace(STUDY, series_uid=ONE.series)):
+            icon = await thumbnail(assembled, target)
+            assert (size_of(icon), icon.is_passing) == ((64, 64), False)
+        assert size_of(await thumbnail(assembled)) == (20, 20)
+
+
 async def test_an_archive_is_not_asked_to_enlarge() -> None:
     async with over([ONE]) as assembled:  # 64 x 64
         assembled.doubles[0].server.on("*/thumbnail", own(encoded(300, 200)))

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gateway.model import Instance, Level, Series, Study, Target
 
-_NOT_AN_IMAGE = frozenset(
-    {
-        "SR", "KO", "PR", "DOC", "RTPLAN", "RTSTRUCT", "RTRECORD", "REG", "FID", "ECG", "HD",
-        "EPS", "RESP", "AU", "PLAN", "RWV", "SMR", "STAIN", "ASMT", "SEG", "TEXTUREMAP",
-    }
-)  # fmt: skip
 _OTHER_CLASSES = tuple(
     f"1.2.840.10008.5.1.4.{arc}."
     for arc in (
-        *(f"1.1.{n}" for n in (9, 11, 66, 67, 68, 78, 79, 80, 88, 90, 104, 131, 200, 481)),
+        *(f"1.1.{n}" for n in ("4.2", 9, 11, 66, 67, 68, "77.1.5.3", 78, 79, 80, 88, 90, 91)),
+        *(f"1.1.{n}" for n in (104, 131, 200, 481)),
         *(34, 38, 39, 43, 44, 45),
     )
 )
-"""Roots of SOP classes that are no images: waveforms, presentations, reports, plans."""
+"""Roots of SOP classes that are no images: spectra, waveforms, presentations, reports, plans."""
 
-_WITH_FRAMES = tuple(
+WITH_FRAMES = tuple(
     f"1.2.840.10008.5.1.4.1.1.{n}." for n in ("66.4", "66.7", "66.8", "481.1", "481.2")
 )
 """Among those, the ones that hold frames: segmentations, height maps, RT images and doses."""
@@ -31,14 +25,6 @@ _WITH_FRAMES = tuple(
 
 MOST_LOCALIZERS = 32
 """Instances of a series that may consist of localizers."""
-_PLANNED_BY_LOCALIZERS = frozenset({"CT", "MR", "PT"})
-_WORDS = re.compile(r"[a-z]+")
-_LOCALIZER_WORDS = frozenset(
-    {
-        "localizer", "localiser", "localizers", "localisers", "loc", "scout", "scouts",
-        "topogram", "scanogram", "scano", "surview", "survey", "locator", "pilot", "aahscout",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,54 +169,6 @@ def _series_fetches(study: Study, series: Series) -> list[Fetch]:
     ]
 
 
-def has_images(series: Series) -> bool:
-    """Whether a picture of this series shows an image rather than a report or a plan."""
-    return (series.modality or "") not in _NOT_AN_IMAGE and series.number_of_instances != 0
-
-
-def representatives(series: Sequence[Series]) -> list[Series]:
-    """The series that may stand for their study, the best first: images in SeriesNumber order.
-
-    Those whose description says that they only served to plan others come last.
-    """
-    images = [s for s in series if has_images(s)]
-    return sorted(images, key=_is_called_localizer) or list(series[:1])
-
-
-def _is_called_localizer(series: Series) -> bool:
-    """Whether words say so; only asked where it decides which picture comes first."""
-    if series.modality not in _PLANNED_BY_LOCALIZERS:
-        return False
-    words = set(_WORDS.findall((series.description or "").lower()))
-    return not words.isdisjoint(_LOCALIZER_WORDS)
-
-
-def is_localizer(instance: Instance) -> bool:
-    """Whether Image Type value 3 says so (PS3.3 §C.8.2.1.1.1); False also where it is not known."""
-    return any("LOCALIZER" in value.upper() for value in instance.image_type)
-
-
-def representative_instance(instances: Sequence[Instance]) -> Instance | None:
-    """The instance that stands for its series: the middle one of its images."""
-    images = [i for i in instances if _is_image(i)] or list(instances)
-    images = [i for i in images if not is_localizer(i)] or images
-    return images[len(images) // 2] if images else None
-
-
-def image_named(study: Study, flagged: Target) -> Target | None:
-    """What `flagged` shows of a study: an image, and of its frames those that exist; None: nothing.
-
-    Where nothing tells how many frames there are, only the first is known to exist.
-    """
-    found = instance_in(study, flagged)
-    if found is None or not (has_images(found[0]) and _is_image(found[1])):
-        return None
-    last = last_frame(found[1])
-    frames = tuple(n for n in flagged.frames if 1 <= n <= (last or 1))
-    is_missing = bool(flagged.frames) and not frames and last is not None
-    return None if is_missing else replace(flagged, frames=frames)
-
-
 def last_frame(instance: Instance) -> int | None:
     """How many frames it has, as far as is known: an image of which no number is told has one."""
     return instance.number_of_frames or (None if instance.rows is None else 1)
@@ -249,12 +187,14 @@ def shows_pixels(instance: Instance) -> bool:
 
 def has_frames(instance: Instance) -> bool:
     """Whether frames can be asked of an instance; where nothing tells, they can."""
-    return bool(instance.rows) or _is_image(instance) or _is_of(instance, _WITH_FRAMES)
+    return bool(instance.rows) or is_image(instance) or is_of(instance, WITH_FRAMES)
 
 
-def _is_image(instance: Instance) -> bool:
-    return not _is_of(instance, _OTHER_CLASSES)
+def is_image(instance: Instance) -> bool:
+    """Whether its class is not known to be none."""
+    return not is_of(instance, _OTHER_CLASSES)
 
 
-def _is_of(instance: Instance, roots: tuple[str, ...]) -> bool:
+def is_of(instance: Instance, roots: tuple[str, ...]) -> bool:
+    """Whether its class is, or is below, one of `roots`, which end with a dot."""
     return f"{instance.sop_class_uid}.".startswith(roots)

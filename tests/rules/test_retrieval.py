@@ -49,29 +49,6 @@ def sent(fetch: Fetch, archive: str, holdings: Holdings) -> list[tuple[str, str]
     ]
 
 
-@pytest.mark.parametrize(
-    ("instance", "modality", "frames", "shown"),
-    [
-        (Instance(uid="1.1.1", number_of_frames=3), "CT", (9, 2, 3, 0), (2, 3)),
-        (Instance(uid="1.1.1", number_of_frames=3), "CT", (9,), None),
-        (Instance(uid="1.1.1", number_of_frames=3), "CT", (), ()),
-        (Instance(uid="1.1.1", rows=8), "CT", (2,), None),
-        (Instance(uid="1.1.1"), "CT", (2,), ()),
-        (Instance(uid="1.1.1"), "PR", (), None),
-        (Instance(uid="1.1.1", sop_class_uid="1.2.840.10008.5.1.4.1.1.88.11"), "CT", (), None),
-        (Instance(uid="1.1.2"), "CT", (), None),
-    ],
-)
-def test_what_is_flagged_is_shown_where_it_is_an_image_and_exists(
-    instance: Instance, modality: str, frames: tuple[int, ...], shown: tuple[int, ...] | None
-) -> None:
-    series = Series(uid="1.1", archives=("a",), modality=modality, instances=(instance,))
-    study = Study(uid="1", archives=("a",), series=(series,))
-    flagged = Target(study_uid="1", series_uid="1.1", instance_uid="1.1.1", frames=frames)
-    found = retrieval.image_named(study, flagged)
-    assert (found.frames if found else None) == shown
-
-
 @st.composite
 def _holdings(draw: st.DrawFn) -> Holdings:
     archives = draw(st.lists(st.sampled_from(ARCHIVES), min_size=1, max_size=3, unique=True))
@@ -199,55 +176,6 @@ def test_study_without_series_is_fetched_from_nobody() -> None:
     assert retrieval.plan(Study(uid="1", archives=("a",)), WHOLE) == ()
 
 
-def series(uid: str, modality: str | None, number: int | None = 1) -> Series:
-    return Series(uid=uid, archives=("a",), modality=modality, number_of_instances=number)
-
-
-@pytest.mark.parametrize(
-    ("given_", "expected"),
-    [
-        ([], None),
-        ([series("1", "SR")], "1"),
-        ([series("1", "SR"), series("2", "CT"), series("3", "MR")], "2"),
-        ([series("1", "CT", 0), series("2", "MR", None)], "2"),
-        ([series("1", "KO"), series("2", None)], "2"),
-        ([series("1", "PR"), series("2", "SEG")], "1"),
-    ],
-)
-def test_first_series_with_images_stands_for_its_study(
-    given_: list[Series], expected: str | None
-) -> None:
-    found = retrieval.representatives(given_)
-    assert (found[0].uid if found else None) == expected
-
-
-@pytest.mark.parametrize(
-    ("description", "modality", "is_last"),
-    [
-        ("3-plane Localizer", "MR", True),
-        ("AAHScout_MPR", "MR", True),
-        ("Topogram  0.6  T20f", "CT", True),
-        ("LOC", "MR", True),
-        ("localized lesion", "MR", False),
-        ("Scout view", "US", False),
-        (None, "CT", False),
-    ],
-)
-def test_series_that_planned_others_come_last(
-    description: str | None, modality: str, *, is_last: bool
-) -> None:
-    first = Series(uid="1", archives=("a",), modality=modality, description=description)
-    found = retrieval.representatives([first, series("2", modality)])
-    assert [s.uid for s in found] == (["2", "1"] if is_last else ["1", "2"])
-
-
-def test_localizer_stands_for_nothing_else() -> None:
-    planned = ("ORIGINAL", "PRIMARY", "LOCALIZER")
-    some = [Instance(uid=str(n), image_type=planned if n else ("ORIGINAL",)) for n in range(5)]
-    assert retrieval.representative_instance(some) == some[0]
-    assert retrieval.representative_instance(some[1:]) == some[3]
-
-
 @pytest.mark.parametrize(
     ("sop_class", "shows"),
     [(None, True), ("1.2.840.10008.5.1.4.1.1.2", True), ("1.2.840.10008.5.1.4.1.1.88.11", False)],
@@ -265,28 +193,10 @@ NO_IMAGES = {
     "PDF": "1.2.840.10008.5.1.4.1.1.104.1",
     "raw data": "1.2.840.10008.5.1.4.1.1.66",
     "RT plan": "1.2.840.10008.5.1.4.1.1.481.5",
+    "spectra": "1.2.840.10008.5.1.4.1.1.4.2",
+    "annotations": "1.2.840.10008.5.1.4.1.1.91.1",
     "hanging protocol": "1.2.840.10008.5.1.4.38.1",
 }
-
-
-@pytest.mark.parametrize(
-    ("classes", "expected"),
-    [
-        ([], None),
-        ([CT], 0),
-        ([CT, CT, CT], 1),
-        ([CT, CT], 1),
-        ([None], 0),
-        ([NO_IMAGES["SR"], CT, NO_IMAGES["PDF"]], 1),
-        ([NO_IMAGES["SR"], NO_IMAGES["SR"], NO_IMAGES["SR"]], 1),
-    ],
-)
-def test_middle_image_stands_for_its_series(
-    classes: list[str | None], expected: int | None
-) -> None:
-    instances = [Instance(uid=str(n), sop_class_uid=c) for n, c in enumerate(classes)]
-    found = retrieval.representative_instance(instances)
-    assert (found and int(found.uid)) == expected
 
 
 @pytest.mark.parametrize("sop_class", NO_IMAGES.values(), ids=NO_IMAGES)
