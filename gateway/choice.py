@@ -37,11 +37,15 @@ Located = Callable[[Target], Awaitable[Loaded]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What a picture of some target shows: an instance or frame, its series, and who holds it."""
+    """What a picture of some target shows: an instance or frame, its series, and who holds it.
+
+    `squares`: nothing tells that its pixels are none.
+    """
 
     target: Target
     series: Series
     fetch: Fetch | None
+    squares: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

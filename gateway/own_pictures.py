@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, replace
 
+from gateway.adapters.thumbnail import PictureRequest
 from gateway.errors import (
     ArchiveBadAnswer,
     ArchiveBusy,
@@ -17,8 +18,11 @@ from gateway.errors import (
     NotSupported,
 )
 from gateway.fan_out import Archive, FanOut
-from gateway.model import Rung
+from gateway.model import Instance, Rung, Target
+from gateway.picture_limits import in_proportion
+from gateway.rules import media
 from gateway.rules.retrieval import Fetch
+from gateway.shut_ways import ShutWays, Way
 
 RUNG_SECONDS = 4.0
 """How long a picture is waited for, when it can be had in other ways too."""
@@ -26,7 +30,7 @@ CANNOT_SECONDS = 3600.0
 SLOW_SECONDS = 60.0
 MOST_REFUSALS = 2
 """How many ways are tried at an archive that is busy or refuses the gateway."""
-_MOST_KNOWN = 10_000
+NOT_IMPLEMENTED = 501
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,25 +45,31 @@ class Wanted:
     media_type: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Note:
-    """Until when a way is not asked again, and whether the archive failed in passing."""
-
-    until: float
-    is_passing: bool
+def wanted_of(instance: Instance, fetch: Fetch, target: Target, request: PictureRequest) -> Wanted:
+    """What archives are asked for: of an instance with many frames the middle one."""
+    number = instance.number_of_frames or 1
+    frames = target.frames[:1] or ((number // 2 + 1,) if number > 1 else ())
+    width, height = in_proportion(instance, request)
+    return Wanted(
+        fetch=replace(fetch, target=replace(target, frames=frames)),
+        sop_class_uid=instance.sop_class_uid,
+        number_of_frames=instance.number_of_frames,
+        width=width,
+        height=height,
+        media_type=media.PNG if request.media_type == media.GIF else request.media_type,
+    )
 
 
 class OwnPictures:
     """What archives draw themselves.
 
-    What one cannot do for a SOP class is not asked of it again for an hour; what failed or was
-    slow, for a minute.
+    What one cannot do for an object is not asked of it again for an hour; what failed or was slow,
+    for a minute. What it could not do for several it is not asked for their SOP class.
     """
 
     def __init__(self, fan_out: FanOut, clock: Callable[[], float] = time.monotonic) -> None:
         self._fan_out = fan_out
-        self._clock = clock
-        self._noted: dict[tuple[str, Rung, str | None], _Note] = {}
+        self._ways = ShutWays(clock)
 
     async def of(self, wanted: Wanted) -> AsyncGenerator[bytes, None]:
         """The pictures that can be had, the one that costs an archive least first.
@@ -72,7 +82,8 @@ class OwnPictures:
         for archive in self._fan_out.named(wanted.fetch.archives):
             refusals = 0
             for rung in Rung:
-                if not self._is_worth_asking(archive.id, rung, wanted):
+                way = _way(archive.id, rung, wanted)
+                if not _is_possible(rung, wanted) or self._ways.is_shut(way):
                     continue
                 try:
                     found = await self._asked(archive, rung, wanted)
@@ -82,40 +93,43 @@ class OwnPictures:
                         break
                     continue
                 if found is not None:
-                    yield found
-                    self._note(archive.id, rung, wanted, CANNOT_SECONDS)
+                    try:
+                        yield found
+                    except GeneratorExit:
+                        self._ways.worked(way)
+                        raise
+                    self._ways.failed(way, CANNOT_SECONDS)
 
-    def may_recover(self, archives: Sequence[str], sop_class_uid: str | None) -> bool:
+    def may_recover(self, wanted: Wanted) -> bool:
         """Whether a way failed in passing, so that there may be a picture in a while."""
-        notes = (self._noted.get((a, rung, sop_class_uid)) for a in archives for rung in Rung)
-        now = self._clock()
-        return any(note is not None and note.is_passing and now < note.until for note in notes)
+        return self._ways.may_recover(_ways(wanted))
 
-    def _is_worth_asking(self, archive: str, rung: Rung, wanted: Wanted) -> bool:
-        if rung is Rung.WADO_URI and (wanted.number_of_frames or 1) > 1:
-            return False  # archives ignore frameNumber
-        note = self._noted.get((archive, rung, wanted.sop_class_uid))
-        return note is None or self._clock() >= note.until
+    def is_open(self, wanted: Wanted) -> bool:
+        """Whether there is a way that would be asked now."""
+        return any(not self._ways.is_shut(way) for way in _ways(wanted))
 
     async def _asked(self, archive: Archive, rung: Rung, wanted: Wanted) -> bytes | None:
         """The archive's picture; None: it has none to give, which is remembered.
 
         ArchiveBusy and ArchiveRefused are remembered too, where it was the archive that said so.
         """
+        way = _way(archive.id, rung, wanted)
         try:
             with self._fan_out.heard(archive):
                 return await self._picture(archive, rung, wanted)
-        except (NotFound, NotAcceptable, NotSupported):
-            self._note(archive.id, rung, wanted, CANNOT_SECONDS)
+        except NotSupported:
+            self._ways.shut(way, CANNOT_SECONDS)
+        except (NotFound, NotAcceptable):
+            self._ways.failed(way, CANNOT_SECONDS)
         except TimeoutError:
-            self._note(archive.id, rung, wanted, SLOW_SECONDS)
+            self._ways.shut(way, SLOW_SECONDS, is_passing=True)
         except (ArchiveBusy, ArchiveRefused) as error:
             if error.answered is not None:
                 seconds = max(SLOW_SECONDS, error.retry_after_seconds or 0)
-                self._note(archive.id, rung, wanted, seconds, is_passing=True)
+                self._ways.shut(way, seconds, is_passing=True)
             raise
         except ArchiveError:
-            self._note(archive.id, rung, wanted, SLOW_SECONDS, is_passing=True)
+            self._ways.shut(way, SLOW_SECONDS, is_passing=True)
         return None
 
     async def _picture(self, archive: Archive, rung: Rung, wanted: Wanted) -> bytes | None:
@@ -126,14 +140,31 @@ class OwnPictures:
                     wanted.fetch.target, rung, wanted.width, wanted.height, wanted.media_type
                 )
         except ArchiveBadAnswer as error:
-            is_failure = (error.answered or 0) >= 500 and error.answered != 501
-            self._note(archive.id, rung, wanted, SLOW_SECONDS if is_failure else CANNOT_SECONDS)
+            way = _way(archive.id, rung, wanted)
+            if error.answered == NOT_IMPLEMENTED:
+                self._ways.shut(way, CANNOT_SECONDS)
+            elif (error.answered or 0) >= 500:
+                self._ways.failed(way, SLOW_SECONDS, is_passing=True)
+            else:
+                self._ways.failed(way, CANNOT_SECONDS)
             return None
 
-    def _note(
-        self, archive: str, rung: Rung, wanted: Wanted, seconds: float, *, is_passing: bool = False
-    ) -> None:
-        if len(self._noted) >= _MOST_KNOWN:
-            self._noted.clear()
-        note = _Note(until=self._clock() + seconds, is_passing=is_passing)
-        self._noted[archive, rung, wanted.sop_class_uid] = note
+
+def _ways(wanted: Wanted) -> list[Way]:
+    archives = wanted.fetch.archives
+    return [_way(a, rung, wanted) for a in archives for rung in Rung if _is_possible(rung, wanted)]
+
+
+def _way(archive: str, rung: Rung, wanted: Wanted) -> Way:
+    return Way(
+        archive=archive,
+        name=rung.value,
+        sop_class_uid=wanted.sop_class_uid,
+        series_uid=wanted.fetch.target.series_uid,
+        instance_uid=wanted.fetch.target.instance_uid,
+    )
+
+
+def _is_possible(rung: Rung, wanted: Wanted) -> bool:
+    """Whether it can be asked for: by WADO-URI archives ignore frameNumber."""
+    return rung is not Rung.WADO_URI or (wanted.number_of_frames or 1) == 1

@@ -31,12 +31,23 @@ def subject_of(fetch: Fetch, limits: Subject = ANYTHING) -> Subject:
     return replace(limits, object=f"{fetch.target.instance_uid} {study}", study=study)
 
 
+UNKNOWN_SIDE = 256
+"""The side of the box for an image of which nothing tells the size: most are larger."""
+
+
 def no_larger_than_source(instance: Instance, wanted: PictureRequest) -> PictureRequest:
     """The box for an archive's picture: it may enlarge, which shows nothing more."""
+    columns, rows = (side or UNKNOWN_SIDE for side in (instance.columns, instance.rows))
+    return replace(wanted, width=min(wanted.width, columns), height=min(wanted.height, rows))
+
+
+def in_proportion(instance: Instance, wanted: PictureRequest) -> tuple[int, int]:
+    """The size to ask an archive for: those there are that fill another box up with bars."""
+    box = no_larger_than_source(instance, wanted)
     if not (instance.columns and instance.rows):
-        return wanted
-    width, height = min(wanted.width, instance.columns), min(wanted.height, instance.rows)
-    return replace(wanted, width=width, height=height)
+        return box.width, box.height
+    scale = min(box.width / instance.columns, box.height / instance.rows)
+    return max(1, round(instance.columns * scale)), max(1, round(instance.rows * scale))
 
 
 def ordered(rendering: Rendering, frames: Sequence[int], *, is_whole: bool) -> PictureRequest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.model import Target
@@ -18,9 +20,13 @@ DRAWN = Answer(body=PICTURE, content_type="image/jpeg")
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 
 
-def wanted(sop_class: str = CT, archives: tuple[str, ...] = ("north",)) -> Wanted:
+def wanted(
+    sop_class: str = CT, archives: tuple[str, ...] = ("north",), *, series: int = 1, number: int = 1
+) -> Wanted:
+    uid = f"1.2.3.{series}"
+    target = replace(TARGET, series_uid=uid, instance_uid=f"{uid}.{number}")
     return Wanted(
-        fetch=Fetch(target=TARGET, archives=archives),
+        fetch=Fetch(target=target, archives=archives),
         sop_class_uid=sop_class,
         number_of_frames=None,
         width=64,
@@ -121,9 +127,9 @@ async def test_an_archive_that_refuses_twice_is_spared(status: int) -> None:
         own = own_pictures(assembled)
         assert await all_of(own, wanted()) == []
         assert asked == {"thumbnail": 1, "rendered": 1, "wado": 0}
-        assert own.may_recover(("north",), CT)
+        assert own.may_recover(wanted())
         assembled.clock.now += SLOW_SECONDS
-        assert not own.may_recover(("north",), CT)
+        assert not own.may_recover(wanted())
 
 
 async def test_an_archive_that_is_left_alone_is_not_held_for_one_that_cannot_draw() -> None:
@@ -139,3 +145,61 @@ async def test_an_archive_that_is_left_alone_is_not_held_for_one_that_cannot_dra
         assert asked_for(assembled) == [], "the circuit is open"
         assembled.clock.now += 10
         assert await all_of(own, wanted("1.2.4")) == [PICTURE, PICTURE]
+
+
+NONE = Answer(status=404)
+
+
+async def test_one_object_that_an_archive_cannot_draw_says_nothing_of_others() -> None:
+    async with over([ONE]) as assembled:
+        server, own = assembled.doubles[0].server, own_pictures(assembled)
+        server.on(f"{ONE.path}/thumbnail", NONE)
+        server.on("/studies/1.2.3/series/1.2.3.2/*", DRAWN)
+        await all_of(own, wanted())
+        assert asked_for(assembled) == ["thumbnail", "rendered"]
+        await all_of(own, wanted())
+        assert asked_for(assembled) == [], "it is known of this one"
+        pictures = own.of(wanted(series=2))
+        assert await anext(pictures) == PICTURE
+        await pictures.aclose()
+
+
+@pytest.mark.parametrize("others", [[(2, 1), (3, 1)], [(1, n) for n in range(2, 13)]])
+async def test_what_an_archive_cannot_draw_of_several_it_is_not_asked_of_the_rest(
+    others: list[tuple[int, int]],
+) -> None:
+    async with over([ONE]) as assembled:
+        own = own_pictures(assembled)
+        for series, number in [(1, 1), *others]:
+            assert await all_of(own, wanted(series=series, number=number)) == []
+            assert asked_for(assembled) == ["thumbnail", "rendered"]
+        assert await all_of(own, wanted(series=9)) == []
+        assert asked_for(assembled) == []
+        assert not own.is_open(wanted(series=9))
+        assert own.is_open(wanted(MR))
+        assembled.clock.now += CANNOT_SECONDS
+        assert own.is_open(wanted(series=9))
+
+
+async def test_what_worked_in_between_keeps_a_way_open() -> None:
+    async with over([ONE]) as assembled:
+        server, own = assembled.doubles[0].server, own_pictures(assembled)
+        server.on("/studies/1.2.3/series/1.2.3.9/*", DRAWN)
+        for series in range(1, 9):
+            await all_of(own, wanted(series=series))
+            pictures = own.of(wanted(series=9))
+            assert await anext(pictures) == PICTURE
+            await pictures.aclose()
+
+
+@pytest.mark.parametrize("answer", [Answer(status=500), Answer(raw=b""), Answer(status=429)])
+async def test_an_archive_that_failed_may_recover(answer: Answer) -> None:
+    async with over([ONE]) as assembled:
+        server, own = assembled.doubles[0].server, own_pictures(assembled)
+        server.on("*/thumbnail", answer)
+        await all_of(own, wanted())
+        assert own.may_recover(wanted())
+        server.on("*/thumbnail", NONE)
+        assembled.clock.now += SLOW_SECONDS
+        await all_of(own, wanted())
+        assert not own.may_recover(wanted())

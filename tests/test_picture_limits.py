@@ -14,7 +14,7 @@ from gateway.adapters.thumbnail import (
     WorkersBusy,
 )
 from gateway.model import Instance, Target
-from gateway.picture_limits import SMALL, no_larger_than_source, refusal, subject_of
+from gateway.picture_limits import SMALL, in_proportion, no_larger_than_source, refusal, subject_of
 from gateway.rules.retrieval import Fetch
 
 
@@ -48,15 +48,20 @@ def test_objects_of_one_study_share_its_turns_and_no_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("instance", "box"),
+    ("instance", "box", "size"),
     [
-        (Instance(uid="1", rows=64, columns=96), (96, 64)),
-        (Instance(uid="1", rows=640, columns=96), (96, 256)),
-        (Instance(uid="1", rows=64), (256, 256)),
+        (Instance(uid="1", rows=64, columns=96), (96, 64), (96, 64)),
+        (Instance(uid="1", rows=640, columns=96), (96, 300), (45, 300)),
+        (Instance(uid="1", rows=121, columns=163), (163, 121), (163, 121)),
+        (Instance(uid="1", rows=1210, columns=1630), (300, 300), (300, 223)),
+        (Instance(uid="1", rows=2000, columns=1), (1, 300), (1, 300)),
+        (Instance(uid="1"), (256, 256), (256, 256)),
     ],
 )
-def test_the_box_of_a_picture_is_no_larger_than_its_source(
-    instance: Instance, box: tuple[int, int]
+def test_an_archive_is_asked_for_no_more_than_its_source_in_its_proportion(
+    instance: Instance, box: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    found = no_larger_than_source(instance, PictureRequest(width=256, height=256))
+    request = PictureRequest(width=300, height=300)
+    found = no_larger_than_source(instance, request)
     assert (found.width, found.height) == box
+    assert in_proportion(instance, request) == size

@@ -30,6 +30,7 @@ from gateway.errors import (
     ArchiveUnreachable,
     NotAcceptable,
     NotFound,
+    NotSupported,
 )
 from gateway.model import ByteRange, Contents, Found, Level, Origin, Part, Rung, Span, Study, Target
 from gateway.rules import attributes, byte_ranges, instance_details, matching, qido, records
@@ -163,8 +164,8 @@ class FolderArchive:
     async def picture(
         self, target: Target, rung: Rung, width: int, height: int, media_type: str
     ) -> bytes:
-        """NotAcceptable: a folder draws nothing by itself."""
-        raise NotAcceptable("a folder draws nothing")
+        """NotSupported: a folder draws nothing by itself."""
+        raise NotSupported("a folder draws nothing")
 
     def by_wado_uri(
         self, target: Target, content_type: str, parameters: Sequence[tuple[str, str]]

@@ -7,7 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from gateway.model import Instance, Series, Study, Target
+from gateway.rules import dicom_json as dj
+from gateway.rules.dicom_json import Dataset
 from gateway.rules.retrieval import (
     MOST_LOCALIZERS,
     WITH_FRAMES,
@@ -16,6 +20,7 @@ from gateway.rules.retrieval import (
     is_of,
     last_frame,
 )
+from gateway.rules.values import unsigned_int
 
 _NOT_AN_IMAGE = frozenset(
     {
@@ -37,6 +42,8 @@ _CAPTURES = (f"{_STORAGE}7.",)
 _SLIDES = (f"{_STORAGE}77.1.6.",)
 _VIDEOS = tuple(f"{_STORAGE}77.1.{n}.1." for n in (1, 2, 4))
 _NO_IMAGES = 3
+_PIXEL_SHAPES = (dj.PIXEL_SPACING, "00181164", dj.PIXEL_ASPECT_RATIO)  # or ImagerPixelSpacing
+_TWO, _NEARLY = 2, 0.01
 _MANY_FOR_LOCALIZERS = 120
 """A series of more instances than this is taken for one that does not consist of localizers."""
 
@@ -95,6 +102,30 @@ def is_label(instance: Instance) -> bool:
 def is_localizer(instance: Instance) -> bool:
     """Whether Image Type value 3 says so (PS3.3 §C.8.2.1.1.1); False also where it is not known."""
     return any("LOCALIZER" in value.upper() for value in instance.image_type)
+
+
+def described(instance: Instance, metadata: Dataset) -> Instance:
+    """The instance with the size that its metadata tell."""
+    return structs.replace(
+        instance,
+        rows=unsigned_int(metadata, dj.ROWS) or instance.rows,
+        columns=unsigned_int(metadata, dj.COLUMNS) or instance.columns,
+        number_of_frames=unsigned_int(metadata, dj.NUMBER_OF_FRAMES) or instance.number_of_frames,
+    )
+
+
+def has_square_pixels(metadata: Dataset) -> bool:
+    """Whether nothing tells that pixels are higher than wide, or wider than high."""
+    pairs = ([_number(v) for v in dj.values(metadata, tag)] for tag in _PIXEL_SHAPES)
+    pair = next((p for p in pairs if len(p) == _TWO and all(p)), [1.0, 1.0])
+    return abs(pair[0] / pair[1] - 1) <= _NEARLY
+
+
+def _number(value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        return 0.0
 
 
 def has_images(series: Series) -> bool:
