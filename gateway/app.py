@@ -35,6 +35,7 @@ from gateway.config import DicomwebArchive as DicomwebSection
 from gateway.config import FolderArchive as FolderSection
 from gateway.config import Settings
 from gateway.fan_out import Archive
+from gateway.folder_changes import FolderChanges
 from gateway.http_server import (
     AUTHENTICATOR,
     BUDGETS,
@@ -101,12 +102,14 @@ def build_app(settings: Settings) -> web.Application:
 async def _opened(app: web.Application) -> AsyncIterator[None]:
     """Opens archives, cache and drawing processes; closes them when the gateway stops."""
     settings, telemetry = app[SETTINGS], app[TELEMETRY]
+    changes = FolderChanges()
     archives = Archives(
-        [_archive(i, settings, telemetry) for i in settings.archives],
+        [_archive(i, settings, telemetry, changes) for i in settings.archives],
         _cache(settings, telemetry),
         settings=last_updated.settings_digest(settings, __version__),
         located_bytes=settings.cache.memory_mb * _MIB // _SHARE_OF_PLACES,
     )
+    changes.open(archives.forget)
     trail = audit_trail(settings.audit)
     app[RECORDER] = recorder = None if trail is None else Recorder(trail)
     if recorder is not None:
@@ -132,13 +135,16 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
         await app[AUTHENTICATOR].close()
         await patients.close()
         await app[PICTURES].close()
+        await changes.close()
         await archives.close()
         if recorder is not None:
             await recorder.close()
         telemetry.close()
 
 
-def _archive(name: str, settings: Settings, telemetry: Telemetry) -> Archive:
+def _archive(
+    name: str, settings: Settings, telemetry: Telemetry, changes: FolderChanges
+) -> Archive:
     section = settings.archives[name]
     origin = Origin(
         archive=name,
@@ -152,7 +158,8 @@ def _archive(name: str, settings: Settings, telemetry: Telemetry) -> Archive:
     if isinstance(section, FolderSection):
         from gateway.adapters.archive_folder import FolderArchive
 
-        folder = FolderArchive(section, origin, partial(telemetry.process_lost, "files"))
+        lost = partial(telemetry.process_lost, "files")
+        folder = FolderArchive(section, origin, lost, changes.told)
         folder.start()
         return folder
     return _dicomweb(origin, section, settings, telemetry)

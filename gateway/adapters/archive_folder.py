@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
@@ -53,8 +53,9 @@ class FolderArchive:
         settings: config.FolderArchive,
         origin: Origin,
         lost: Callable[[str], None] = lambda cause: None,
+        changed: Callable[[Collection[str]], None] = lambda studies: None,
     ) -> None:
-        """`lost` is told why a process that reads files was lost."""
+        """`lost` is told why a process that reads files was lost, `changed` of changed studies."""
         self.id = origin.archive
         self.origin = origin
         self._root = str(settings.path.resolve())
@@ -62,7 +63,7 @@ class FolderArchive:
         self._files = FileReaders(PROCESSES, lost=lost)
         self._askers = ThreadPoolExecutor(ASKERS, thread_name_prefix=f"ask-{self.id}")
         index = FolderIndex(settings.path, self._files)
-        self._watch = FolderWatch(index, settings.rescan_seconds, self.id)
+        self._watch = FolderWatch(index, settings.rescan_seconds, self.id, changed)
 
     @property
     def skipped(self) -> tuple[tuple[str, str], ...]:

@@ -182,6 +182,12 @@ class Snapshot:
         }
 
 
+def changed(before: Snapshot, now: Snapshot) -> frozenset[str]:
+    """The studies of both that have other files, or files that are no longer what they were."""
+    both = before.studies.keys() & now.studies.keys()
+    return frozenset(uid for uid in both if before.studies[uid] != now.studies[uid])
+
+
 def grouped(entries: list[Entry]) -> dict[str, dict[str, tuple[Entry, ...]]]:
     """The entries by study, newest first, and series, in the order of their numbers."""
     studies: dict[str, dict[str, list[Entry]]] = {}

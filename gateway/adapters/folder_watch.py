@@ -5,14 +5,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Callable, Collection, Set
 from concurrent.futures import Future
 from contextlib import suppress
 
 import structlog
 
 from gateway.adapters.folder_index import FolderIndex
-from gateway.adapters.folder_snapshot import Snapshot
+from gateway.adapters.folder_snapshot import Snapshot, changed
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -20,7 +20,15 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 class FolderWatch:
     """Scans every `rescan_seconds` (0: only when asked), in one thread that it starts itself."""
 
-    def __init__(self, index: FolderIndex, rescan_seconds: float, archive: str) -> None:
+    def __init__(
+        self,
+        index: FolderIndex,
+        rescan_seconds: float,
+        archive: str,
+        changed: Callable[[Collection[str]], None] = lambda studies: None,
+    ) -> None:
+        """`changed` is told, in that thread, of which studies files changed."""
+        self._changed = changed
         self.snapshot = Snapshot()
         self.has_failed = False
         self._index = index
@@ -91,7 +99,10 @@ class FolderWatch:
         if self._stopped.is_set():
             return
         self._tell_of_skipped(set(found.skipped) - set(self.snapshot.skipped))
+        studies = changed(self.snapshot, found)
         self.snapshot, self.has_failed = found, False
+        if studies:
+            self._changed(studies)
 
     def _tell_of_skipped(self, skipped: Set[tuple[str, str]]) -> None:
         """How many files are not served and why, without their names: those may tell of patients.

@@ -22,6 +22,7 @@ from gateway.errors import (
     ArchiveUnreachable,
     NotAcceptable,
     NotFound,
+    NotSupported,
     RangeNotSatisfiable,
 )
 from gateway.model import ByteRange, Contents, Level, Origin, Rung, Span, Study, Target
@@ -417,7 +418,7 @@ async def test_folder_that_is_not_there_is_said_to_be_unreachable(tmp_path: Path
 
 async def test_folder_draws_nothing_by_itself(archive: FolderArchive) -> None:
     for rung in Rung:
-        with pytest.raises(NotAcceptable):
+        with pytest.raises(NotSupported):
             await archive.picture(CT, rung, 128, 128, "image/jpeg")
 
 

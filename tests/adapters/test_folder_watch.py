@@ -45,6 +45,30 @@ def test_new_file_is_seen_after_a_rescan(tmp_path: Path) -> None:
     watch.close()
 
 
+def test_studies_are_told_of_whose_files_changed(tmp_path: Path) -> None:
+    told: list[set[str]] = []
+    watch = FolderWatch(
+        FolderIndex(tmp_path), 0, "watched", lambda studies: told.append(set(studies))
+    )
+    one, other = tmp_path / "ct.dcm", tmp_path / "mr.dcm"
+    shutil.copyfile(FILES / "CT_small.dcm", one)
+    shutil.copyfile(FILES / "MR_small.dcm", other)
+    watch.start().result(LONG)
+    watch.rescan().result(LONG)
+    assert told == []
+
+    ct = pydicom.dcmread(one)
+    ct.PixelData = bytes(len(ct.PixelData))
+    ct.save_as(one)
+    watch.rescan().result(LONG)
+    assert told == [{ct.StudyInstanceUID}]
+
+    other.unlink()
+    watch.rescan().result(LONG)
+    assert len(told) == 1, "a study that is gone is missed"
+    watch.close()
+
+
 def test_folder_is_looked_at_again_when_it_is_time(tmp_path: Path) -> None:
     index = _Counting(tmp_path)
     watch = FolderWatch(index, 0.01, "watched")
