@@ -1,20 +1,11 @@
-"""One picture for every object: the ladder from the cache down to a typed icon.
-
-    cached → the archive's own thumbnail or rendering → decoded here → an icon of its kind
-
-A rung that is missing, slow or broken falls to the next; only the instance that stands for a series
-or a study is ever fetched, and of many frames only one, once for all who wait.
-"""
+"""Pictures of whatever exists: thumbnails, which are kept, and renderings by wish."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from gateway.adapters import icons
 from gateway.adapters.cache import Fresh
 from gateway.adapters.desk import Chunks
 from gateway.adapters.thumbnail import (
@@ -29,26 +20,15 @@ from gateway.adapters.thumbnail import (
 )
 from gateway.archives import Archives
 from gateway.catalog import Catalog
-from gateway.choice import Shown, metadata_of
-from gateway.errors import (
-    ArchiveError,
-    ArchiveTimeout,
-    BadRequest,
-    GatewayError,
-    NotAcceptable,
-    NotFound,
-)
-from gateway.model import Consumer, Instance, Target
-from gateway.own_pictures import SLOW_SECONDS, Wanted, wanted_of
-from gateway.picture_limits import SMALL, no_larger_than_source, ordered, refusal, subject_of
+from gateway.choice import Shown
+from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.ladder import Ladder, icon_of, instance_of
+from gateway.model import Consumer, Target
+from gateway.picture_limits import ordered, refusal, subject_of
 from gateway.rules import media, retrieval, showing
 from gateway.rules.media import ANY, Form, MediaRange
 from gateway.rules.rendering import Rendering, check_acceptable, documents
 from gateway.rules.retrieval import Fetch
-from gateway.shut_ways import ShutWays, Way
-
-THUMBNAIL_SECONDS = 20.0
-"""How long is tried in all to find something better than an icon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +52,7 @@ class Pictures:
         self._catalog = catalog
         self._archives = archives
         self._worker = worker
-        self._ways = ShutWays()
+        self._ladder = Ladder(archives, worker, self._drawn)
 
     async def thumbnail(
         self, consumer: Consumer, target: Target, width: int, height: int, media_type: str
@@ -82,9 +62,9 @@ class Pictures:
         NotFound when it does not exist for `consumer`; everything that exists has a picture.
         """
         shown = await self._catalog.shown(consumer, target)
-        if target.instance_uid is None and showing.is_label(_instance(shown)):
+        if target.instance_uid is None and showing.is_label(instance_of(shown)):
             request = PictureRequest(width=width, height=height, media_type=media_type)
-            return Picture(body=await _icon(shown, request), media_type=media_type)
+            return Picture(body=await icon_of(shown, request), media_type=media_type)
         try:
             return await self._small(shown, width, height, media_type)
         except NotFound:
@@ -110,12 +90,12 @@ class Pictures:
         )
 
         async def load(previous: bytes | None) -> Fresh:
-            if previous and not await self._may_be_better(shown, wanted, previous):
+            if previous and not await self._ladder.may_be_better(shown, wanted, previous):
                 return Fresh(value=previous)  # an instance never changes
-            return await self._thumbnail(shown, wanted)
+            return await self._ladder.thumbnail(shown, wanted)
 
         found = await self._archives.cache.load(key, load)
-        body = found or await _icon(shown, wanted)
+        body = found or await icon_of(shown, wanted)
         return Picture(body=body, media_type=media_type, is_passing=not found)
 
     async def rendition(
@@ -146,7 +126,7 @@ class Pictures:
     ) -> Picture | None:
         """The document, text or video of an object; None: it is an image."""
         shown = await self._catalog.shown(consumer, target)
-        offered = documents(_instance(shown).sop_class_uid)
+        offered = documents(instance_of(shown).sop_class_uid)
         first = media.chosen(accepted, offered)
         if shown.fetch is None or first is None:
             return None
@@ -186,83 +166,6 @@ class Pictures:
         """Ends the drawing processes."""
         await self._worker.close()
 
-    async def _thumbnail(self, shown: Shown, wanted: PictureRequest) -> Fresh:
-        """The picture by the first rung that holds, else an icon where the object itself is why.
-
-        Nothing, for a while, where the archives or the workers are: an icon is no picture of it.
-        """
-        if (fetch := shown.fetch) is None:
-            return Fresh(value=b"", is_absent=True)
-        way = _drawing(shown, fetch)
-        try:
-            async with asyncio.timeout(THUMBNAIL_SECONDS):
-                return Fresh(value=await self._by_ladder(shown, fetch, wanted, way))
-        except CannotDraw as error:
-            if str(error) == NO_SUCH_FRAME:
-                raise NotFound("no such frame") from error
-            if not isinstance(error, DecoderLost | WorkersBusy):
-                if not self._archives.own_pictures.may_recover(_wanted(shown, fetch, wanted)):
-                    return Fresh(value=await _icon(shown, wanted))
-                self._ways.spare(way, SLOW_SECONDS)
-        except (ArchiveTimeout, TimeoutError):
-            self._ways.failed(way, SLOW_SECONDS)
-        except (ArchiveError, NotAcceptable, NotFound):
-            pass
-        return Fresh(value=b"", is_absent=True)
-
-    async def _by_ladder(
-        self, shown: Shown, fetch: Fetch, wanted: PictureRequest, way: Way
-    ) -> bytes:
-        """The archive's own picture, else the one drawn here; NotFound: that failed just now."""
-        subject = subject_of(fetch, SMALL)
-        shown = await self._told(shown, fetch, wanted)
-        if (own := await self._own(shown, fetch, wanted, subject)) is not None:
-            return own
-        if self._ways.is_shut(way):
-            raise NotFound("it could not be drawn a moment ago")
-        drawn = await self._drawn(shown, fetch, wanted, subject)
-        self._ways.worked(way)
-        return drawn
-
-    async def _may_be_better(self, shown: Shown, wanted: PictureRequest, known: bytes) -> bool:
-        """Whether what is known is an icon of an image, and some way is open again."""
-        if shown.fetch is None or not retrieval.shows_pixels(_instance(shown)):
-            return False
-        is_open = self._archives.own_pictures.is_open(_wanted(shown, shown.fetch, wanted))
-        return is_open and known == await _icon(shown, wanted)
-
-    async def _told(self, shown: Shown, fetch: Fetch, wanted: PictureRequest) -> Shown:
-        """The same with the size of the image, which an archive's picture must not exceed."""
-        instance = _instance(shown)
-        if (instance.rows and instance.columns) or not retrieval.shows_pixels(instance):
-            return shown
-        if not self._archives.own_pictures.is_open(_wanted(shown, fetch, wanted)):
-            return shown
-        metadata = await metadata_of(self._archives, fetch)
-        told = showing.described(instance, metadata)
-        squares = showing.has_square_pixels(metadata)
-        return replace(shown, series=replace(shown.series, instances=(told,)), squares=squares)
-
-    async def _own(
-        self, shown: Shown, fetch: Fetch, wanted: PictureRequest, subject: Subject
-    ) -> bytes | None:
-        """The first picture of an archive's own that is one; None: there is none."""
-        instance = _instance(shown)
-        if not (retrieval.shows_pixels(instance) and shown.squares):
-            return None  # archives draw all pixels as squares
-        box = no_larger_than_source(instance, wanted)
-        apart = replace(subject, object=f"own {subject.object}")
-        asked = _wanted(shown, fetch, wanted)
-        async with aclosing(self._archives.own_pictures.of(asked)) as pictures:
-            async for one in pictures:
-                try:  # it may be larger than asked, or broken
-                    return await self._worker.fit(one, box, apart)
-                except WorkersBusy:
-                    raise
-                except CannotDraw:
-                    continue
-        return None
-
     async def _drawn(
         self, shown: Shown, fetch: Fetch, wanted: PictureRequest, subject: Subject
     ) -> bytes:
@@ -270,7 +173,7 @@ class Pictures:
 
         CannotDraw; and what archives fail with.
         """
-        instance = _instance(shown)
+        instance = instance_of(shown)
         if not retrieval.shows_pixels(instance):
             raise CannotDraw("it holds no image")
         self._worker.check(subject)
@@ -311,31 +214,3 @@ class Pictures:
                         raise CannotDraw("the object is too large")
                 return body, part.content_type
         raise CannotDraw("nothing came")
-
-
-async def _icon(shown: Shown, wanted: PictureRequest) -> bytes:
-    """What stands for a picture; drawn in a thread, since a new one takes milliseconds."""
-    kind = icons.kind_of(_instance(shown).sop_class_uid, shown.series.modality)
-    size = wanted.width, wanted.height
-    return await asyncio.to_thread(icons.icon, kind, *size, wanted.media_type)
-
-
-def _instance(shown: Shown) -> Instance:
-    """The instance that is shown, as far as it is known."""
-    instances = shown.series.instances or ()
-    return instances[0] if instances else Instance(uid=shown.target.instance_uid or "")
-
-
-def _wanted(shown: Shown, fetch: Fetch, wanted: PictureRequest) -> Wanted:
-    return wanted_of(_instance(shown), fetch, shown.target, wanted)
-
-
-def _drawing(shown: Shown, fetch: Fetch) -> Way:
-    """The way of fetching the object and drawing it here."""
-    return Way(
-        archive=",".join(fetch.archives),
-        name="object",
-        sop_class_uid=_instance(shown).sop_class_uid,
-        series_uid=shown.target.series_uid,
-        instance_uid=shown.target.instance_uid,
-    )
