@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import orjson
 from msgspec import structs
 
+from gateway.adapters.cache import Fresh
 from gateway.archives import Archives
 from gateway.errors import GatewayError, NotFound, Unavailable
 from gateway.model import Instance, Loaded, Series, Study, Target
@@ -140,8 +141,17 @@ class Choice:
         """The instance with what its metadata tell, where they can be had."""
         target = Target(study_uid=study.uid, series_uid=series.uid, instance_uid=chosen.uid)
         fetch = Fetch(target=target, archives=chosen.archives or series.archives)
-        told = await metadata_of(self._archives, fetch)
-        return structs.replace(chosen, image_type=tuple(dj.texts(told, dj.IMAGE_TYPE)))
+
+        async def load(previous: bytes | None) -> Fresh:
+            if previous:
+                return Fresh(value=previous)  # an instance never changes
+            told = await metadata_of(self._archives, fetch)
+            values = ("", *dj.texts(told, dj.IMAGE_TYPE))
+            return Fresh(value="\\".join(values).encode() or b"\\", is_absent=not told)
+
+        key = self._archives.key("image-type", study.uid, fetch.archives, series.uid, chosen.uid)
+        values = (await self._archives.cache.load(key, load)).decode().split("\\")
+        return structs.replace(chosen, image_type=tuple(v for v in values if v))
 
 
 async def metadata_of(archives: Archives, fetch: Fetch) -> Dataset:
