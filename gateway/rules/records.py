@@ -33,6 +33,7 @@ from gateway.rules.values import (
     offset_in_zone,
     people,
     person_name,
+    signed_int,
     time,
     unsigned_int,
 )
@@ -243,7 +244,7 @@ def one_series(origin: Origin, uid: str, row: Dataset) -> Series:
         uid=uid,
         archives=(origin.archive,),
         modality=modalities[0] if modalities else None,
-        number=unsigned_int(row, dj.SERIES_NUMBER),
+        number=signed_int(row, dj.SERIES_NUMBER),
         description=dj.text(row, dj.SERIES_DESCRIPTION) or next((d for d in described if d), None),
         number_of_instances=unsigned_int(row, dj.NUMBER_OF_SERIES_RELATED_INSTANCES),
         date=day,

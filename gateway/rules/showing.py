@@ -190,7 +190,9 @@ def image_named(study: Study, flagged: Target) -> Target | None:
     Where nothing tells how many frames there are, only the first is known to exist.
     """
     found = instance_in(study, flagged)
-    if found is None or not (has_images(found[0]) and is_image(found[1])):
+    if found is None or not has_images(found[0]):
+        return None
+    if worth(found[1]) in {Worth.UNKNOWN, Worth.OTHER, Worth.LABEL} or not is_image(found[1]):
         return None
     last = last_frame(found[1])
     frames = tuple(n for n in flagged.frames if 1 <= n <= (last or 1))

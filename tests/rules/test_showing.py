@@ -24,6 +24,8 @@ PRIVATE = "1.3.12.2.1107.5.9.1"
         (Instance(uid="1.1.1"), "CT", (2,), ()),
         (Instance(uid="1.1.1"), "PR", (), None),
         (Instance(uid="1.1.1", sop_class_uid=REPORT), "CT", (), None),
+        (Instance(uid="1.1.1", sop_class_uid=PRIVATE), "MR", (), None),
+        (Instance(uid="1.1.1", sop_class_uid=PRIVATE, rows=8), "MR", (), ()),
         (Instance(uid="1.1.2"), "CT", (), None),
     ],
 )
