@@ -37,6 +37,8 @@ from gateway.shut_ways import ShutWays, Way
 THUMBNAIL_SECONDS = 20.0
 """How long is tried in all to find something better than an icon."""
 
+UNDRAWN_SECONDS = 300.0
+"""How long an object is not fetched again that could not be decoded, while its archive may draw."""
 Drawn = Callable[[Shown, Fetch, PictureRequest, Subject], Awaitable[bytes]]
 
 
@@ -67,7 +69,7 @@ class Ladder:
             if not isinstance(error, DecoderLost | WorkersBusy):
                 if not self._archives.own_pictures.may_recover(_wanted(shown, fetch, wanted)):
                     return Fresh(value=await icon_of(shown, wanted))
-                self._ways.spare(way, SLOW_SECONDS)
+                self._ways.spare(way, UNDRAWN_SECONDS)
         except (ArchiveTimeout, TimeoutError):
             self._ways.failed(way, SLOW_SECONDS)
         except (ArchiveError, NotAcceptable, NotFound):

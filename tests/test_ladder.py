@@ -46,6 +46,18 @@ async def test_an_icon_is_kept_no_longer_than_the_archive_is_left_alone(answer: 
         assert (size_of(found), found.is_passing) == ((33, 22), False)
 
 
+async def test_what_neither_can_draw_is_not_fetched_again_and_again() -> None:
+    async with over([ONE]) as assembled:
+        assembled.archives.own_pictures = OwnPictures(assembled.fan_out, assembled.clock)
+        server = assembled.doubles[0].server
+        server.on("*/rendered", Answer(status=500))
+        for _ in range(3):
+            assert (await thumbnail(assembled)).is_passing
+            assembled.clock.now += 60
+        asked = [r.route.removeprefix(ONE.path) for r in server.requests]
+        assert (asked.count("/rendered"), asked.count("")) == (3, 1)
+
+
 async def test_an_archive_that_is_slow_leaves_an_icon_that_is_passing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
