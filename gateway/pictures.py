@@ -88,7 +88,7 @@ class Pictures:
             media_type=media_type,
         )
         named = shown.target
-        key = self._archives.key(
+        key = await self._archives.content_key(
             "thumbnail",
             named.study_uid,
             shown.fetch.archives if shown.fetch else shown.series.archives,
@@ -98,7 +98,7 @@ class Pictures:
 
         async def load(previous: bytes | None) -> Fresh:
             if previous:
-                return Fresh(value=previous)  # an instance never changes
+                return Fresh(value=previous)  # the key names the record of its study
             return await self._thumbnail(shown, wanted)
 
         found = await self._archives.cache.load(key, load)
