@@ -451,10 +451,10 @@ class Archives:
         Whatever is remembered of the content of studies goes by such a name, and needs no other
         way to hear that it changed.
         """
-        marks = [await self._mark(archive, study_uid) for archive in archives]
+        marks = [await self.mark(archive, study_uid) for archive in archives]
         return self.key(kind, study_uid, archives, *more, *marks)
 
-    async def _mark(self, archive_id: str, study_uid: str) -> str:
+    async def mark(self, archive_id: str, study_uid: str) -> str:
         """The mark of an archive's record as it is now; one that nobody else has if it has none."""
         if self._known.mark(archive_id, study_uid) is None:
             for archive in self._fan_out.configured((archive_id,)):
