@@ -17,7 +17,7 @@ from gateway.errors import (
     NotSupported,
 )
 from gateway.fan_out import Archive, FanOut
-from gateway.model import Rung
+from gateway.model import Rung, Target
 from gateway.rules.retrieval import Fetch
 
 RUNG_SECONDS = 4.0
@@ -26,7 +26,11 @@ CANNOT_SECONDS = 3600.0
 SLOW_SECONDS = 60.0
 MOST_REFUSALS = 2
 """How many ways are tried at an archive that is busy or refuses the gateway."""
+MOST_MISSED = 3
+"""After so many studies in a row of which a way knew no picture it is taken for one it lacks."""
 _MOST_KNOWN = 10_000
+_Way = tuple[str, Rung, str | None]
+"""An archive, what it is asked for, and the SOP class of which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +57,16 @@ class OwnPictures:
     """What archives draw themselves.
 
     What one cannot do for a SOP class is not asked of it again for an hour; what failed or was
-    slow, for a minute.
+    slow, for a minute. "Not found" may be said of the picture or of the instance, which is gone: it
+    counts once the instance is known to be there, or once it was said of several studies.
     """
 
     def __init__(self, fan_out: FanOut, clock: Callable[[], float] = time.monotonic) -> None:
         self._fan_out = fan_out
         self._clock = clock
-        self._noted: dict[tuple[str, Rung, str | None], _Note] = {}
+        self._noted: dict[_Way, _Note] = {}
+        self._missed: dict[tuple[str, str | None], set[_Way]] = {}
+        self._in_a_row: dict[_Way, set[str]] = {}
 
     async def of(self, wanted: Wanted) -> AsyncGenerator[bytes, None]:
         """The pictures that can be had, the one that costs an archive least first.
@@ -82,8 +89,16 @@ class OwnPictures:
                         break
                     continue
                 if found is not None:
+                    self._in_a_row.pop((archive.id, rung, wanted.sop_class_uid), None)
+                    self.exists(wanted.fetch.target, (archive.id,))
                     yield found
                     self._note(archive.id, rung, wanted, CANNOT_SECONDS)
+
+    def exists(self, target: Target, archives: Sequence[str]) -> None:
+        """An instance came from one of `archives`; where that is one, its picture was missing."""
+        if len(archives) == 1:
+            for way in self._missed.pop((archives[0], target.instance_uid), ()):
+                self._note_way(way, CANNOT_SECONDS)
 
     def may_recover(self, archives: Sequence[str], sop_class_uid: str | None) -> bool:
         """Whether a way failed in passing, so that there may be a picture in a while."""
@@ -105,7 +120,9 @@ class OwnPictures:
         try:
             with self._fan_out.heard(archive):
                 return await self._picture(archive, rung, wanted)
-        except (NotFound, NotAcceptable, NotSupported):
+        except NotFound:
+            self._miss((archive.id, rung, wanted.sop_class_uid), wanted.fetch.target)
+        except (NotAcceptable, NotSupported):
             self._note(archive.id, rung, wanted, CANNOT_SECONDS)
         except TimeoutError:
             self._note(archive.id, rung, wanted, SLOW_SECONDS)
@@ -130,10 +147,24 @@ class OwnPictures:
             self._note(archive.id, rung, wanted, SLOW_SECONDS if is_failure else CANNOT_SECONDS)
             return None
 
+    def _miss(self, way: _Way, target: Target) -> None:
+        """A picture was not found, be it for want of the instance."""
+        for known in (self._missed, self._in_a_row):
+            if len(known) >= _MOST_KNOWN:
+                known.clear()
+        self._missed.setdefault((way[0], target.instance_uid), set()).add(way)
+        studies = self._in_a_row.setdefault(way, set())
+        studies.add(target.study_uid)
+        if len(studies) >= MOST_MISSED:
+            del self._in_a_row[way]
+            self._note_way(way, CANNOT_SECONDS)
+
     def _note(
         self, archive: str, rung: Rung, wanted: Wanted, seconds: float, *, is_passing: bool = False
     ) -> None:
+        self._note_way((archive, rung, wanted.sop_class_uid), seconds, is_passing=is_passing)
+
+    def _note_way(self, way: _Way, seconds: float, *, is_passing: bool = False) -> None:
         if len(self._noted) >= _MOST_KNOWN:
             self._noted.clear()
-        note = _Note(until=self._clock() + seconds, is_passing=is_passing)
-        self._noted[archive, rung, wanted.sop_class_uid] = note
+        self._noted[way] = _Note(until=self._clock() + seconds, is_passing=is_passing)

@@ -272,6 +272,7 @@ class Pictures:
                     body.append(chunk)
                     if len(body) > MAX_BYTES:
                         raise CannotDraw("the object is too large")
+                self._archives.own_pictures.exists(fetch.target, fetch.archives)
                 return body, part.content_type
         raise CannotDraw("nothing came")
 

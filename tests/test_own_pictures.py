@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.model import Target
-from gateway.own_pictures import CANNOT_SECONDS, SLOW_SECONDS, OwnPictures, Wanted
+from gateway.own_pictures import CANNOT_SECONDS, MOST_MISSED, SLOW_SECONDS, OwnPictures, Wanted
 from gateway.rules.retrieval import Fetch
 from tests.assembled import Assembled, over
 from tests.doubles import Held
@@ -18,9 +18,11 @@ DRAWN = Answer(body=PICTURE, content_type="image/jpeg")
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 
 
-def wanted(sop_class: str = CT, archives: tuple[str, ...] = ("north",)) -> Wanted:
+def wanted(
+    sop_class: str = CT, archives: tuple[str, ...] = ("north",), target: Target = TARGET
+) -> Wanted:
     return Wanted(
-        fetch=Fetch(target=TARGET, archives=archives),
+        fetch=Fetch(target=target, archives=archives),
         sop_class_uid=sop_class,
         number_of_frames=None,
         width=64,
@@ -139,3 +141,47 @@ async def test_an_archive_that_is_left_alone_is_not_held_for_one_that_cannot_dra
         assert asked_for(assembled) == [], "the circuit is open"
         assembled.clock.now += 10
         assert await all_of(own, wanted("1.2.4")) == [PICTURE, PICTURE]
+
+
+def of_study(number: int) -> Target:
+    return Target(study_uid=f"1.2.{number}", series_uid="1.2.4", instance_uid=f"1.2.4.{number}")
+
+
+async def test_an_instance_that_is_gone_says_nothing_of_its_kind() -> None:
+    async with over([ONE]) as assembled:
+        own, server = own_pictures(assembled), assembled.doubles[0].server
+        for number in range(2 * MOST_MISSED):
+            server.on("*", Answer(status=404))
+            assert await all_of(own, wanted(target=of_study(number))) == []
+            server.on("*", DRAWN)
+            asked_for(assembled)
+            pictures = own.of(wanted())
+            assert await anext(pictures) == PICTURE
+            await pictures.aclose()
+            assert asked_for(assembled) == ["thumbnail"]
+
+
+@pytest.mark.parametrize(
+    ("archives", "expected"), [(("north",), []), (("north", "south"), ["thumbnail", "rendered"])]
+)
+async def test_no_picture_of_an_instance_that_its_archive_gave_is_none_of_its_kind(
+    archives: tuple[str, ...], expected: list[str]
+) -> None:
+    async with over([ONE]) as assembled:
+        own = own_pictures(assembled)
+        assert await all_of(own, wanted()) == []
+        asked_for(assembled)
+        own.exists(TARGET, archives)
+        assert await all_of(own, wanted(target=of_study(1))) == []
+        assert asked_for(assembled) == expected, "of several archives another may have given it"
+
+
+async def test_no_picture_in_several_studies_is_none_of_their_kind() -> None:
+    async with over([ONE]) as assembled:
+        own = own_pictures(assembled)
+        for number in [*range(1, MOST_MISSED), 1, MOST_MISSED]:
+            asked_for(assembled)
+            assert await all_of(own, wanted(target=of_study(number))) == []
+            assert asked_for(assembled) == ["thumbnail", "rendered"]
+        assert await all_of(own, wanted()) == []
+        assert asked_for(assembled) == []

@@ -175,6 +175,21 @@ async def test_what_the_archive_cannot_draw_is_drawn_here(
             assert len(image.convert("L").getcolors() or []) > 20  # grey levels, not an icon
 
 
+async def test_what_an_archive_cannot_draw_costs_one_request_the_second_time(
+    samples: tuple[Sample, ...],
+) -> None:
+    file = renamed(stored(next(s for s in samples if s.modality == "CT")))
+    two = replace(ONE, instance="1.2.3.1.2")
+    async with over([ONE, two]) as assembled:
+        server = assembled.doubles[0].server
+        server.on(ONE.path, multipart_answer([file]))
+        await thumbnail(assembled)
+        assert [asked(assembled, rung) for rung in ("thumbnail", "rendered")] == [1, 1]
+        await thumbnail(assembled, replace(TARGET, instance_uid=two.instance))
+        assert [asked(assembled, rung) for rung in ("thumbnail", "rendered")] == [1, 1]
+        assert asked(assembled, two.instance) == 1
+
+
 async def test_an_icon_is_passing_where_the_archive_could_not_be_asked_for_its_own() -> None:
     """What only the archive can draw has a picture as soon as it answers again."""
     async with over([ONE], absent_seconds=5) as assembled:
