@@ -22,27 +22,25 @@ from gateway.adapters.cache import Fresh, Loader
 from gateway.adapters.cache_names import Group, Key, What
 from gateway.adapters.derived import Derived
 from gateway.adapters.reads import reads_noted
-from gateway.asked_instances import AskedInstances
+from gateway.asked_instances import InstanceRecords
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound
 from gateway.fan_out import Archive, FanOut, Health, are_late, ids, silence, unavailable
 from gateway.kept_metadata import KeptMetadata
 from gateway.known import Known, Remembered, as_known, is_unchanged
 from gateway.listings import Listing
-from gateway.model import Contents, Instance, Level, Loaded, Series, Study, Target
+from gateway.model import Contents, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures
 from gateway.rejected import RejectedObjects
 from gateway.rejection_notes import Read, RejectionNotes, as_read
+from gateway.rules import dicom_json as dj
 from gateway.rules import (
-    attributes,
     last_updated,
     merging,
     qido,
-    records,
     retrieval,
 )
-from gateway.rules import dicom_json as dj
 from gateway.rules.qido import Query
 from gateway.rules.retrieval import Fetch
 from gateway.searching import Searched, searched
@@ -95,7 +93,11 @@ class Archives:
         self.delivery = Delivery(self._fan_out)
         self.own_pictures = OwnPictures(self._fan_out)
         self._known = Known(cache.is_quiet)
-        self._asked = AskedInstances()
+        self._instances = InstanceRecords(
+            self._fan_out, self._known, self.content_key, self._remembered
+        )
+        self.series_instances = self._instances.of_series
+        """The instances of one series of a study, by what is shown of it."""
         notes = RejectionNotes(self._fan_out, self._noticing, self.content_key, self._of_notes)
         self.rejected = RejectedObjects(self._whole, notes)
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
@@ -188,38 +190,6 @@ class Archives:
         if target.instance_uid is None or series is None:
             return loaded
         return await self._with_instance(loaded, series, target)
-
-    async def series_instances(self, study: Study, series: Series) -> tuple[Instance, ...]:
-        """The instances of one series; () when no archive that holds it answers.
-
-        With Image Type where the series is small: only such a one may consist of localizers, and
-        archives read it out of every file.
-        """
-        number = series.number_of_instances
-        is_small = number is not None and number <= retrieval.MOST_LOCALIZERS
-        query = Query(
-            level=Level.INSTANCE,
-            study_uid=study.uid,
-            series_uid=series.uid,
-            include=attributes.INSTANCE_FIELDS | ({dj.IMAGE_TYPE} if is_small else set()),
-        )
-        key = await self.content_key("series-instances", study.uid, series.archives, series.uid)
-
-        async def load(previous: bytes | None) -> Fresh:
-            if previous and number is not None:
-                return Fresh(value=previous)
-            for archive in self._fan_out.named(series.archives):
-                try:
-                    found = records.instances(
-                        (await self._fan_out.search(archive, query, None)).items
-                    )
-                except ArchiveError:
-                    continue
-                if series.uid in found:
-                    return Fresh(value=await listings.packed(found))
-            return Fresh(value=await listings.packed({}), is_absent=True)
-
-        return (await self._remembered(key, load, listings.instances)).get(series.uid, ())
 
     async def metadata(self, fetch: Fetch) -> list[bytes]:
         """The metadata objects of one fetch, from the first archive that answers.
@@ -376,7 +346,8 @@ class Archives:
     async def _with_instance(self, loaded: Loaded, series: Series, target: Target) -> Loaded:
         """`loaded` with the one instance of `target` in its series."""
         answers, failures = await self._fan_out.ask(
-            lambda a: self._instance(a, series, target), self._fan_out.configured(series.archives)
+            lambda a: self._instances.one(a, series, target),
+            self._fan_out.configured(series.archives),
         )
         holders = [(a, i) for a, i in answers if i is not None]
         if not holders:
@@ -385,55 +356,6 @@ class Archives:
         shown = replace(series, instances=(one,))
         others = tuple(shown if s.uid == series.uid else s for s in loaded.study.series or ())
         return replace(loaded, study=replace(loaded.study, series=others))
-
-    async def _instance(self, archive: Archive, series: Series, target: Target) -> Instance | None:
-        """The record of one instance in one archive; None: that series has no such instance."""
-        query = Query(
-            level=Level.INSTANCE,
-            study_uid=target.study_uid,
-            series_uid=target.series_uid,
-            keys=(qido.key(dj.SOP_INSTANCE_UID, target.instance_uid or ""),),
-            include=attributes.INSTANCE_FIELDS,
-        )
-
-        async def load(previous: bytes | None) -> Fresh:
-            found: dict[str, tuple[Instance, ...]] = {}
-            if previous is None:
-                found = await self._listed(archive, series, target)
-            if not found:
-                found = records.instances((await self._fan_out.search(archive, query, 1)).items)
-            return Fresh(value=await listings.packed(found), is_absent=not found)
-
-        words = (target.series_uid, target.instance_uid)
-        key = await self.content_key("instance", target.study_uid, (archive.id,), *words)
-        found = await self._remembered(key, load, listings.instances)
-        return next((i for i in found.get(target.series_uid or "", ())), None)
-
-    async def _listed(
-        self, archive: Archive, series: Series, target: Target
-    ) -> dict[str, tuple[Instance, ...]]:
-        """The record of an instance out of those of its series, where that is worth it; else {}."""
-        count = series.number_of_instances
-        if not self._asked.is_listing_due(archive.id, series.uid, count):
-            return {}
-        query = Query(
-            level=Level.INSTANCE,
-            study_uid=target.study_uid,
-            series_uid=series.uid,
-            include=attributes.INSTANCE_FIELDS,
-        )
-
-        async def load(previous: bytes | None) -> Fresh:
-            if previous and self._known.is_counted(archive.id, target.study_uid):
-                return Fresh(value=previous)  # the key names the record that it was read for
-            rows = (await self._fan_out.search(archive, query, None)).items
-            return Fresh(value=await listings.packed_rows(rows))
-
-        where = (archive.id,)
-        key = await self.content_key("series-listing", target.study_uid, where, series.uid)
-        listed = (await self._remembered(key, load, listings.instances)).get(series.uid, ())
-        found = tuple(i for i in listed if i.uid == target.instance_uid)
-        return {series.uid: found} if found else {}
 
     async def _remembered(self, key: Key, load: Loader, decode: Callable[[bytes], _T]) -> _T:
         """The cached value of `key`; one that cannot be read is forgotten and loaded anew."""
