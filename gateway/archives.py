@@ -273,6 +273,19 @@ class Archives:
         """What one archive has of a study, from the cache where it is known; `as_known` if not.
 
         `asked` takes the archive's id where it is not: that it was asked.
+        """
+        mark, found = await self._record(archive, study_uid, asked)
+        if not isinstance(found, Study) or level is not Level.INSTANCE:
+            return found
+        listing = await self._all_instances(archive, found, mark)
+        since = last_updated.latest([found.last_updated, listing.last_updated])
+        return replace(merging.with_instances(found, listing.contents), last_updated=since)
+
+    async def _record(
+        self, archive: Archive, study_uid: str, asked: list[str] | None = None
+    ) -> tuple[str | None, Study | str | None]:
+        """The same down to its series, and its mark.
+
         With the record goes a mark of the time when it was made: what else is remembered under it
         ends with the record, and is not read with another one that happens to count the same. A
         record that is read once more and found as it was keeps its mark.
@@ -298,11 +311,7 @@ class Archives:
         mark, found = await self._remembered(key, load, as_known)
         study = found if isinstance(found, Study) else None
         self._known.note(archive.id, study_uid, study, mark, until)
-        if study is None or level is not Level.INSTANCE:
-            return found
-        listing = await self._all_instances(archive, study, mark)
-        since = last_updated.latest([study.last_updated, listing.last_updated])
-        return replace(merging.with_instances(study, listing.contents), last_updated=since)
+        return mark, found
 
     async def _is_unchanged(self, archive: Archive, known: Study | str | None) -> bool:
         """Whether the archive still says what `known` does, by one study-level search."""
@@ -378,11 +387,12 @@ class Archives:
 
     async def mark(self, archive_id: str, study_uid: str) -> str:
         """The mark of an archive's record as it is now; one that nobody else has if it has none."""
-        if self._known.mark(archive_id, study_uid) is None:
+        mark = self._known.mark(archive_id, study_uid)
+        if mark is None:
             for archive in self._fan_out.configured((archive_id,)):
                 with contextlib.suppress(ArchiveError):
-                    await self._part(archive, study_uid, Level.SERIES)
-        return self._known.mark(archive_id, study_uid) or secrets.token_hex(_MARK_BYTES)
+                    mark, _ = await self._record(archive, study_uid)
+        return mark or secrets.token_hex(_MARK_BYTES)
 
     def key(self, kind: str, study_uid: str, archives: Sequence[str], *more: object) -> Key:
         """The name of something remembered of a study out of some archives.

@@ -136,6 +136,22 @@ async def test_only_operators_may_tell_where_callers_are_known(
     assert answer.status == status
 
 
+@pytest.mark.parametrize("path", ["thumbnail", "metadata", "series/1.2.3.1/thumbnail"])
+async def test_what_was_made_is_given_again_while_no_notices_are_heard(
+    fault_archive: FaultArchive, aiohttp_client: AiohttpClient, path: str
+) -> None:
+    cache = {"redis_url": "redis://127.0.0.1:1"}  # nobody listens there
+    archives = {"north": archive(fault_archive.url)}
+    settings = Settings.model_validate({"archives": archives, "cache": cache})
+    Double(fault_archive, [A])
+    client = await aiohttp_client(build_app(settings))
+    asked = []
+    for _ in range(3):
+        assert (await client.get(f"/dicom-web/studies/1.2.3/{path}")).status == 200
+        asked.append(len(fault_archive.requests))
+    assert asked[0] == asked[1] == asked[2]
+
+
 def file(name: str) -> Answer:
     """The object A of a patient of that name."""
     dataset = pydicom.dcmread(io.BytesIO(A.file))
