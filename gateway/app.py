@@ -25,6 +25,7 @@ from gateway.adapters.cache_names import Names
 from gateway.adapters.fhir_server import FhirHoldings
 from gateway.adapters.http_client import ArchiveClient, Limits
 from gateway.adapters.patient_servers import patient_servers
+from gateway.adapters.recent import Mark
 from gateway.adapters.telemetry import Telemetry
 from gateway.adapters.thumbnail import PictureWorker
 from gateway.answered_before import ANSWERED_BEFORE, AnsweredBefore, remember
@@ -103,8 +104,12 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
     """Opens archives, cache and drawing processes; closes them when the gateway stops."""
     settings, telemetry = app[SETTINGS], app[TELEMETRY]
     changes = FolderChanges()
+
+    def mark_of(archive: str) -> Mark:
+        return lambda study_uid: archives.mark(archive, study_uid)
+
     archives = Archives(
-        [_archive(i, settings, telemetry, changes) for i in settings.archives],
+        [_archive(i, settings, telemetry, changes, mark_of(i)) for i in settings.archives],
         _cache(settings, telemetry),
         settings=last_updated.settings_digest(settings, __version__),
         located_bytes=settings.cache.memory_mb * _MIB // _SHARE_OF_PLACES,
@@ -143,7 +148,7 @@ async def _opened(app: web.Application) -> AsyncIterator[None]:
 
 
 def _archive(
-    name: str, settings: Settings, telemetry: Telemetry, changes: FolderChanges
+    name: str, settings: Settings, telemetry: Telemetry, changes: FolderChanges, mark: Mark
 ) -> Archive:
     section = settings.archives[name]
     origin = Origin(
@@ -162,11 +167,15 @@ def _archive(
         folder = FolderArchive(section, origin, lost, changes.told)
         folder.start()
         return folder
-    return _dicomweb(origin, section, settings, telemetry)
+    return _dicomweb(origin, section, settings, telemetry, mark)
 
 
 def _dicomweb(
-    origin: Origin, section: DicomwebSection, settings: Settings, telemetry: Telemetry
+    origin: Origin,
+    section: DicomwebSection,
+    settings: Settings,
+    telemetry: Telemetry,
+    mark: Mark,
 ) -> Archive:
     """An archive by what it speaks; what it lacks is served by what it has."""
     client = ArchiveClient(origin.archive, section.auth, _limits(section), telemetry, section.tls)
@@ -187,7 +196,7 @@ def _dicomweb(
         from gateway.adapters.wado_uri import WadoUriObjects
 
         lost = partial(telemetry.process_lost, "files")
-        objects = WadoUriObjects(service, holdings.search, time.monotonic, lost)
+        objects = WadoUriObjects(service, holdings.search, time.monotonic, mark, lost)
     if holdings is whole and objects is whole:
         return whole
     return PartialArchive(origin, holdings, objects, client)

@@ -7,6 +7,7 @@ what rejection notes reject is gone already; only `rejected` tells of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
@@ -16,31 +17,30 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from gateway import kept_metadata, listings
+from gateway import listings
 from gateway.adapters.cache import Fresh, Loader
 from gateway.adapters.cache_names import Group, Key, What
 from gateway.adapters.derived import Derived
 from gateway.adapters.reads import reads_noted
-from gateway.asked_instances import AskedInstances
+from gateway.asked_instances import InstanceRecords
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound
 from gateway.fan_out import Archive, FanOut, Health, are_late, ids, silence, unavailable
+from gateway.kept_metadata import KeptMetadata
 from gateway.known import Known, Remembered, as_known, is_unchanged
 from gateway.listings import Listing
-from gateway.model import Contents, Instance, Level, Loaded, Series, Study, Target
+from gateway.model import Contents, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures
 from gateway.rejected import RejectedObjects
 from gateway.rejection_notes import Read, RejectionNotes, as_read
+from gateway.rules import dicom_json as dj
 from gateway.rules import (
-    attributes,
     last_updated,
     merging,
     qido,
-    records,
     retrieval,
 )
-from gateway.rules import dicom_json as dj
 from gateway.rules.qido import Query
 from gateway.rules.retrieval import Fetch
 from gateway.searching import Searched, searched
@@ -93,11 +93,16 @@ class Archives:
         self.delivery = Delivery(self._fan_out)
         self.own_pictures = OwnPictures(self._fan_out)
         self._known = Known(cache.is_quiet)
-        self._asked = AskedInstances()
-        notes = RejectionNotes(self._fan_out, self._noticing, self.key, self._of_notes)
+        self._instances = InstanceRecords(
+            self._fan_out, self._known, self.content_key, self._remembered
+        )
+        self.series_instances = self._instances.of_series
+        """The instances of one series of a study, by what is shown of it."""
+        notes = RejectionNotes(self._fan_out, self._noticing, self.content_key, self._of_notes)
         self.rejected = RejectedObjects(self._whole, notes)
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
         self._located: Derived[Target, Loaded] = Derived(cache, max_bytes=located_bytes)
+        self._kept_metadata = KeptMetadata(cache)
         self.cache = cache
 
     async def search(self, query: Query) -> Searched:
@@ -186,38 +191,6 @@ class Archives:
             return loaded
         return await self._with_instance(loaded, series, target)
 
-    async def series_instances(self, study: Study, series: Series) -> tuple[Instance, ...]:
-        """The instances of one series; () when no archive that holds it answers.
-
-        With Image Type where the series is small: only such a one may consist of localizers, and
-        archives read it out of every file.
-        """
-        number = series.number_of_instances
-        is_small = number is not None and number <= retrieval.MOST_LOCALIZERS
-        query = Query(
-            level=Level.INSTANCE,
-            study_uid=study.uid,
-            series_uid=series.uid,
-            include=attributes.INSTANCE_FIELDS | ({dj.IMAGE_TYPE} if is_small else set()),
-        )
-        key = self.key("series-instances", study.uid, series.archives, series.uid, number)
-
-        async def load(previous: bytes | None) -> Fresh:
-            if previous and number is not None:
-                return Fresh(value=previous)
-            for archive in self._fan_out.named(series.archives):
-                try:
-                    found = records.instances(
-                        (await self._fan_out.search(archive, query, None)).items
-                    )
-                except ArchiveError:
-                    continue
-                if series.uid in found:
-                    return Fresh(value=await listings.packed(found))
-            return Fresh(value=await listings.packed({}), is_absent=True)
-
-        return (await self._remembered(key, load, listings.instances)).get(series.uid, ())
-
     async def metadata(self, fetch: Fetch) -> list[bytes]:
         """The metadata objects of one fetch, from the first archive that answers.
 
@@ -238,6 +211,7 @@ class Archives:
     async def close(self) -> None:
         """Lets go of the cache, whose loads use the archives, and then of the archives."""
         await self.cache.close()
+        await self._kept_metadata.close()
         await self._fan_out.close()
 
     async def looked_again(self, target: Target, known: Loaded | None = None) -> None:
@@ -288,12 +262,10 @@ class Archives:
             counts = [s.number_of_instances for s in held]
             return bool(held) and (None in counts or sum(n or 0 for n in counts) == len(found))
 
-        mark = self._known.mark(archive.id, target.study_uid)
-        if mark is None:
-            return await ask()
-        words = (target.series_uid, target.instance_uid, mark)
-        key = self.key("metadata", target.study_uid, (archive.id,), *words)
-        return await kept_metadata.remembered(self.cache, key, ask, is_whole)
+        words = (target.series_uid, target.instance_uid)
+        key = await self.content_key("metadata", target.study_uid, (archive.id,), *words)
+        is_lasting = self._known.is_counted(archive.id, target.study_uid)
+        return await self._kept_metadata.remembered(key, ask, is_whole, is_lasting=is_lasting)
 
     async def _part(
         self, archive: Archive, study_uid: str, level: Level, asked: list[str] | None = None
@@ -301,12 +273,27 @@ class Archives:
         """What one archive has of a study, from the cache where it is known; `as_known` if not.
 
         `asked` takes the archive's id where it is not: that it was asked.
+        """
+        mark, found = await self._record(archive, study_uid, asked)
+        if not isinstance(found, Study) or level is not Level.INSTANCE:
+            return found
+        listing = await self._all_instances(archive, found, mark)
+        since = last_updated.latest([found.last_updated, listing.last_updated])
+        return replace(merging.with_instances(found, listing.contents), last_updated=since)
+
+    async def _record(
+        self, archive: Archive, study_uid: str, asked: list[str] | None = None
+    ) -> tuple[str | None, Study | str | None]:
+        """The same down to its series, and its mark.
+
         With the record goes a mark of the time when it was made: what else is remembered under it
-        ends with the record, and is not read with another one that happens to count the same.
+        ends with the record, and is not read with another one that happens to count the same. A
+        record that is read once more and found as it was keeps its mark.
         """
 
         async def load(previous: bytes | None) -> Fresh:
-            if previous and await self._is_unchanged(archive, as_known(previous)[1]):
+            mark, known = as_known(previous) if previous else (None, None)
+            if previous and await self._is_unchanged(archive, known):
                 return Fresh(value=previous)
             if asked is not None:
                 asked.append(archive.id)
@@ -315,7 +302,8 @@ class Archives:
             since = await self._noticing.study(archive.id, study_uid, study)
             if study is None:
                 return Fresh(value=_encoded((None, since)), is_absent=True)
-            mark = secrets.token_hex(_MARK_BYTES)
+            is_same = isinstance(known, Study) and known.last_updated == since
+            mark = mark if is_same else secrets.token_hex(_MARK_BYTES)
             return Fresh(value=_encoded((mark, replace(study, last_updated=since))))
 
         key = self.key("study", study_uid, (archive.id,))
@@ -323,11 +311,7 @@ class Archives:
         mark, found = await self._remembered(key, load, as_known)
         study = found if isinstance(found, Study) else None
         self._known.note(archive.id, study_uid, study, mark, until)
-        if study is None or level is not Level.INSTANCE:
-            return found
-        listing = await self._all_instances(archive, study)
-        since = last_updated.latest([study.last_updated, listing.last_updated])
-        return replace(merging.with_instances(study, listing.contents), last_updated=since)
+        return mark, found
 
     async def _is_unchanged(self, archive: Archive, known: Study | str | None) -> bool:
         """Whether the archive still says what `known` does, by one study-level search."""
@@ -337,8 +321,8 @@ class Archives:
         found = await self._fan_out.search(archive, query, 1)
         return len(found.items) > 0 and not found.again and is_unchanged(known, found.items[0])
 
-    async def _all_instances(self, archive: Archive, study: Study) -> Listing:
-        """The instance level of what one archive has of a study.
+    async def _all_instances(self, archive: Archive, study: Study, mark: str | None) -> Listing:
+        """The instance level of what one archive has of a study, whose record has this mark.
 
         Where it is not what it was, the study's own record is made anew, so that searches, which
         look no deeper, tell the same time.
@@ -347,7 +331,7 @@ class Archives:
 
         async def load(previous: bytes | None) -> Fresh:
             if previous and study.number_of_instances is not None:
-                return Fresh(value=previous)  # the study's time is in the key: it did not change
+                return Fresh(value=previous)  # the key names the record that it was read for
             with self._fan_out.heard_in_time(archive):
                 found = await archive.instances(study)
             await asyncio.sleep(0)  # others get their turn: they may be thousands
@@ -365,13 +349,14 @@ class Archives:
             known = just_loaded.get(id(value))
             return listings.listing(value) if known is None else known[1]
 
-        key = self.key("instances", study.uid, (archive.id,), study.last_updated)
+        key = self.key("instances", study.uid, (archive.id,), mark)
         return await self._remembered(key, load, decoded)
 
     async def _with_instance(self, loaded: Loaded, series: Series, target: Target) -> Loaded:
         """`loaded` with the one instance of `target` in its series."""
         answers, failures = await self._fan_out.ask(
-            lambda a: self._instance(a, series, target), self._fan_out.configured(series.archives)
+            lambda a: self._instances.one(a, series, target),
+            self._fan_out.configured(series.archives),
         )
         holders = [(a, i) for a, i in answers if i is not None]
         if not holders:
@@ -381,56 +366,6 @@ class Archives:
         others = tuple(shown if s.uid == series.uid else s for s in loaded.study.series or ())
         return replace(loaded, study=replace(loaded.study, series=others))
 
-    async def _instance(self, archive: Archive, series: Series, target: Target) -> Instance | None:
-        """The record of one instance in one archive; None: that series has no such instance."""
-        query = Query(
-            level=Level.INSTANCE,
-            study_uid=target.study_uid,
-            series_uid=target.series_uid,
-            keys=(qido.key(dj.SOP_INSTANCE_UID, target.instance_uid or ""),),
-            include=attributes.INSTANCE_FIELDS,
-        )
-
-        async def load(previous: bytes | None) -> Fresh:
-            found: dict[str, tuple[Instance, ...]] = {}
-            if previous is None:
-                found = await self._listed(archive, series, target)
-            if not found:
-                found = records.instances((await self._fan_out.search(archive, query, 1)).items)
-            return Fresh(value=await listings.packed(found), is_absent=not found)
-
-        key = self.key(
-            "instance", target.study_uid, (archive.id,), target.series_uid, target.instance_uid
-        )
-        found = await self._remembered(key, load, listings.instances)
-        return next((i for i in found.get(target.series_uid or "", ())), None)
-
-    async def _listed(
-        self, archive: Archive, series: Series, target: Target
-    ) -> dict[str, tuple[Instance, ...]]:
-        """The record of an instance out of those of its series, where that is worth it; else {}."""
-        mark = self._known.mark(archive.id, target.study_uid)
-        count = series.number_of_instances
-        if mark is None or not self._asked.is_listing_due(archive.id, series.uid, count):
-            return {}
-        query = Query(
-            level=Level.INSTANCE,
-            study_uid=target.study_uid,
-            series_uid=series.uid,
-            include=attributes.INSTANCE_FIELDS,
-        )
-
-        async def load(previous: bytes | None) -> Fresh:
-            if previous:
-                return Fresh(value=previous)  # the key names the record that it was read for
-            rows = (await self._fan_out.search(archive, query, None)).items
-            return Fresh(value=await listings.packed_rows(rows))
-
-        key = self.key("series-listing", target.study_uid, (archive.id,), series.uid, mark)
-        listed = (await self._remembered(key, load, listings.instances)).get(series.uid, ())
-        found = tuple(i for i in listed if i.uid == target.instance_uid)
-        return {series.uid: found} if found else {}
-
     async def _remembered(self, key: Key, load: Loader, decode: Callable[[bytes], _T]) -> _T:
         """The cached value of `key`; one that cannot be read is forgotten and loaded anew."""
         try:
@@ -439,8 +374,31 @@ class Archives:
             await self.cache.forget(key)
             return decode(await self.cache.load(key, load))
 
+    async def content_key(
+        self, kind: str, study_uid: str, archives: Sequence[str], *more: object
+    ) -> Key:
+        """The name of something made of what archives hold of a study: it ends with their records.
+
+        Whatever is remembered of the content of studies goes by such a name, and needs no other
+        way to hear that it changed.
+        """
+        marks = [await self.mark(archive, study_uid) for archive in archives]
+        return self.key(kind, study_uid, archives, *more, *marks)
+
+    async def mark(self, archive_id: str, study_uid: str) -> str:
+        """The mark of an archive's record as it is now; one that nobody else has if it has none."""
+        mark = self._known.mark(archive_id, study_uid)
+        if mark is None:
+            for archive in self._fan_out.configured((archive_id,)):
+                with contextlib.suppress(ArchiveError):
+                    mark, _ = await self._record(archive, study_uid)
+        return mark or secrets.token_hex(_MARK_BYTES)
+
     def key(self, kind: str, study_uid: str, archives: Sequence[str], *more: object) -> Key:
-        """The name of something remembered of a study out of some archives."""
+        """The name of something remembered of a study out of some archives.
+
+        Of what they hold of it, that is `content_key`.
+        """
         words = (_SHAPE, self._settings, kind, ",".join(archives), study_uid, *more)
         return Key(" ".join(map(str, words)), study_uid=study_uid, archives=tuple(archives))
 

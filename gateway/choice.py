@@ -144,12 +144,13 @@ class Choice:
 
         async def load(previous: bytes | None) -> Fresh:
             if previous:
-                return Fresh(value=previous)  # an instance never changes
+                return Fresh(value=previous)  # the key names the record of its study
             told = await metadata_of(self._archives, fetch)
             values = ("", *dj.texts(told, dj.IMAGE_TYPE))
             return Fresh(value="\\".join(values).encode() or b"\\", is_absent=not told)
 
-        key = self._archives.key("image-type", study.uid, fetch.archives, series.uid, chosen.uid)
+        words = (series.uid, chosen.uid)
+        key = await self._archives.content_key("image-type", study.uid, fetch.archives, *words)
         values = (await self._archives.cache.load(key, load)).decode().split("\\")
         return structs.replace(chosen, image_type=tuple(v for v in values if v))
 

@@ -84,8 +84,7 @@ class Known:
 
     def note_nothing(self, archive: str, study_uid: str, since: Since) -> None:
         """Nobody remembers anything of the study."""
-        mark = self.mark(archive, study_uid)
-        noted = _Noted(counts=(None, None), mark=mark, since=since, is_nothing=True)
+        noted = _Noted(counts=(None, None), mark=None, since=since, is_nothing=True)
         self._keep((archive, study_uid), noted)
 
     async def learn(
@@ -116,9 +115,14 @@ class Known:
         return noted.since if noted is not None and is_good else None
 
     def mark(self, archive: str, study_uid: str) -> str | None:
-        """The mark of the record that was read last; None: there is none to go by."""
+        """The mark of the record that is remembered now; None: it has to be read to be known."""
         noted = self._noted.get((archive, study_uid))
-        return None if noted is None else noted.mark
+        return None if noted is None or self.since(archive, study_uid) is None else noted.mark
+
+    def is_counted(self, archive: str, study_uid: str) -> bool:
+        """Whether the record tells by its counts that there is more, or less."""
+        noted = self._noted.get((archive, study_uid))
+        return noted is not None and noted.counts is not None and None not in noted.counts
 
     def is_contradicted(self, archive: str, study_uid: str, row: Dataset, level: Level) -> bool:
         """Whether `row` says otherwise; then nothing is known any more."""

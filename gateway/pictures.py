@@ -81,7 +81,7 @@ class Pictures:
             media_type=media_type,
         )
         named = shown.target
-        key = self._archives.key(
+        key = await self._archives.content_key(
             "thumbnail",
             named.study_uid,
             shown.fetch.archives if shown.fetch else shown.series.archives,
@@ -91,7 +91,7 @@ class Pictures:
 
         async def load(previous: bytes | None) -> Fresh:
             if previous and not await self._ladder.may_be_better(shown, wanted, previous):
-                return Fresh(value=previous)  # an instance never changes
+                return Fresh(value=previous)  # the key names the record of its study
             return await self._ladder.thumbnail(shown, wanted)
 
         found = await self._archives.cache.load(key, load)

@@ -59,8 +59,13 @@ class RejectionNotes:
     """The key object selections of studies. Studies without a series of them cost nothing."""
 
     def __init__(
-        self, fan_out: FanOut, noticing: Noticing, key: Callable[..., Key], load: Load
+        self,
+        fan_out: FanOut,
+        noticing: Noticing,
+        key: Callable[..., Awaitable[Key]],
+        load: Load,
     ) -> None:
+        """`key` makes names of what ends with the record of its study."""
         self._fan_out = fan_out
         self._noticing = noticing
         self._key = key
@@ -106,7 +111,7 @@ class RejectionNotes:
 
         async def load(previous: bytes | None) -> Fresh:
             if previous and series.number_of_instances is not None:
-                return Fresh(value=previous)  # the count is in the key, and objects never change
+                return Fresh(value=previous)  # the key names the record that it was read for
             target = Target(study_uid=study.uid, series_uid=series.uid)
             found = None
             unread = (ArchiveError, NotFound, ValueError)
@@ -118,7 +123,7 @@ class RejectionNotes:
             return Fresh(value=_encoded(read), is_absent=found is None)
 
         kind, *rest = words
-        key = self._key(kind, study.uid, (archive.id,), *rest, series.number_of_instances)
+        key = await self._key(kind, study.uid, (archive.id,), *rest)
         return await self._load(key, load)
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 
 import pytest
 
+from gateway.adapters.reads import reads_noted
 from gateway.asked_instances import LEAST_ASKED
 from gateway.errors import NoAnswerInTime, NotFound, Unavailable
 from gateway.model import Level, Target
 from gateway.rules.qido import Query
-from tests.assembled import Assembled, over
+from tests.assembled import ANYONE, Assembled, over
 from tests.dicom import row
-from tests.doubles import Held
+from tests.doubles import Held, key_objects
 from tests.fault_archive import Answer, json_answer
 
 A = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
@@ -294,3 +296,62 @@ async def test_content_that_is_exchanged_for_as_much_other_is_seen_once_it_is_as
         await assembled.archives.located(target(C))
         loaded = await assembled.archives.record("1.2.3", Level.INSTANCE)
         assert [s.uid for s in loaded.study.series or ()] == [C.series]
+
+
+async def exchanged(assembled: Assembled, *held: Held) -> None:
+    """Searches see one instance less, and then as many as before."""
+    for now in (held[1:], held):
+        assembled.doubles[0].held = list(now)
+        await assembled.archives.search(Query(level=Level.STUDY))
+
+
+async def test_listings_end_with_the_record_though_the_counts_are_as_before() -> None:
+    other = dataclasses.replace(A, instance="1.2.3.1.77")
+    async with over([A, B]) as assembled:
+        archives = assembled.archives
+        study = (await archives.record("1.2.3", Level.INSTANCE)).study
+        [series] = study.series or ()
+        await archives.series_instances(study, series)
+        await archives.located(target(A))
+        await exchanged(assembled, other, B)
+        found = (await archives.record("1.2.3", Level.INSTANCE)).study.series or ()
+        assert {i.uid for i in found[0].instances or ()} == {other.instance, B.instance}
+        listed = await archives.series_instances(study, series)
+        assert {i.uid for i in listed} == {other.instance, B.instance}
+        with pytest.raises(NotFound):
+            await archives.located(target(A))
+
+
+async def test_all_that_is_remembered_of_content_ends_with_the_record_that_it_was_read_for() -> (
+    None
+):
+    note = key_objects("1.2.3", 9, "113000", A)
+    held = [A, B, C, note]
+    async with over(held) as assembled:
+        before = await names_of_all(assembled)
+        await exchanged(assembled, *held)
+        assert before & await names_of_all(assembled) == {n for n in before if kind(n) == "study"}
+        assert {kind(n) for n in before} == {
+            *("study", "instances", "instance", "series-instances", "series-listing"),
+            *("key-objects", "metadata", "thumbnail"),
+        }
+
+
+async def names_of_all(assembled: Assembled) -> set[str]:
+    """What is remembered once all that there is was asked for."""
+    archives = assembled.archives
+    with reads_noted() as reads:
+        study = (await archives.record("1.2.3", Level.INSTANCE)).study
+        await archives.series_instances(study, (study.series or ())[0])
+        await assembled.pictures.thumbnail(ANYONE, target(B), 64, 64, "image/jpeg")
+        async with assembled.catalog.metadata(ANYONE, target(B)) as metadata:
+            assert [batch async for batch in metadata.batches]
+        for number in range(LEAST_ASKED + 1):
+            with contextlib.suppress(NotFound):
+                await archives.located(dataclasses.replace(target(B), instance_uid=f"1.9.{number}"))
+    return set(reads.values)
+
+
+def kind(name: str) -> str:
+    """What something remembered is."""
+    return name.split()[1]

@@ -13,9 +13,10 @@ from gateway.adapters.cache import Lives, MemoryCache
 from gateway.adapters.cache_names import Key
 from gateway.adapters.telemetry import Telemetry
 from gateway.errors import ArchiveBadAnswer, NotFound
+from gateway.kept_metadata import KeptMetadata
 from gateway.model import Level, Target
 from gateway.rules.qido import Query
-from tests.assembled import ANYONE, Assembled, over
+from tests.assembled import ANYONE, Assembled, Clock, over
 from tests.doubles import Held
 from tests.fault_archive import Answer, json_answer
 
@@ -116,6 +117,15 @@ async def test_a_series_that_is_not_whole_is_not_remembered() -> None:
         assert asked(assembled) == 2
 
 
+async def test_many_who_ask_at_once_for_what_is_not_whole_share_each_load() -> None:
+    async with over([A, B]) as assembled:
+        double = assembled.doubles[0]
+        double.server.on("*/metadata", json_answer([double._metadata(A)]))
+        for loads in (1, 2):  # the second time it is known already that it is not remembered
+            assert await asyncio.gather(*(count(assembled) for _ in range(20))) == [1] * 20
+            assert asked(assembled) == loads
+
+
 async def test_failures_are_not_remembered() -> None:
     async with over([A]) as assembled:
         assembled.doubles[0].server.on("*/metadata", Answer(status=500))
@@ -136,14 +146,19 @@ def cache() -> MemoryCache:
 
 
 class Source:
-    """Gives what it was made with, and counts how often."""
+    """Gives what it was made with, if it may, and counts how often."""
 
     def __init__(self, *objects: bytes) -> None:
         self.objects = list(objects)
         self.asked = 0
+        self.is_asked = asyncio.Event()
+        self.may_give = asyncio.Event()
+        self.may_give.set()
 
     async def __call__(self) -> list[bytes]:
         self.asked += 1
+        self.is_asked.set()
+        await self.may_give.wait()
         return self.objects
 
 
@@ -155,7 +170,7 @@ async def whole(found: Sequence[bytes]) -> bool:
 async def test_what_is_remembered_comes_back_as_it_was(size: int) -> None:
     memory, source = cache(), Source(b"{}", b"x" * size, os.urandom(size))
     for _ in range(3):
-        assert await kept_metadata.remembered(memory, KEY, source, whole) == source.objects
+        assert await KeptMetadata(memory).remembered(KEY, source, whole) == source.objects
     assert source.asked == 1
     await memory.close()
 
@@ -163,20 +178,53 @@ async def test_what_is_remembered_comes_back_as_it_was(size: int) -> None:
 async def test_what_is_too_large_is_asked_for_each_time() -> None:
     memory, source = cache(), Source(os.urandom(kept_metadata.MOST_BYTES + 1))
     for _ in range(3):
-        assert await kept_metadata.remembered(memory, KEY, source, whole) == source.objects
+        assert await KeptMetadata(memory).remembered(KEY, source, whole) == source.objects
     assert source.asked == 3
     assert memory.bytes_held < 2000
     await memory.close()
 
 
+async def test_what_is_too_large_is_handed_to_all_who_wait_for_it_and_kept_for_nobody() -> None:
+    memory, source = cache(), Source(os.urandom(kept_metadata.MOST_BYTES + 1))
+    kept = KeptMetadata(memory)
+    for loads in (1, 2):
+        source.may_give.clear()
+        source.is_asked.clear()
+        waiting = [asyncio.ensure_future(kept.remembered(KEY, source, whole)) for _ in range(20)]
+        await source.is_asked.wait()
+        waiting.pop().cancel()  # who leaves takes nothing from the others
+        await asyncio.sleep(0)
+        source.may_give.set()
+        found = await asyncio.gather(*waiting)
+        assert source.asked == loads
+        assert {id(each) for each in found} == {id(source.objects)}
+    assert not kept._waiting
+    await kept.close()
+    await memory.close()
+
+
+async def test_what_may_be_out_of_date_is_asked_for_anew_once_it_is_stale() -> None:
+    clock, source = Clock(), Source(b"{}")
+    lives = Lives(fresh_seconds=10, stale_seconds=100, absent_seconds=10)
+    memory = MemoryCache(lives=lives, max_bytes=1 << 20, telemetry=Telemetry(), clock=clock)
+    kept = KeptMetadata(memory)
+    for is_lasting, asked_for in ((True, 1), (True, 1), (False, 2)):
+        while not memory.has_fresh(KEY):
+            await kept.remembered(KEY, source, whole, is_lasting=is_lasting)
+            await asyncio.sleep(0)
+        assert source.asked == asked_for
+        clock.now += 20
+    await memory.close()
+
+
 async def test_garbage_is_forgotten() -> None:
     memory, source = cache(), Source(b"{}")
-    await kept_metadata.remembered(memory, KEY, source, whole)
+    await KeptMetadata(memory).remembered(KEY, source, whole)
     kept = memory.peek(KEY)
     assert kept is not None
     for garbage in (b"garbage", kept.value[:-3], b"\x00"):
         memory.put(KEY, type(kept)(value=garbage), memory.drops.now)
-        assert await kept_metadata.remembered(memory, KEY, source, whole) == [b"{}"]
+        assert await KeptMetadata(memory).remembered(KEY, source, whole) == [b"{}"]
         assert memory.peek(KEY) is None
-        await kept_metadata.remembered(memory, KEY, source, whole)
+        await KeptMetadata(memory).remembered(KEY, source, whole)
     await memory.close()

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from gateway import known
+from gateway.adapters.drops import Since
 from gateway.known import Known
 from gateway.model import Identifier, Level, Patient, Series, Study
 from tests.dicom import row
 
+NOW = Since(0, ())
 STUDY = Study(
     uid="1.2.3",
     archives=("north",),
@@ -55,7 +57,7 @@ def test_rows_contradict_by_their_counts(
 ) -> None:
     records = Known()
     assert not records.is_contradicted("north", "1.2.3", said, level)
-    records.note("north", "1.2.3", noted, "m")
+    records.note("north", "1.2.3", noted, "m", NOW)
     assert records.is_contradicted("north", "1.2.3", said, level) is expected
     assert records.mark("north", "1.2.3") == (None if expected else "m")
     assert not records.is_contradicted("south", "1.2.3", said, level)
@@ -64,9 +66,9 @@ def test_rows_contradict_by_their_counts(
 def test_only_the_latest_are_known() -> None:
     records = Known()
     for number in range(known.MOST_KNOWN):
-        records.note("north", str(number), STUDY, "m")
-    records.note("north", "0", STUDY, "n")
-    records.note("north", "new", STUDY, "m")
+        records.note("north", str(number), STUDY, "m", NOW)
+    records.note("north", "0", STUDY, "n", NOW)
+    records.note("north", "new", STUDY, "m", NOW)
     assert records.mark("north", "0") == "n"
     assert records.mark("north", "1") is None
 
@@ -81,11 +83,31 @@ def test_studies_of_many_series_make_room_sooner() -> None:
     )
     fitting = known.MOST_SERIES_KNOWN // known.MOST_SERIES
     for number in [*range(fitting), 0]:  # what is noted again takes no more
-        records.note("north", str(number), many, "m")
+        records.note("north", str(number), many, "m", NOW)
     assert records.mark("north", "1") == "m"
-    records.note("north", "new", many, "m")
+    records.note("north", "new", many, "m", NOW)
     assert records.mark("north", "1") is None
     assert records.mark("north", "0") == "m"
+
+
+def test_a_mark_is_good_until_something_of_its_study_is_dropped() -> None:
+    quiet = {NOW}
+    records = Known(quiet.__contains__)
+    records.note("north", "1.2.3", STUDY, "m", NOW)
+    assert records.mark("north", "1.2.3") == "m"
+    quiet.clear()
+    assert records.mark("north", "1.2.3") is None
+    records.note_nothing("north", "1.2.3", NOW)
+    quiet.add(NOW)
+    assert records.mark("north", "1.2.3") is None
+
+
+def test_a_study_is_counted_if_all_its_counts_are_told() -> None:
+    records = Known()
+    assert not records.is_counted("north", "1.2.3")
+    for study, expected in ((STUDY, True), (replace(STUDY, number_of_series=None), False)):
+        records.note("north", "1.2.3", study, "m", NOW)
+        assert records.is_counted("north", "1.2.3") is expected
 
 
 @pytest.mark.parametrize(

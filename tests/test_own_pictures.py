@@ -9,6 +9,7 @@ import pytest
 from gateway.model import Target
 from gateway.own_pictures import CANNOT_SECONDS, SLOW_SECONDS, OwnPictures, Wanted
 from gateway.rules.retrieval import Fetch
+from gateway.shut_ways import MOST_SERIES
 from tests.assembled import Assembled, over
 from tests.doubles import Held
 from tests.fault_archive import Answer, Seen
@@ -203,3 +204,17 @@ async def test_an_archive_that_failed_may_recover(answer: Answer) -> None:
         assembled.clock.now += SLOW_SECONDS
         await all_of(own, wanted())
         assert not own.may_recover(wanted())
+
+
+async def test_an_instance_that_is_gone_says_nothing_of_its_kind() -> None:
+    async with over([ONE]) as assembled:
+        own, server = own_pictures(assembled), assembled.doubles[0].server
+        for number in range(2, 2 * MOST_SERIES):
+            server.on("*", NONE)
+            assert await all_of(own, wanted(series=number)) == []
+            server.on("*", DRAWN)
+            asked_for(assembled)
+            pictures = own.of(wanted())
+            assert await anext(pictures) == PICTURE
+            await pictures.aclose()
+            assert asked_for(assembled) == ["thumbnail"]

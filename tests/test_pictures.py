@@ -20,9 +20,10 @@ from gateway.adapters import animation
 from gateway.adapters.thumbnail import PictureWorker, Subject
 from gateway.catalog import Catalog
 from gateway.errors import BadRequest, NotAcceptable, NotFound, Unavailable
-from gateway.model import Study, Target
+from gateway.model import Level, Study, Target
 from gateway.own_pictures import OwnPictures
 from gateway.pictures import Picture, Pictures
+from gateway.rules.qido import Query
 from gateway.rules.rendering import Rendering
 from tests import odd_images, worker_processes
 from tests.assembled import ANYONE, Assembled, over
@@ -97,6 +98,50 @@ async def test_a_picture_is_made_once_for_all_who_ask() -> None:
         assert len([r for r in double.server.requests if r.route.endswith("/thumbnail")]) == 1
 
 
+@pytest.mark.parametrize("counts", [True, False])
+async def test_a_picture_is_not_drawn_anew_while_its_study_is_the_same(*, counts: bool) -> None:
+    """Neither where an archive tells by its counts that it is, nor where it has to be read."""
+    async with over([ONE]) as assembled:
+        double = assembled.doubles[0]
+        double.counts = counts
+        double.server.on("*/thumbnail", own(encoded(40, 40)))
+        for looks in range(1, 5):
+            await asyncio.wait_for(until_looked(assembled, looks), 5)
+            assembled.clock.now += 100
+        assert asked(assembled, "thumbnail") == 1
+
+
+async def until_looked(assembled: Assembled, times: int) -> None:
+    """Asks for a thumbnail until its archive was asked so often whether it still has the study."""
+    while asked(assembled, "studies") < times:
+        await thumbnail(assembled)
+        await asyncio.sleep(0.01)
+
+
+def asked(assembled: Assembled, last: str) -> int:
+    """How often the first archive was asked for something whose path ends like this."""
+    requests = assembled.doubles[0].server.requests
+    return sum(r.route.endswith(f"/{last}") for r in requests)
+
+
+async def test_what_stands_for_a_series_is_what_it_holds_now() -> None:
+    two, three, nine = (replace(ONE, instance=f"1.2.3.1.{n}") for n in (2, 3, 9))
+    async with over([ONE, two, three]) as assembled:
+        double = assembled.doubles[0]
+        double.server.on("*/thumbnail", own(encoded(40, 40)))
+        series = Target(study_uid=ONE.study, series_uid=ONE.series)
+        before = await assembled.catalog.shown(ANYONE, series)
+        assert before.target.instance_uid == two.instance
+        await thumbnail(assembled, series)
+        for held in ([ONE, three], [ONE, three, nine]):
+            double.held = held
+            await assembled.archives.search(Query(level=Level.STUDY))
+        after = await assembled.catalog.shown(ANYONE, series)
+        assert after.target.instance_uid == three.instance
+        with pytest.raises(NotFound):
+            await thumbnail(assembled, before.target)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -128,6 +173,19 @@ async def test_what_the_archive_cannot_draw_is_drawn_here(
         assert max(width, height) == 64
         with Image.open(io.BytesIO(picture.body)) as image:
             assert len(image.convert("L").getcolors() or []) > 20  # grey levels, not an icon
+
+
+async def test_what_an_archive_cannot_draw_costs_one_request_the_second_time(
+    samples: tuple[Sample, ...],
+) -> None:
+    file = renamed(stored(next(s for s in samples if s.modality == "CT")))
+    async with over([ONE]) as assembled:
+        server = assembled.doubles[0].server
+        server.on(ONE.path, multipart_answer([file]))
+        for side, fetched in ((64, 1), (65, 2)):
+            await thumbnail(assembled, size=(side, side))
+            assert [asked(assembled, rung) for rung in ("thumbnail", "rendered")] == [1, 1]
+            assert asked(assembled, ONE.instance) == fetched
 
 
 async def test_an_icon_is_passing_where_the_archive_could_not_be_asked_for_its_own() -> None:

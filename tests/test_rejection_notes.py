@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 import pytest
 
 from gateway.errors import NotFound
 from gateway.model import Level, Target
 from gateway.rules.media import ANY, Form
+from gateway.rules.qido import Query
 from tests.assembled import ANYONE, Assembled, over
 from tests.doubles import Held, key_objects
 from tests.fault_archive import Answer
@@ -147,3 +150,19 @@ async def test_rejection_notes_point_out_nothing() -> None:
     async with over([A, B, C, NOTE, KEYS]) as assembled:
         study = (await assembled.archives.record("1.2.3", Level.SERIES)).study
         assert await assembled.archives.rejected.key_images(study) == (target(B),)
+
+
+@pytest.mark.parametrize("is_read_between", [True, False])
+async def test_another_note_in_the_series_of_one_that_is_gone_rejects_what_it_says(
+    *, is_read_between: bool
+) -> None:
+    other = replace(key_objects("1.2.3", 9, "113001", B), instance=f"{NOTE.series}.2")
+    async with over([A, B, NOTE]) as assembled:
+        assert await instances(assembled) == [B.instance]
+        assembled.doubles[0].held = [A, B]
+        await assembled.archives.search(Query(level=Level.STUDY))
+        if is_read_between:
+            assert await instances(assembled) == [A.instance, B.instance]
+        assembled.doubles[0].held = [A, B, other]
+        await assembled.archives.search(Query(level=Level.STUDY))
+        assert await instances(assembled) == [A.instance]

@@ -30,7 +30,7 @@ from gateway.adapters.dicom_files import EXPLICIT, NATIVE
 from gateway.adapters.file_readers import FileReaders
 from gateway.adapters.file_worker import CannotRead, ReadersBusy, Told, in_memory
 from gateway.adapters.http_response import Response
-from gateway.adapters.recent import Recent
+from gateway.adapters.recent import Mark, Recent
 from gateway.adapters.wado_uri_service import WadoUriService
 from gateway.at_hand import AtHand, first, held
 from gateway.errors import ArchiveBadAnswer, ArchiveBusy, NotAcceptable, NotFound, NotSupported
@@ -62,13 +62,14 @@ class WadoUriObjects:
         service: WadoUriService,
         listed: _Listed,
         clock: Callable[[], float],
+        mark: Mark,
         lost: Callable[[str], None] = lambda cause: None,
     ) -> None:
         """`lost` is told why a process that reads objects was lost."""
         self._service = service
         self._archive = service.archive
         self._listed = listed
-        self._recent = Recent(clock)
+        self._recent = Recent(clock, mark)
         self._files = FileReaders(lost=lost)
         self._numbers = itertools.count()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"read-{self._archive}")
@@ -106,8 +107,7 @@ class WadoUriObjects:
                 running = [tasks.create_task(one(instance)) for instance in named]
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from failures
-        found = (task.result() for task in running)
-        return [o for o in found if o is not None]
+        return [found for task in running if (found := task.result()) is not None]
 
     @asynccontextmanager
     async def bulk_data(
@@ -216,7 +216,7 @@ class WadoUriObjects:
             async with AsyncExitStack() as stack:
                 return await self._held(await self._object(stack, one, media.ANY))
 
-        return await self._recent.whole(_key(one), fetch)
+        return await self._recent.whole(one, fetch)
 
     async def _held(self, part: Part) -> bytes:
         body = bytearray()
@@ -240,7 +240,7 @@ class WadoUriObjects:
 
         None when the object turns out to be in another study or series.
         """
-        if (whole := self._recent.kept(_key(target))) is not None:
+        if (whole := await self._recent.kept(target)) is not None:
             return await self._read_header(target, whole, is_whole=True)
         async with AsyncExitStack() as stack:
             part = await self._object(stack, target, media.ANY)

@@ -14,6 +14,7 @@ from gateway.model import Level, Origin, Rung, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules.qido import Query
 from tests.adapters.clients import archive, client
+from tests.adapters.test_recent import same
 from tests.dicom import part10_file, row
 from tests.fault_archive import Answer, FaultArchive, json_answer
 
@@ -25,7 +26,7 @@ async def partial(fault_archive: FaultArchive) -> AsyncIterator[PartialArchive]:
     http = client()
     holdings = archive(f"{fault_archive.url}/rs")
     service = WadoUriService("north", f"{fault_archive.url}/wado", http)
-    objects = WadoUriObjects(service, holdings.search, lambda: 0.0)
+    objects = WadoUriObjects(service, holdings.search, lambda: 0.0, same)
     made = PartialArchive(Origin(archive="north"), holdings, objects, http)
     yield made
     await made.close()

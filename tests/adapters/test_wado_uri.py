@@ -24,6 +24,7 @@ from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 from tests.adapters.clients import client
+from tests.adapters.test_recent import same
 from tests.dicom import part10_file, row
 from tests.fault_archive import Answer, FaultArchive, Seen
 
@@ -54,7 +55,7 @@ async def objects_of(
 ) -> AsyncIterator[WadoUriObjects]:
     http = client(timeout_seconds=timeout_seconds)
     service = WadoUriService("north", f"{fault_archive.url}/wado", http)
-    made = WadoUriObjects(service, listed, lambda: 0.0)
+    made = WadoUriObjects(service, listed, lambda: 0.0, same)
     yield made
     await made.close()
     await http.close()

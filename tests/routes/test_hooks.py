@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from pytest_aiohttp import AiohttpClient
 
 from gateway import demo
+from gateway.adapters.cache_admin import CacheAdmin
+from gateway.adapters.cache_names import Group, Names
 from gateway.app import build_app
 from gateway.config import Settings
 from gateway.errors import Forbidden
 from gateway.http_server import SETTINGS
 from gateway.routes.hooks import MAX_BODY_BYTES, study_changed
 from tests.doubles import Double, Held
-from tests.fault_archive import FaultArchive
+from tests.fault_archive import Answer, FaultArchive
 from tests.gateways import archive
+from tests.servers import RedisServer
 from tests.standing import Client
 
 A = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
@@ -127,3 +134,78 @@ async def test_only_operators_may_tell_where_callers_are_known(
     client = await aiohttp_client(build_app(settings))
     answer = await client.post(HOOK, headers={"X-API-Key": key} if key else {})
     assert answer.status == status
+
+
+@pytest.mark.parametrize("path", ["thumbnail", "metadata", "series/1.2.3.1/thumbnail"])
+async def test_what_was_made_is_given_again_while_no_notices_are_heard(
+    fault_archive: FaultArchive, aiohttp_client: AiohttpClient, path: str
+) -> None:
+    cache = {"redis_url": "redis://127.0.0.1:1"}  # nobody listens there
+    archives = {"north": archive(fault_archive.url)}
+    settings = Settings.model_validate({"archives": archives, "cache": cache})
+    Double(fault_archive, [A])
+    client = await aiohttp_client(build_app(settings))
+    asked = []
+    for _ in range(3):
+        assert (await client.get(f"/dicom-web/studies/1.2.3/{path}")).status == 200
+        asked.append(len(fault_archive.requests))
+    assert asked[0] == asked[1] == asked[2]
+
+
+def file(name: str) -> Answer:
+    """The object A of a patient of that name."""
+    dataset = pydicom.dcmread(io.BytesIO(A.file))
+    dataset.PatientName = name
+    content = io.BytesIO()
+    dataset.save_as(content, enforce_file_format=True)
+    return Answer(body=content.getvalue(), content_type="application/dicom")
+
+
+async def posted(client: Client, url: str) -> None:
+    assert (await client.post(HOOK)).status == 204
+
+
+async def purged(client: Client, url: str) -> None:
+    admin = CacheAdmin(url, names=Names(), secret=b"", longest_seconds=60)
+    assert await admin.purge(Group(archive="north")) == 2
+    await admin.close()
+
+
+@pytest.mark.parametrize("drop", [posted, purged])
+async def test_objects_fetched_whole_for_their_parts_are_fetched_anew_on_every_replica(
+    fault_archive: FaultArchive,
+    aiohttp_client: AiohttpClient,
+    redis_server: RedisServer,
+    drop: Callable[[Client, str], Awaitable[None]],
+) -> None:
+    Double(fault_archive, [A])
+    own = archive(fault_archive.url, wado_rs=None, wado_uri=f"{fault_archive.url}/wado")
+    settings = Settings.model_validate(
+        {
+            "archives": {"north": own},
+            "cache": {"redis_url": redis_server.url},
+            "server": {"public_url": "http://gateway.test"},
+        }
+    )
+    replicas: list[Client] = [await aiohttp_client(build_app(settings)) for _ in range(2)]
+
+    async def names() -> set[str]:
+        """What the name is, by the metadata and by an attribute of the whole object."""
+        found = set[str]()
+        for one in replicas:
+            metadata = await (await one.get(f"/dicom-web{A.path}/metadata")).json()
+            found.add(metadata[0]["00100010"]["Value"][0]["Alphabetic"])
+            value = await (await one.get(f"/dicom-web{A.path}/bulkdata/00100010")).read()
+            found |= {name for name in ("First", "Second") if name.encode() in value}
+        return found
+
+    fault_archive.on("/wado", file("First"))
+    assert await names() == {"First"}
+    fault_archive.on("/wado", file("Second"))
+    assert await names() == {"First"}
+    await drop(replicas[0], redis_server.url)
+    async with asyncio.timeout(5):
+        while True:
+            if await names() == {"Second"}:
+                return
+            await asyncio.sleep(0.01)
