@@ -335,6 +335,24 @@ def coloured() -> dict[str, bytes]:
             _jpeg_2000(planes, level=0, mct=True),
             **{**RGB, "PhotometricInterpretation": "YBR_RCT"},
         ),
+        "JPEG 2000 of 16 bits": compressed(
+            JPEG + "90",
+            _jpeg_2000(planes.astype(np.uint16) * 257, level=0, mct=True),
+            **{**rgb_16, "PhotometricInterpretation": "YBR_RCT"},
+        ),
+        "JPEG 2000 that is YBR": compressed(
+            JPEG + "90",
+            _jpeg_2000(np.ascontiguousarray(ybr), level=0, mct=False),
+            **{**RGB, "PhotometricInterpretation": "YBR_FULL"},
+        ),
+        **{
+            f"JPEG 2000 that was transformed and is called {name}": compressed(
+                JPEG + "90",
+                _jpeg_2000(planes, level=0, mct=True),
+                **{**RGB, "PhotometricInterpretation": name},
+            )
+            for name in ("RGB", "YBR_FULL", "YBR_FULL_422")
+        },
     }
 
 

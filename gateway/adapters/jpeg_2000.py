@@ -24,8 +24,8 @@ class Codestream:
     """The head of a codestream that starts `at` in `content`.
 
     `positions`: right, bottom, left and top of the image, width, height, left and top of its tiles
-    (ISO/IEC 15444-1 §A.5.1). `levels`: how often the image was halved. `markers`: where the
-    segments are.
+    (ISO/IEC 15444-1 §A.5.1). `levels`: how often the image was halved. `is_transformed`: a
+    decoder gives RGB whatever it is called (§A.6.1). `markers`: where the segments are.
     """
 
     content: bytes
@@ -35,6 +35,7 @@ class Codestream:
     precision: int
     is_signed: bool
     levels: int
+    is_transformed: bool
     markers: dict[int, int]
 
     @property
@@ -87,6 +88,7 @@ def codestream(content: bytes) -> Codestream | None:
         precision=(depth & 127) + 1,
         is_signed=depth > 127,
         levels=content[coding + 9] if coding + 9 < len(content) else 0,
+        is_transformed=content[coding + 8 : coding + 9] == b"\1",
         markers=markers,
     )
 

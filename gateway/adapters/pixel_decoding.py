@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -174,14 +175,23 @@ def _jpeg_2000(frame: Frame, shrink: float) -> Values | Image.Image:
     if stream is None:
         raise Undrawable("there is no JPEG 2000 codestream")
     _check_pixels(stream.samples)
-    if stream.components == 1 and stream.precision > 16:
+    is_colour = stream.components != 1
+    if is_colour:
+        frame = replace(frame, header=_told_right(frame.header, stream))
+    if stream.precision > (8 if is_colour else 16):  # Pillow makes deep white black
         return _by_pydicom(frame)
     is_told_right = stream.is_signed == bool(whole(frame.header, "PixelRepresentation", 0))
-    is_reducible = is_told_right or stream.components > 1
+    is_reducible = is_told_right or is_colour
     for halvings in dict.fromkeys((_halvings(stream, shrink) if is_reducible else 0, 0)):
         with suppress(OSError):  # some are only read at full resolution
             return _by_pillow(frame, stream, halvings)
     return _by_pydicom(frame)  # what one OpenJPEG refuses, another may read with a warning
+
+
+def _told_right(header: Header, stream: Codestream) -> Header:
+    """The header with what decoders give of colour: RGB, unless YBR was not transformed."""
+    is_ybr = not stream.is_transformed and photometric(header) in {"YBR_FULL", "YBR_FULL_422"}
+    return header.changed(PhotometricInterpretation="YBR_FULL" if is_ybr else "RGB")
 
 
 def _by_pillow(frame: Frame, stream: Codestream, halvings: int) -> Values | Image.Image:
@@ -215,7 +225,7 @@ def _levels(shown: Values, frame: Frame, precision: int, *, is_signed: bool) -> 
 
 
 def _converted(image: Image.Image, header: Header) -> Image.Image:
-    if image.mode == "RGB" and photometric(header) in {"YBR_FULL", "YBR_FULL_422"}:
+    if image.mode == "RGB" and photometric(header) == "YBR_FULL":
         return Image.frombytes("YCbCr", image.size, image.tobytes()).convert("RGB")
     return image.convert("RGB")
 

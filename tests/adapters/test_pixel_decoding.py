@@ -7,6 +7,7 @@ import struct
 import time
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -80,6 +81,21 @@ def test_jpeg_2000_is_read_whole_where_it_cannot_be_read_smaller(options: dict[s
     found, ramp = halved(**options)
     assert found.shape[:2] == ramp.shape
     assert abs((found if found.ndim == 2 else found[..., 0]) - ramp).max() <= 2
+
+
+@pytest.mark.parametrize(("bits", "syntax"), [(10, "90"), (12, "90"), (16, "90"), (16, "201")])
+def test_white_of_deep_colour_is_white(bits: int, syntax: str) -> None:
+    white = np.full((64, 96, 3), (1 << bits) - 1, np.uint16)
+    stream = (
+        imagecodecs.htj2k_encode(white, reversible=True)
+        if syntax == "201"
+        else imagecodecs.jpeg2k_encode(
+            white, level=0, codecformat="j2k", mct=True, bitspersample=bits
+        )
+    )
+    deep = {"BitsAllocated": 16, "BitsStored": bits, "HighBit": bits - 1}
+    content = odd_images.compressed(odd_images.JPEG + syntax, stream, **{**odd_images.RGB, **deep})
+    assert np.unique(np.asarray(decoded(of_file(content, None), 1))).tolist() == [255]
 
 
 @pytest.mark.parametrize("syntax", ["JPEG-LS", "run lengths"])
