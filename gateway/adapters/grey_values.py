@@ -15,15 +15,14 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-from gateway.adapters.frame_source import Frame, Undrawable, group, number, whole
+from gateway.adapters.frame_source import Frame, group, number, whole
 from gateway.adapters.picture_header import Header, photometric
 from gateway.adapters.stored_bits import widest
+from gateway.adapters.value_spread import Mask, padding, padding_limits, spread
 
 Values = npt.NDArray[Any]
 Grey = npt.NDArray[np.float32]
 Shown = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
-_SAMPLED_FOR_WINDOW = 20_000
 _BLOCKS = (8, 4, 2)
 
 
@@ -47,17 +46,34 @@ class Window:
 def greys(values: Values, frame: Frame, window: Window | None, shrink: float = 1.0) -> Shown:
     """The frame in 256 greys, through `window`, else through the object's own, else its spread.
 
-    Up to `shrink` times smaller in each direction, where that spares work.
+    Padding is black. Up to `shrink` times smaller in each direction, where that spares work.
     """
+    window = window or _own_window(frame)
+    limits = padding_limits(values, frame.header)
+    if limits is None or _is_black(limits, frame, window):
+        return _greys(values, frame, window, shrink)
+    if (found := padding(values, limits)) is None:
+        return _greys(values, frame, window, shrink)
+    shown = _greys(values, frame, window, 1.0, found)
+    shown[found] = 0
+    return shown
+
+
+def _greys(
+    values: Values,
+    frame: Frame,
+    window: Window | None,
+    shrink: float,
+    not_seen: Mask | None = None,
+) -> Shown:
+    """The frame in 256 greys; those of padding, which is `not_seen`, mean nothing."""
     header = frame.header
-    stored = values
     table = _item(header, "ModalityLUTSequence")
     slope, intercept = 1.0, 0.0
     if table is not None:
         values = _looked_up(values, table, is_signed=_is_negative(frame, 1.0, 0.0))
     elif not frame.is_float:
         slope, intercept = _rescale(frame)
-    window = window or _own_window(frame)
     interest = _item(header, "VOILUTSequence") if window is None else None
     if window is not None and table is None:
         values, summed = _summed(values, frame, shrink)
@@ -71,7 +87,8 @@ def greys(values: Values, frame: Frame, window: Window | None, shrink: float = 1
     elif window is not None:
         low, high = ((limit - intercept) / slope for limit in window.limits)
     else:
-        return _by_spread(stored, values, header, is_falling=slope < 0)
+        low, high = (0.0, 1.0) if _is_binary(header) else spread(values, not_seen)
+        low, high = (high, low) if slope < 0 else (low, high)
     return _polar(_scaled(values, low, high, is_falling=slope < 0), header)
 
 
@@ -86,7 +103,10 @@ def steady_window(values: Values, frame: Frame) -> Window | None:
     if is_told or _is_binary(header):
         return None
     slope, intercept = (1.0, 0.0) if frame.is_float else _rescale(frame)
-    ends = [end * slope + intercept for end in _spread(values, _padding(values, header))]
+    ends = [
+        end * slope + intercept
+        for end in spread(values, padding(values, padding_limits(values, header)))
+    ]
     width = abs(ends[1] - ends[0])
     return Window(center=sum(ends) / 2, width=width, function="LINEAR_EXACT")
 
@@ -98,14 +118,15 @@ def _rescale(frame: Frame) -> tuple[float, float]:
     return slope, number(found, "RescaleIntercept", 0.0)
 
 
-def _by_spread(stored: Values, values: Values, header: Header, *, is_falling: bool) -> Shown:
-    """The frame between the extremes of what is not padding; padding is black."""
-    padding = _padding(stored, header)
-    low, high = (0, 1) if _is_binary(header) else _spread(values, padding)
-    shown = _polar(_scaled(values, *((high, low) if is_falling else (low, high))), header)
-    if padding is not None:
-        shown[padding] = 0
-    return shown
+def _is_black(padding: tuple[int, int], frame: Frame, window: Window | None) -> bool:
+    """Whether the window makes padding black by itself, as that of most CT does."""
+    header = frame.header
+    if window is None or window.function == "SIGMOID" or _item(header, "ModalityLUTSequence"):
+        return False
+    slope, intercept = (1.0, 0.0) if frame.is_float else _rescale(frame)
+    ends = [limit * slope + intercept for limit in padding]
+    low, high = window.limits
+    return min(ends) >= high if photometric(header) == "MONOCHROME1" else max(ends) <= low
 
 
 def _is_binary(header: Header) -> bool:
@@ -188,38 +209,6 @@ def _bent(values: Grey, window: Window) -> Grey:
     steep = np.clip(-4 * (values - window.center) / window.width, -50, 50)
     bent: Grey = 255 / (1 + np.exp(steep))
     return np.nan_to_num(bent)
-
-
-def _padding(values: Values, header: Header) -> Mask | None:
-    """Where the pixels are padding (PS3.3 §C.7.5.1.1.2); None: nowhere."""
-    first = header.get("PixelPaddingValue")
-    if not isinstance(first, int):
-        return None
-    last = header.get("PixelPaddingRangeLimit")
-    last = last if isinstance(last, int) else first
-    first, last = (_as_pixels(limit, values) for limit in (first, last))
-    found: Mask = (values >= min(first, last)) & (values <= max(first, last))
-    return found if found.any() else None
-
-
-def _as_pixels(limit: int, values: Values) -> int:
-    """A word with the sign of the pixels, whichever of US and SS it was written as."""
-    if values.dtype.kind == "i" and limit > 0x7FFF:
-        return limit - 0x10000
-    return limit + 0x10000 if values.dtype.kind == "u" and limit < 0 else limit
-
-
-def _spread(values: Values, padding: Mask | None) -> tuple[float, float]:
-    """The 1st and 99th percentile of what is not padding; the extremes when these are equal."""
-    seen = values.ravel() if padding is None or padding.all() else values[~padding]
-    sample = seen[:: max(1, seen.size // _SAMPLED_FOR_WINDOW)].astype(np.float64)
-    sample = sample[np.isfinite(sample)]
-    if not sample.size:
-        raise Undrawable("it holds no values")
-    low, high = (float(v) for v in np.percentile(sample, (1, 99)))
-    if high > low:
-        return low, high
-    return float(seen.min()), float(seen.max())
 
 
 def _item(header: Header, sequence: str) -> Dataset | None:

@@ -106,6 +106,24 @@ def test_padding_has_the_sign_of_the_pixels_whichever_its_vr(representation: int
     assert pixels(right)[:8].max() == 0
 
 
+@pytest.mark.parametrize("function", ["LINEAR", "SIGMOID"])
+@pytest.mark.parametrize(
+    ("kind", "padding"), [("MONOCHROME1", 0), ("MONOCHROME2", 63536), ("MONOCHROME2", 2000)]
+)
+def test_padding_is_black_through_a_window_too(kind: str, padding: int, function: str) -> None:
+    values = np.where(padding == DEEP, DEEP + 1, DEEP).astype(np.uint16)
+    values[:, :32] = padding
+    about = {"PhotometricInterpretation": kind, "VOILUTFunction": function, **odd_images.WINDOW}
+    plain = of_file(odd_images.native(values, **about), None)
+    told = of_file(odd_images.native(values, PixelPaddingValue=padding, **about), None)
+    for shrink in (1, 2):
+        expected = greys(cast(odd_images.Values, decoded(plain, 1)), plain, None)
+        found = greys(cast(odd_images.Values, decoded(told, 1)), told, None, shrink)
+        assert expected[:, :32].min() > 0
+        assert found[:, :32].max() == 0
+        assert (found[:, 32:] == expected[:, 32:]).all()
+
+
 def test_photometric_interpretation_counts_however_it_is_written() -> None:
     inverted = odd_images.native(DEEP, PhotometricInterpretation="MONOCHROME1", **odd_images.WINDOW)
     odd = inverted.replace(b"MONOCHROME1 ", b" monochrome1")
