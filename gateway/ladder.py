@@ -16,6 +16,7 @@ from dataclasses import replace
 from gateway.adapters import icons
 from gateway.adapters.cache import Fresh
 from gateway.adapters.thumbnail import (
+    A_VIDEO,
     NO_SUCH_FRAME,
     CannotDraw,
     DecoderLost,
@@ -68,7 +69,8 @@ class Ladder:
                 raise NotFound("no such frame") from error
             if not isinstance(error, DecoderLost | WorkersBusy):
                 if not self._archives.own_pictures.may_recover(_wanted(shown, fetch, wanted)):
-                    return Fresh(value=await icon_of(shown, wanted))
+                    kind = icons.VIDEO if str(error) == A_VIDEO else None
+                    return Fresh(value=await icon_of(shown, wanted, kind))
                 self._ways.spare(way, UNDRAWN_SECONDS)
         except (ArchiveTimeout, TimeoutError):
             self._ways.failed(way, SLOW_SECONDS)
@@ -95,7 +97,7 @@ class Ladder:
         if shown.fetch is None or not retrieval.shows_pixels(instance_of(shown)):
             return False
         is_open = self._archives.own_pictures.is_open(_wanted(shown, shown.fetch, wanted))
-        return is_open and known == await icon_of(shown, wanted)
+        return is_open and known in [await icon_of(shown, wanted, k) for k in (None, icons.VIDEO)]
 
     async def _told(self, shown: Shown, fetch: Fetch, wanted: PictureRequest) -> Shown:
         """The same with the size of the image, which an archive's picture must not exceed."""
@@ -136,9 +138,9 @@ def instance_of(shown: Shown) -> Instance:
     return instances[0] if instances else Instance(uid=shown.target.instance_uid or "")
 
 
-async def icon_of(shown: Shown, wanted: PictureRequest) -> bytes:
+async def icon_of(shown: Shown, wanted: PictureRequest, kind: str | None = None) -> bytes:
     """What stands for a picture; drawn in a thread, since a new one takes milliseconds."""
-    kind = icons.kind_of(instance_of(shown).sop_class_uid, shown.series.modality)
+    kind = kind or icons.kind_of(instance_of(shown).sop_class_uid, shown.series.modality)
     size = wanted.width, wanted.height
     return await asyncio.to_thread(icons.icon, kind, *size, wanted.media_type)
 

@@ -27,7 +27,7 @@ from gateway.model import Consumer, Target
 from gateway.picture_limits import ordered, refusal, subject_of
 from gateway.rules import media, retrieval, showing
 from gateway.rules.media import ANY, Form, MediaRange
-from gateway.rules.rendering import Rendering, check_acceptable, documents
+from gateway.rules.rendering import Rendering, check_acceptable, documents, videos
 from gateway.rules.retrieval import Fetch
 
 
@@ -126,11 +126,15 @@ class Pictures:
     ) -> Picture | None:
         """The document, text or video of an object; None: it is an image."""
         shown = await self._catalog.shown(consumer, target)
-        offered = documents(instance_of(shown).sop_class_uid)
+        instance = instance_of(shown)
+        own = documents(instance.sop_class_uid)
+        offered = own or videos(instance, accepted)
         first = media.chosen(accepted, offered)
         if shown.fetch is None or first is None:
             return None
         if rendering != Rendering(media_type=rendering.media_type):
+            if not own:
+                return None
             raise BadRequest("parameters of rendering are for images, which this object is not")
         wanted = [t for t in offered if media.chosen(accepted, (t,))]
         try:

@@ -16,13 +16,14 @@ import pytest
 from PIL import Image
 from pydicom.uid import UID
 
-from gateway.adapters import animation
+from gateway.adapters import animation, icons
 from gateway.adapters.thumbnail import PictureWorker, Subject
 from gateway.catalog import Catalog
 from gateway.errors import BadRequest, NotAcceptable, NotFound, Unavailable
 from gateway.model import Level, Study, Target
 from gateway.own_pictures import OwnPictures
 from gateway.pictures import Picture, Pictures
+from gateway.rules import media
 from gateway.rules.qido import Query
 from gateway.rules.rendering import Rendering
 from tests import odd_images, worker_processes
@@ -531,6 +532,31 @@ async def test_what_is_no_image_is_not_rendered() -> None:
     async with over([ONE]) as assembled:
         with pytest.raises(NotAcceptable):
             await assembled.pictures.rendered(ANYONE, TARGET, Rendering(media_type="image/png"))
+
+
+async def test_video_in_a_class_of_images_looks_like_one_and_is_given_as_one() -> None:
+    """Its transfer syntax tells, not its SOP class."""
+    stream = b"\0\0\0\x18ftypmp42" + b"\0" * 300
+    about = {**odd_images.RGB, "NumberOfFrames": 30}
+    content = renamed(odd_images.compressed(odd_images.JPEG + "102", stream, **about))
+    accepted = media.accepted(("video/mp4",))
+    async with over([ONE]) as assembled:
+        server = assembled.doubles[0].server
+        server.on("*/thumbnail", Answer(status=404))
+        server.on("*/rendered", Answer(status=404))
+        server.on(ONE.path, multipart_answer([content]))
+        found = await thumbnail(assembled, size=(96, 96), kind=PNG)
+        rendering = Rendering(media_type=PNG)
+        given = await assembled.pictures.rendition(ANYONE, TARGET, rendering, accepted)
+
+    assert found.body == icons.icon(icons.VIDEO, 96, 96, PNG)
+    assert (given.media_type, given.body) == ("video/mp4", stream)
+
+
+@pytest.mark.parametrize("kind", ["image/jpeg", PNG, "image/gif"])
+async def test_icon_is_of_the_type_that_was_asked_for(kind: str) -> None:
+    async with over([REPORT]) as assembled:
+        assert size_of(await thumbnail(assembled, STUDY, kind=kind)) == (64, 64)
 
 
 def test_the_same_bytes_have_the_same_tag() -> None:

@@ -21,6 +21,7 @@ from gateway.adapters.quick_header import Buffer, Quick
 MAX_PIXELS = 64 * 2**20
 """Pixels of one frame, or of a picture, that are decoded at the most."""
 NO_SUCH_FRAME = "there is no such frame"
+A_VIDEO = "a video is not drawn"
 _PIXEL_DATA = 0x7FE00010
 _SIMPLE_VRS, _NOT_SIMPLE = frozenset({"CS", "DS", "IS", "SS", "UI", "US"}), object()
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
@@ -90,15 +91,20 @@ def _by_pydicom(content: bytes, wanted: int | None) -> Frame:
 
 def _checked(header: Header, syntax: str, wanted: int | None) -> int:
     """The index of the frame `wanted` of what can be drawn. Undrawable."""
-    if dicom_parts.is_video(syntax):
-        raise Undrawable("a video is not drawn")
+    _check_still(syntax)
     index = _index(header, wanted)
     check_size(header)
     return index
 
 
+def _check_still(syntax: str) -> None:
+    if dicom_parts.is_video(syntax):
+        raise Undrawable(A_VIDEO)
+
+
 def of_parts(metadata: Buffer, frame: Buffer, syntax: str, wanted: int) -> Frame:
     """Frame `wanted` (1-based) out of its instance's metadata and of the frame itself."""
+    _check_still(syntax)
     header = _from_json(orjson.loads(metadata))
     index = _index(header, wanted)
     check_size(header)

@@ -13,34 +13,46 @@ if TYPE_CHECKING:
 
 _ROOT = "1.2.840.10008.5.1.4.1.1."
 _BY_CLASS = (
-    ("88.59", "KO"),
+    ("88.59.", "KO"),
     ("88.", "SR"),
     ("11.", "PR"),
-    ("104.", "PDF"),
-    ("66.", "SEG"),
+    ("104.1.", "PDF"),
+    ("104.2.", "CDA"),
+    ("104.", "3D"),
+    *((f"66.{n}.", "SEG") for n in (4, 5, 7, 8)),
+    ("66.1.", "REG"),
+    ("66.3.", "REG"),
     ("481.", "RT"),
-    ("9.", "ECG"),
-    ("77.1.1.1", "VIDEO"),
-    ("77.1.2.1", "VIDEO"),
-    ("77.1.4.1", "VIDEO"),
+    ("9.1.", "ECG"),
+    ("9.4.", "AUDIO"),
+    ("9.", "WAVE"),
+    ("77.1.1.1.", "VIDEO"),
+    ("77.1.2.1.", "VIDEO"),
+    ("77.1.4.1.", "VIDEO"),
 )
 """What the SOP class UID begins with after the storage root, most specific first."""
 
+VIDEO = "VIDEO"
 _BY_MODALITY = {
     "SR": "SR",
     "KO": "KO",
     "PR": "PR",
-    "DOC": "PDF",
+    "DOC": "DOC",
+    "M3D": "3D",
     "SEG": "SEG",
+    "REG": "REG",
     "ECG": "ECG",
-    "HD": "ECG",
-    "EPS": "ECG",
+    "HD": "WAVE",
+    "EPS": "WAVE",
+    "RESP": "WAVE",
+    "AU": "AUDIO",
     "RTPLAN": "RT",
     "RTSTRUCT": "RT",
     "RTDOSE": "RT",
     "RTRECORD": "RT",
 }
 
+_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
 _GRID = 64
 _SCALE = 8
 _MAX_SIDE = 1024
@@ -48,9 +60,10 @@ _BACK, _INK, _FAINT = "#1f2933", "#cbd5e1", "#52606d"
 
 
 def kind_of(sop_class_uid: str | None, modality: str | None) -> str:
-    """KO, SR, PR, PDF, SEG, RT, ECG, VIDEO, or IMAGE for an image and for what is not known."""
-    arc = (sop_class_uid or "").removeprefix(_ROOT)
-    if arc != (sop_class_uid or ""):
+    """The kind of an object that shows nothing; IMAGE for an image and for what is not known."""
+    uid = f"{sop_class_uid}."
+    if uid.startswith(_ROOT):
+        arc = uid.removeprefix(_ROOT)
         found = next((kind for begin, kind in _BY_CLASS if arc.startswith(begin)), None)
         if found is not None:
             return found
@@ -72,7 +85,7 @@ def icon(kind: str, width: int, height: int, media_type: str) -> bytes:
     side = max(1, min(width, height, _MAX_SIDE))
     written = io.BytesIO()
     small = image.resize((side, side), Image.Resampling.LANCZOS)
-    small.save(written, "PNG" if media_type == "image/png" else "JPEG", quality=90)
+    small.save(written, _FORMATS[media_type], quality=90)
     return written.getvalue()
 
 
@@ -139,6 +152,24 @@ def _video(pen: ImageDraw) -> None:
     pen.polygon([(_at(x), _at(y)) for x, y in ((26, 17), (42, 27), (26, 37))], fill=_INK)
 
 
+def _solid(pen: ImageDraw) -> None:
+    _line(pen, (32, 8), (49, 17), (49, 36), (32, 46), (15, 36), (15, 17), (32, 8))
+    _line(pen, (15, 17), (32, 26), (49, 17))
+    _line(pen, (32, 26), (32, 46))
+
+
+def _two_images(pen: ImageDraw) -> None:
+    _box(pen, 12, 9, 40, 35)
+    _box(pen, 24, 19, 52, 45)
+
+
+def _loudspeaker(pen: ImageDraw) -> None:
+    _line(pen, (12, 21), (20, 21), (30, 12), (30, 42), (20, 33), (12, 33), (12, 21))
+    for radius in (8, 15):
+        corners = (_at(34 - radius), _at(27 - radius), _at(34 + radius), _at(27 + radius))
+        pen.arc(corners, -45, 45, fill=_INK, width=_at(2))
+
+
 def _image(pen: ImageDraw) -> None:
     _box(pen, 10, 9, 54, 45)
     _circle(pen, 43, 18, 3)
@@ -154,10 +185,16 @@ def _no_picture(pen: ImageDraw) -> None:
 _GLYPHS: dict[str, Callable[[ImageDraw], None]] = {
     "SR": _report,
     "PDF": _page,
+    "DOC": _page,
+    "CDA": _report,
+    "3D": _solid,
+    "REG": _two_images,
     "KO": _key,
     "PR": _presentation,
     "RT": _target,
     "SEG": _segments,
     "ECG": _wave,
-    "VIDEO": _video,
+    "WAVE": _wave,
+    "AUDIO": _loudspeaker,
+    VIDEO: _video,
 }

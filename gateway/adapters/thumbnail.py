@@ -31,7 +31,11 @@ __all__ = (
 
 NO_SUCH_FRAME = "there is no such frame"
 OUTSIDE = "the source region lies outside of the image"
-"""What a CannotDraw says where the object was read, and holds fewer frames, or less of an image."""
+A_VIDEO = "a video is not drawn"
+"""What a CannotDraw says where the object was read.
+
+It holds fewer frames, or less of an image, or something that moves.
+"""
 MAX_BYTES = 256 * 2**20
 """The largest object that is drawn."""
 ANYTHING = Subject()

@@ -9,7 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import BadRequest, NotAcceptable, NotSupported
-from gateway.rules.media import IMAGES, MediaRange
+from gateway.model import Instance
+from gateway.rules.media import IMAGES, MediaRange, chosen
+from gateway.rules.retrieval import has_frames
 
 LARGEST_SIDE = 65535
 """A side where none is asked for: rows and columns are 16-bit numbers (PS3.3 §C.7.6.3)."""
@@ -25,12 +27,13 @@ _OPTIONS = {
 
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
+_VIDEOS = ("video/mp4", "video/mpeg")
 _DOCUMENTS = (
     ("88.", ("text/html", "text/plain")),
     ("104.1.", ("application/pdf",)),
-    ("77.1.1.1.", ("video/mp4", "video/mpeg")),
-    ("77.1.2.1.", ("video/mp4", "video/mpeg")),
-    ("77.1.4.1.", ("video/mp4", "video/mpeg")),
+    ("77.1.1.1.", _VIDEOS),
+    ("77.1.2.1.", _VIDEOS),
+    ("77.1.4.1.", _VIDEOS),
 )
 """What SOP classes that are no images are rendered as, the default first (PS3.18 §8.7.4)."""
 
@@ -56,6 +59,15 @@ def documents(sop_class_uid: str | None) -> tuple[str, ...]:
     """The media types that an object which is no image is rendered as; (): an image, or unknown."""
     arc = f"{sop_class_uid}."
     return next((t for root, t in _DOCUMENTS if arc.startswith(f"{_STORAGE}{root}")), ())
+
+
+def videos(instance: Instance, ranges: Sequence[MediaRange]) -> tuple[str, ...]:
+    """The media types of a video, where that is liked better than an image; (): it cannot be one.
+
+    Images of many classes, such as ultrasound of several frames, may be stored as a video.
+    """
+    is_liked = chosen(ranges, (*IMAGES, *_VIDEOS)) in _VIDEOS
+    return _VIDEOS if is_liked and has_frames(instance) and instance.number_of_frames != 1 else ()
 
 
 def check_acceptable(ranges: Sequence[MediaRange]) -> None:

@@ -9,7 +9,10 @@ from PIL import Image
 
 from gateway.adapters.icons import icon, kind_of
 
-KINDS = ("SR", "KO", "PR", "PDF", "RT", "SEG", "ECG", "VIDEO", "IMAGE")
+KINDS = (
+    *("SR", "KO", "PR", "PDF", "CDA", "DOC", "3D", "RT", "SEG", "REG", "ECG", "WAVE", "AUDIO"),
+    *("VIDEO", "IMAGE"),
+)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +25,22 @@ KINDS = ("SR", "KO", "PR", "PDF", "RT", "SEG", "ECG", "VIDEO", "IMAGE")
         ("1.2.840.10008.5.1.4.1.1.481.5", "RTPLAN", "RT"),
         ("1.2.840.10008.5.1.4.1.1.66.4", "SEG", "SEG"),
         ("1.2.840.10008.5.1.4.1.1.9.1.1", "ECG", "ECG"),
+        ("1.2.840.10008.5.1.4.1.1.104.2", "DOC", "CDA"),
+        ("1.2.840.10008.5.1.4.1.1.104.3", "M3D", "3D"),
+        ("1.2.840.10008.5.1.4.1.1.104.4", "M3D", "3D"),
+        (None, "DOC", "DOC"),
+        ("1.2.840.10008.5.1.4.1.1.66", "OT", "IMAGE"),
+        ("1.2.840.10008.5.1.4.1.1.66.1", "REG", "REG"),
+        ("1.2.840.10008.5.1.4.1.1.66.2", "FID", "IMAGE"),
+        ("1.2.840.10008.5.1.4.1.1.66.3", "REG", "REG"),
+        ("1.2.840.10008.5.1.4.1.1.66.5", "SEG", "SEG"),
+        ("1.2.840.10008.5.1.4.1.1.66.6", "MR", "IMAGE"),
+        ("1.2.840.10008.5.1.4.1.1.66.7", "SEG", "SEG"),
+        ("1.2.840.10008.5.1.4.1.1.9.2.1", "HD", "WAVE"),
+        ("1.2.840.10008.5.1.4.1.1.9.4.1", "AU", "AUDIO"),
+        ("1.2.840.10008.5.1.4.1.1.9.8.1", "POS", "WAVE"),
         ("1.2.840.10008.5.1.4.1.1.77.1.1.1", "ES", "VIDEO"),
+        ("1.2.840.10008.5.1.4.1.1.77.1.1", "ES", "IMAGE"),
         ("1.2.840.10008.5.1.4.1.1.2", "CT", "IMAGE"),
         (None, "SR", "SR"),
         (None, None, "IMAGE"),
@@ -48,4 +66,5 @@ def test_icon_fits_the_box(width: int, height: int, side: int) -> None:
 
 def test_media_type_is_the_one_asked_for() -> None:
     assert icon("SR", 64, 64, "image/png").startswith(b"\x89PNG")
+    assert icon("SR", 64, 64, "image/gif").startswith(b"GIF8")
     assert icon("SR", 64, 64, "image/jpeg").startswith(b"\xff\xd8")

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway.errors import BadRequest, NotAcceptable
+from gateway.model import Instance
 from gateway.rules import media, rendering
 from gateway.rules.rendering import LARGEST_SIDE, Rendering
 
@@ -96,6 +99,26 @@ def test_what_is_no_image_is_rendered_as_what_it_holds(
     sop_class: str | None, kinds: tuple[str, ...]
 ) -> None:
     assert rendering.documents(sop_class) == kinds
+
+
+@pytest.mark.parametrize(
+    ("accept", "instance", "is_offered"),
+    [
+        ("video/mp4", {}, True),
+        ("video/*", {"number_of_frames": 30}, True),
+        ("video/mp4, image/jpeg;q=0.5", {}, True),
+        ("image/jpeg, video/mp4;q=0.5", {}, False),
+        ("*/*", {}, False),
+        ("image/*, */*;q=0.8", {}, False),
+        ("video/mp4", {"number_of_frames": 1}, False),
+        ("video/mp4", {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.88.11"}, False),
+    ],
+)
+def test_image_class_may_hold_a_video_where_one_is_asked_for(
+    accept: str, instance: dict[str, Any], *, is_offered: bool
+) -> None:
+    found = Instance(**{"uid": "1.2", "sop_class_uid": "1.2.840.10008.5.1.4.1.1.3.1", **instance})
+    assert bool(rendering.videos(found, media.accepted((accept,)))) == is_offered
 
 
 def test_what_nothing_is_rendered_as_is_refused_before_anyone_is_asked() -> None:
