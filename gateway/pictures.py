@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gateway.adapters.cache import Fresh
-from gateway.adapters.desk import Chunks
+from gateway.adapters.flights import Flights
 from gateway.adapters.thumbnail import (
-    MAX_BYTES,
     NO_SUCH_FRAME,
     CannotDraw,
     DecoderLost,
@@ -24,9 +24,10 @@ from gateway.choice import Shown
 from gateway.errors import BadRequest, GatewayError, NotFound
 from gateway.ladder import Ladder, icon_of, instance_of
 from gateway.model import Consumer, Target
+from gateway.objects import Objects
 from gateway.picture_limits import ordered, refusal, subject_of
 from gateway.rules import media, retrieval, showing
-from gateway.rules.media import ANY, Form, MediaRange
+from gateway.rules.media import MediaRange
 from gateway.rules.rendering import Rendering, check_acceptable, documents, videos
 from gateway.rules.retrieval import Fetch
 
@@ -52,6 +53,8 @@ class Pictures:
         self._catalog = catalog
         self._archives = archives
         self._worker = worker
+        self._objects = Objects(archives.delivery)
+        self._renderings: Flights[bytes] = Flights()
         self._ladder = Ladder(archives, worker, self._drawn)
 
     async def thumbnail(
@@ -138,10 +141,10 @@ class Pictures:
             raise BadRequest("parameters of rendering are for images, which this object is not")
         wanted = [t for t in offered if media.chosen(accepted, (t,))]
         try:
-            dicom, _ = await self._fetched(retrieval.whole(shown.fetch), media.DICOM)
-            found = await self._worker.read(
-                dicom, sorted(wanted, key=lambda t: t != first), subject_of(shown.fetch)
-            )
+            async with self._objects.held(retrieval.whole(shown.fetch), media.DICOM) as (dicom, _):
+                found = await self._worker.read(
+                    dicom, sorted(wanted, key=lambda t: t != first), subject_of(shown.fetch)
+                )
         except WorkersBusy as error:
             raise refusal(error) from error
         except CannotDraw:
@@ -160,14 +163,19 @@ class Pictures:
             raise NotFound("nothing to render")
         is_whole = target.instance_uid is not None and not target.frames
         request = ordered(rendering, shown.target.frames, is_whole=is_whole)
+        drawing = functools.partial(
+            self._drawn, shown, shown.fetch, request, subject_of(shown.fetch)
+        )
         try:
-            drawn = await self._drawn(shown, shown.fetch, request, subject_of(shown.fetch))
+            drawn = await self._renderings.join(f"{shown.fetch} {request}", drawing)
         except CannotDraw as error:
             raise refusal(error) from error
         return Picture(body=drawn, media_type=rendering.media_type)
 
     async def close(self) -> None:
-        """Ends the drawing processes."""
+        """Ends what is under way, and the drawing processes."""
+        await self._renderings.close()
+        await self._objects.close()
         await self._worker.close()
 
     async def _drawn(
@@ -192,8 +200,8 @@ class Pictures:
                 raise
             except (CannotDraw, GatewayError):
                 pass  # the whole object may tell more
-        dicom, _ = await self._fetched(retrieval.whole(fetch), media.DICOM)
-        return (await self._worker.draw(dicom, wanted, subject)).content
+        async with self._objects.held(retrieval.whole(fetch), media.DICOM) as (dicom, _):
+            return (await self._worker.draw(dicom, wanted, subject)).content
 
     async def _one_of_many(self, fetch: Fetch, wanted: PictureRequest, subject: Subject) -> bytes:
         """The picture of a frame by the instance's metadata and that frame alone."""
@@ -201,20 +209,7 @@ class Pictures:
         found = await self._archives.metadata(retrieval.whole(fetch))
         if len(found) != 1:
             raise CannotDraw("its metadata are not those of one instance")
-        frame, content_type = await self._fetched(of_frame, "*/*")
-        syntax = media.transfer_syntax(content_type)
-        drawn = await self._worker.draw_frame(found[0], frame, syntax, wanted, subject)
+        async with self._objects.held(of_frame, "*/*") as (frame, content_type):
+            syntax = media.transfer_syntax(content_type)
+            drawn = await self._worker.draw_frame(found[0], frame, syntax, wanted, subject)
         return drawn.content
-
-    async def _fetched(self, fetch: Fetch, kind: str) -> tuple[Chunks, str]:
-        """The only part of a fetch, and its Content-Type."""
-        form = Form(is_multipart=False, types=(kind,), transfer_syntaxes=(ANY,))
-        body = Chunks()
-        async with self._archives.delivery.opened(fetch, form) as parts:
-            async for part in parts:
-                async for chunk in part.chunks:
-                    body.append(chunk)
-                    if len(body) > MAX_BYTES:
-                        raise CannotDraw("the object is too large")
-                return body, part.content_type
-        raise CannotDraw("nothing came")

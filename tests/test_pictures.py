@@ -582,6 +582,20 @@ async def rendered(assembled: Assembled, rendering: Rendering) -> Picture | Unav
         return error
 
 
+async def test_renderings_that_are_under_way_are_shared_and_so_is_what_they_are_made_of() -> None:
+    alike, sizes = Rendering(media_type=PNG, viewport=(32, 32)), range(20, 30)
+    asked = [alike] * 20 + [Rendering(media_type=PNG, viewport=(n, n)) for n in sizes]
+    async with over([ONE]) as assembled:
+        await ordinary(assembled)
+        found = await asyncio.gather(*(rendered(assembled, each) for each in asked))
+        fetched = [r.route for r in assembled.doubles[0].server.requests]
+
+    pictures = [one for one in found if isinstance(one, Picture)]
+    assert len(pictures) == len(asked)
+    assert len({id(one.body) for one in pictures}) == 1 + len(sizes)
+    assert fetched.count(ONE.path) == 1
+
+
 async def killed_meanwhile(asking: asyncio.Future[Any], seconds: float) -> int:
     """Ends all drawing processes some time after a request began; how many."""
     await asyncio.wait((asking,), timeout=seconds)

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 from PIL import Image
@@ -54,6 +55,18 @@ async def test_small_image_is_not_enlarged(worker: PictureWorker) -> None:
 
     assert (picture.width, picture.height) == (64, 64)
     assert picture.content.startswith(b"\x89PNG")
+
+
+async def test_nothing_has_to_be_loaded_once_a_process_can_open_no_file(
+    worker: PictureWorker,
+) -> None:
+    large = np.tile(np.arange(600, dtype=np.uint16), (600, 1))
+    files = {"large": odd_images.native(large, Rows=600, Columns=600)}
+    for kind in odd_images.KINDS.values():
+        files |= kind()
+
+    for name, content in files.items():
+        assert (await worker.draw(content, SMALL)).content, name
 
 
 async def test_report_cannot_be_drawn(worker: PictureWorker) -> None:
