@@ -203,6 +203,9 @@ def greys() -> dict[str, bytes]:
         "16 bits, big endian": native(deep, BIG_ENDIAN, **WINDOW),
         "8 bits, big endian": native(grey, BIG_ENDIAN, **EIGHT, **NARROW),
         "deflated": native(deep, DEFLATED, **WINDOW),
+        "12 bits, packed": file(
+            EXPLICIT, _packed(deep), **{**TWELVE, "BitsAllocated": 12}, **WINDOW
+        ),
         "32 bits": native(
             deep.astype(np.uint32) * 4096,
             BitsAllocated=32,
@@ -279,6 +282,13 @@ def greys() -> dict[str, bytes]:
     }
 
 
+def _packed(values: Values) -> bytes:
+    """Two values of 12 bits in three bytes."""
+    first, second = values.ravel()[::2], values.ravel()[1::2]
+    three = [first & 255, first >> 8 | (second & 15) << 4, second >> 4]
+    return np.stack(three, axis=1).astype(np.uint8).tobytes()
+
+
 def _float(values: Values, keyword: str, kind: str, bits: int) -> bytes:
     attributes = {keyword: values.astype(kind).tobytes(), "BitsAllocated": bits, **WINDOW}
     content = pydicom.dcmread(io.BytesIO(file(EXPLICIT, None, **attributes)))
@@ -317,6 +327,10 @@ def coloured() -> dict[str, bytes]:
         "RGB of 16 bits": native(planes.astype(np.uint16) * 257, **rgb_16),
         "YBR_FULL": native(ybr, **{**RGB, "PhotometricInterpretation": "YBR_FULL"}),
         "YBR_FULL_422": file(EXPLICIT, _half_colour(planes), **half),
+        "YBR_FULL_422 that is not halved": native(ybr, **half),
+        "RGB and opacity": native(
+            np.dstack([planes, np.full_like(planes[..., 0], 255)]), **{**RGB, "SamplesPerPixel": 4}
+        ),
         "YBR_PARTIAL_422": file(
             EXPLICIT,
             _half_colour(planes, is_partial=True),

@@ -26,12 +26,11 @@ from gateway.adapters.dicom_files import (
     read,
     unambiguous,
 )
-from gateway.adapters.picture_header import photometric
+from gateway.adapters.picture_header import samples_stored
 from gateway.errors import NotAcceptable, NotFound
 
 MAX_CONVERTED_BYTES = 256 * 2**20
 _PIXEL_DATA = 0x7FE00010
-_HALF_COLOUR = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
 _T = TypeVar("_T")
 _SWAPPED = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
@@ -72,9 +71,7 @@ class Frames:
     def _frame_bits(self) -> int:
         header = self._header
         size = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated)
-        if photometric(header) in _HALF_COLOUR:
-            return size * 2
-        return size * int(header.get("SamplesPerPixel") or 1)
+        return size * samples_stored(header, self.count, self._pixels.length or 0)
 
     def _compressed(self, number: int) -> bytes:
         self._opened.stream.seek(self._pixels.offset)

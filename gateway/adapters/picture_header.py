@@ -67,6 +67,23 @@ def photometric(attributes: Attributes) -> str:
     return str(attributes.get("PhotometricInterpretation") or "").strip("\0 ").upper()
 
 
+HALF_COLOUR = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
+"""Of two pixels that lie side by side, both have a luminance, and share their colour."""
+
+
+def samples_stored(header: Attributes, count: int, length: int) -> int:
+    """How many samples a native pixel has in `length` bytes of `count` frames.
+
+    Two of half the colour (PS3.3 §C.7.6.3.1.2), unless exactly all three are there.
+    """
+    samples = int(header.get("SamplesPerPixel") or 1)
+    if photometric(header) not in HALF_COLOUR:
+        return samples
+    pixels = int(header.get("Rows")) * int(header.get("Columns")) * count
+    size = pixels * int(header.get("BitsAllocated")) // 8 * samples
+    return samples if size <= length <= size + 1 else 2
+
+
 class Header:
     """The header of an image. What pydicom would take long to read, others may read for it."""
 

@@ -20,8 +20,10 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from gateway.adapters import jpeg_2000
+from gateway.adapters.colour_samples import coloured
 from gateway.adapters.frame_source import MAX_PIXELS, Frame, Undrawable, whole
 from gateway.adapters.jpeg_2000 import Codestream
+from gateway.adapters.native_pixels import native
 from gateway.adapters.picture_header import Header, photometric
 from gateway.adapters.stored_bits import of_words
 
@@ -35,9 +37,6 @@ _END_OF_IMAGE = b"\xff\xd9"
 _EXTENDED_OFFSETS = frozenset({0x7FE00001, 0x7FE00002})
 _LARGEST_SHRINK = 5
 """Resolutions of JPEG 2000 that every encoder writes by default."""
-_DARKEST, _NEUTRAL = np.array((16, 128, 128), np.float32), np.array((0, 128, 128), np.float32)
-_WIDENED = np.array((255 / 219, 255 / 224, 255 / 224), np.float32)
-"""What turns the studio range of YBR_PARTIAL into the full one (PS3.3 §C.7.6.3.1.2)."""
 
 
 def decoded(frame: Frame, shrink: float) -> Values | Image.Image:
@@ -46,7 +45,7 @@ def decoded(frame: Frame, shrink: float) -> Values | Image.Image:
     Undrawable; or whatever a decoder raises.
     """
     if frame.syntax is None:
-        return _native(frame)
+        return native(frame)
     if frame.syntax in _JPEG:
         return _jpeg(frame, shrink)
     if frame.syntax in _JPEG_2000:
@@ -56,77 +55,6 @@ def decoded(frame: Frame, shrink: float) -> Values | Image.Image:
     if frame.syntax in _JPEG_LS:
         _check_jpeg_ls(frame.encoded)
     return _by_pydicom(frame)
-
-
-def _native(frame: Frame) -> Values | Image.Image:
-    """Uncompressed pixels, little endian (PS3.5 §8.2)."""
-    header = frame.header
-    rows, columns = whole(header, "Rows", 0), whole(header, "Columns", 0)
-    samples, bits = whole(header, "SamplesPerPixel", 1), whole(header, "BitsAllocated", 8)
-    count = rows * columns * samples
-    if bits == 1:
-        stored = np.frombuffer(frame.content, np.uint8)
-        return np.unpackbits(
-            stored, count=_enough(count, stored.size * 8), bitorder="little"
-        ).reshape(rows, columns)
-    if bits not in {8, 16, 32, 64}:
-        raise Undrawable(f"{bits} bits allocated are not read")
-    kind = "f" if frame.is_float else "i" if whole(header, "PixelRepresentation", 0) else "u"
-    if (meaning := photometric(header)) in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
-        count = rows * columns * 2
-    pixels = np.frombuffer(frame.content, f"<{kind}{bits // 8}")
-    pixels = pixels[: _enough(count, pixels.size)]
-    if samples == 1:
-        return of_words(pixels, header, kind).reshape(rows, columns)
-    if meaning in {"YBR_FULL_422", "YBR_PARTIAL_422"}:
-        planes = _full_resolution(pixels, rows, columns)
-    elif whole(header, "PlanarConfiguration", 0) == 1:
-        planes = pixels.reshape(samples, rows, columns).transpose(1, 2, 0)
-    else:
-        planes = pixels.reshape(rows, columns, samples)
-    return _coloured(planes, header)
-
-
-def _enough(needed: int, found: int) -> int:
-    if found < needed:
-        raise Undrawable("there are fewer pixels than the header says")
-    return needed
-
-
-def _full_resolution(pixels: Values, rows: int, columns: int) -> Values:
-    """Y0 Y1 Cb Cr of each two pixels as three samples of each pixel (PS3.3 §C.7.6.3.1.2)."""
-    pairs = pixels.reshape(rows, columns // 2, 4)
-    planes = np.empty((rows, columns, 3), pixels.dtype)
-    planes[:, 0::2, 0], planes[:, 1::2, 0] = pairs[..., 0], pairs[..., 1]
-    for column in (0, 1):
-        planes[:, column::2, 1:] = pairs[..., 2:]
-    return planes
-
-
-def _coloured(planes: Values, header: Header) -> Image.Image:
-    """Three or four samples of each pixel as RGB."""
-    bits = whole(header, "BitsStored", planes.dtype.itemsize * 8)
-    if planes.dtype != np.uint8 or bits != 8:
-        planes = _eight_bits(planes, bits)
-    meaning = photometric(header)
-    if meaning == "ARGB":
-        planes, meaning = planes[..., 1:], "RGB"
-    if planes.shape[-1] == 4:
-        return Image.fromarray(np.ascontiguousarray(planes), "CMYK").convert("RGB")
-    if meaning.startswith("YBR_PARTIAL"):
-        spread = (planes.astype(np.float32) - _DARKEST) * _WIDENED + _NEUTRAL
-        planes = np.clip(spread, 0, 255).astype(np.uint8)
-    mode = {"HSV": "HSV"}.get(meaning, "YCbCr" if meaning.startswith("YBR_") else "RGB")
-    image = Image.fromarray(np.ascontiguousarray(planes), mode)
-    return image if mode == "RGB" else image.convert("RGB")
-
-
-def _eight_bits(planes: Values, bits: int) -> Values:
-    """The upper eight of `bits`; of fewer, spread over eight."""
-    unsigned = planes.view(f"u{planes.dtype.itemsize}")
-    if bits >= 8:
-        return (unsigned >> (bits - 8)).astype(np.uint8)
-    return (unsigned.astype(np.uint16) * 255 // ((1 << bits) - 1)).astype(np.uint8)
 
 
 def _jpeg(frame: Frame, shrink: float) -> Values | Image.Image:
@@ -156,7 +84,7 @@ def _jpeg_of_any_depth(frame: Frame, precision: int) -> Values | Image.Image:
     planes: Values = imagecodecs.jpeg8_decode(frame.encoded)
     if planes.ndim == 3:
         header = frame.header.changed(BitsStored=precision)
-        return _coloured(planes, header)
+        return coloured(planes, header)
     return _signed(planes, frame, precision)
 
 
@@ -237,7 +165,7 @@ def _jpeg_xl(frame: Frame) -> Values | Image.Image:
     planes: Values = imagecodecs.jpegxl_decode(frame.encoded)
     _check_pixels(planes.size)
     if planes.ndim == 3 and planes.shape[-1] >= 3:
-        return _coloured(planes[..., :3], frame.header.changed(PhotometricInterpretation="RGB"))
+        return coloured(planes[..., :3], frame.header.changed(PhotometricInterpretation="RGB"))
     bits = whole(frame.header, "BitsStored", planes.dtype.itemsize * 8)
     return _signed(planes.reshape(planes.shape[:2]), frame, bits)
 
@@ -259,7 +187,7 @@ def _by_pydicom(frame: Frame) -> Values | Image.Image:
             return planes
         return of_words(planes, frame.header, planes.dtype.kind)
     told = str(meaning["photometric_interpretation"])
-    return _coloured(planes, frame.header.changed(PhotometricInterpretation=told))
+    return coloured(planes, frame.header.changed(PhotometricInterpretation=told))
 
 
 def _check_jpeg_ls(content: bytes) -> None:

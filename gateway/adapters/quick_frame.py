@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from gateway.adapters.dicom_files import Pixels
-from gateway.adapters.picture_header import Header, photometric
+from gateway.adapters.picture_header import Header, samples_stored
 from gateway.adapters.quick_header import Buffer
 
 _ITEM, _END_OF_SEQUENCE = 0xE000FFFE, 0xE0DDFFFE
 _HEAD = struct.Struct("<II")
 _MOST_FRAGMENTS = 100_000
-_HALF_COLOUR = frozenset({"YBR_FULL_422", "YBR_PARTIAL_422"})
 _Fragment = tuple[int, int]
 
 
@@ -31,15 +30,16 @@ def stored(
     try:
         if pixels.length is None:
             return _compressed(content, header, pixels.offset, index, count)
-        return _native(content, header, pixels, index)
+        return _native(content, header, pixels, index, count)
     except (TypeError, ValueError, struct.error):
         return None
 
 
-def _native(content: Buffer, header: Header, pixels: Pixels, index: int) -> Buffer | None:
+def _native(
+    content: Buffer, header: Header, pixels: Pixels, index: int, count: int
+) -> Buffer | None:
     bits = int(header.get("Rows")) * int(header.get("Columns")) * int(header.get("BitsAllocated"))
-    is_half = photometric(header) in _HALF_COLOUR
-    bits *= 2 if is_half else int(header.get("SamplesPerPixel", 1))
+    bits *= samples_stored(header, count, pixels.length or 0)
     first, last = index * bits // 8, (index + 1) * bits // 8
     is_whole = bits % 8 == 0 and last <= (pixels.length or 0)
     if not is_whole or pixels.offset + last > len(content):
