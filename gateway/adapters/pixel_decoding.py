@@ -33,7 +33,9 @@ _JPEG = frozenset(_ROOT + arc for arc in ("50", "51", "57", "70"))
 _JPEG_LS = frozenset(_ROOT + arc for arc in ("80", "81"))
 _JPEG_2000 = frozenset(_ROOT + arc for arc in ("90", "91", "92", "93", "201", "202", "203"))
 _JPEG_XL = frozenset(_ROOT + arc for arc in ("110", "111", "112"))
-_END_OF_IMAGE = b"\xff\xd9"
+_START_OF_IMAGE, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
+_LAST_BLOCKS = 17
+"""Lines that the last blocks of a JPEG take, and one that these are smoothed with."""
 _EXTENDED_OFFSETS = frozenset({0x7FE00001, 0x7FE00002})
 _LARGEST_SHRINK = 5
 """Resolutions of JPEG 2000 that every encoder writes by default."""
@@ -59,11 +61,15 @@ def decoded(frame: Frame, shrink: float) -> Values | Image.Image:
 
 def _jpeg(frame: Frame, shrink: float) -> Values | Image.Image:
     """JPEG of all processes (PS3.5 §8.2.1): scaled while it is decoded where it is baseline."""
-    precision, height, width, identifiers = _start_of_frame(frame.encoded)
-    process = frame.encoded[_position(frame.encoded) + 1]
+    content = frame.encoded[max(0, frame.encoded.find(_START_OF_IMAGE)) :]
+    precision, height, width, identifiers = _start_of_frame(content)
+    position = _position(content)
+    process = content[position + 1]
     if precision != 8 or process not in {0xC0, 0xC1, 0xC2}:
         return _jpeg_of_any_depth(frame, precision)
-    with Image.open(io.BytesIO(frame.encoded), formats=("JPEG",)) as image:
+    if process != 0xC2 and content.rfind(_END_OF_IMAGE, position) < 0:
+        content = _ended(content)
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
         size = max(1, int(width / shrink)), max(1, int(height / shrink))
         if len(identifiers) == 1:
             image.draft("L", size)
@@ -75,6 +81,23 @@ def _jpeg(frame: Frame, shrink: float) -> Values | Image.Image:
             return image.convert("RGB")
         image.draft("YCbCr", size)  # as it is: no transformation by the decoder
         return Image.frombytes("RGB", image.size, image.tobytes())
+
+
+def _ended(content: bytes) -> bytes:
+    """A JPEG that lacks its end, with one; Undrawable where more than that is missing.
+
+    Pixels that are all there do not depend on what comes after them.
+    """
+    ends = (_END_OF_IMAGE, b"\x55" * 1024 + _END_OF_IMAGE)
+    first, second = (
+        np.asarray(Image.open(io.BytesIO(content + end), formats=("JPEG",))) for end in ends
+    )
+    height, width = first.shape[:2]
+    differs = (first != second).reshape(height, width, -1).any(axis=2)
+    differs[-_LAST_BLOCKS:, -2 * _LAST_BLOCKS :] = False
+    if differs.any():
+        raise Undrawable("its JPEG is cut off")
+    return content + _END_OF_IMAGE
 
 
 def _jpeg_of_any_depth(frame: Frame, precision: int) -> Values | Image.Image:
@@ -210,7 +233,7 @@ def _start_of_frame(content: bytes) -> tuple[int, int, int, bytes]:
 
 def _position(content: bytes) -> int:
     """Where the marker of the frame is (ISO/IEC 10918-1 §B.1.1)."""
-    at = content.find(b"\xff\xd8") + 2
+    at = content.find(_START_OF_IMAGE) + 2
     while 2 <= at < len(content) - 10 and content[at] == 0xFF:
         marker = content[at + 1]
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}):

@@ -119,6 +119,24 @@ def test_jpeg_is_decoded_no_finer_than_needed() -> None:
     assert found.size == (24, 16)
 
 
+@pytest.mark.parametrize("kind", ["grey", "colour"])
+def test_jpeg_is_read_without_its_end_and_after_other_bytes(kind: str) -> None:
+    good = of_file(odd_images.KINDS[kind]()["JPEG"], None)
+    whole = good.encoded.rstrip(b"\0")
+    for content in (b"\0\0" + whole, whole[:-2], whole[:-2] + b"\0"):
+        found = np.asarray(decoded(with_content(good, content), 1))
+        assert np.array_equal(found, np.asarray(decoded(good, 1)))
+
+
+@pytest.mark.parametrize("kind", ["grey", "colour"])
+@pytest.mark.parametrize("left", [0.98, 0.9, 0.5])
+def test_jpeg_that_lacks_more_than_its_end_is_not_completed(kind: str, left: float) -> None:
+    good = of_file(odd_images.KINDS[kind]()["JPEG"], None)
+    cut = good.encoded[: int(len(good.encoded) * left)]
+    with pytest.raises((Undrawable, OSError)):
+        decoded(with_content(good, cut), 1)
+
+
 def test_jpeg_ls_that_is_cut_is_refused_before_its_decoder_spins() -> None:
     cut = of_file(odd_images.cut_jpeg_ls(), None)
     before = time.process_time()
