@@ -193,9 +193,9 @@ class Pictures:
         if told and (wanted.frame or 1) > told:
             raise CannotDraw(NO_SUCH_FRAME)
         if told and told > 1 and not wanted.is_animated:
-            number = wanted.frame or told // 2 + 1
+            one = replace(wanted, frame=wanted.frame or told // 2 + 1, is_middle=not wanted.frame)
             try:
-                return await self._one_of_many(fetch, replace(wanted, frame=number), subject)
+                return await self._one_of_many(fetch, one, subject)
             except (DecoderLost, WorkersBusy):
                 raise
             except (CannotDraw, GatewayError):

@@ -6,7 +6,7 @@ No text, overlay or annotation is drawn, nothing is turned, and nothing is enlar
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,9 @@ __all__ = ("NO_SUCH_FRAME", "Order", "Undrawable", "Window", "draw", "draw_frame
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 _READ_FORMATS = ("JPEG", "PNG", "GIF", "JPEG2000")
+_SEGMENTATIONS = frozenset(f"1.2.840.10008.5.1.4.1.1.66.{n}" for n in (4, 7))
+_MOST_EMPTY = 100
+"""Empty frames that are decoded to find one that is not."""
 _FORMATS = {"image/png": "PNG", "image/gif": "GIF"}
 
 
@@ -37,6 +40,7 @@ _FORMATS = {"image/png": "PNG", "image/gif": "GIF"}
 class Order:
     """What to draw: `frame` 1-based, None for the middle one; `window` None: the object's own.
 
+    `is_middle`: the frame was taken for that, and may be another of a segmentation.
     `source`: left, top, width, height of the region that is shown, in pixels; None in it: up to
     the edge; negative sizes mirror. `region`: left, top, right, bottom in fractions of the image.
     """
@@ -45,6 +49,7 @@ class Order:
     height: int
     media_type: str = "image/jpeg"
     frame: int | None = None
+    is_middle: bool = False
     window: Window | None = None
     source: Sequence[float | None] | None = None
     region: Sequence[float] | None = None
@@ -67,7 +72,8 @@ class _Box:
 
 def draw(content: Buffer, order: Order) -> tuple[bytes, int, int]:
     """The picture of one frame of a DICOM file, with its width and height. Undrawable."""
-    return _written(shown(frame_source.of_file(content, order.frame), order), order)
+    frame = frame_source.of_file(content, order.frame, _telling())
+    return _written(shown(frame, order), order)
 
 
 def draw_frame(
@@ -75,7 +81,28 @@ def draw_frame(
 ) -> tuple[bytes, int, int]:
     """The picture of a frame that came apart from its instance's metadata. Undrawable."""
     found = frame_source.of_parts(metadata, frame, syntax, order.frame or 1)
+    if order.is_middle and not _telling()(found):
+        raise Undrawable("the middle frame is empty")
     return _written(shown(found, order), order)
+
+
+def _telling() -> Callable[[Frame], bool]:
+    """Whether a frame is worth showing, of one object: of a segmentation, not empty."""
+    empty: set[bytes] = set()
+
+    def is_telling(frame: Frame) -> bool:
+        if str(frame.header.get("SOPClassUID")) not in _SEGMENTATIONS:
+            return True
+        if frame.syntax is None:
+            return bool(np.frombuffer(frame.content, np.uint8).any())
+        if frame.encoded in empty:  # as most empty ones are alike
+            return False
+        if len(empty) == _MOST_EMPTY or np.asarray(decoded(frame, 1)).any():
+            return True
+        empty.add(frame.encoded)
+        return False
+
+    return is_telling
 
 
 def fit(content: bytes | memoryview, order: Order) -> tuple[bytes, int, int]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import orjson
 from pydicom import Dataset
@@ -27,6 +28,8 @@ _SIMPLE_VRS, _NOT_SIMPLE = frozenset({"CS", "DS", "IS", "SS", "UI", "US"}), obje
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 _NATIVE_IN_FRAGMENTS = "1.2.840.10008.1.2.1.98"
 _MAX_HEADER_DEPTH = 100
+_MOST_LOOKED_AT = 10_000
+"""Frames that are looked at to find one that tells something."""
 
 
 class Undrawable(Exception):
@@ -52,49 +55,94 @@ class Frame:
         return bytes(self.content)
 
 
-def of_file(content: Buffer, wanted: int | None) -> Frame:
-    """Frame `wanted` (1-based; None: the middle one) of a DICOM file. Undrawable."""
+_Telling = Callable[[Frame], bool]
+_Found = TypeVar("_Found", Frame, Frame | None)
+
+
+def of_file(content: Buffer, wanted: int | None, is_telling: _Telling = lambda _: True) -> Frame:
+    """Frame `wanted` (1-based) of a DICOM file. Undrawable.
+
+    None: the one nearest to the middle that `is_telling`, else the middle one of those there are.
+    """
     quick = quick_header.read(content)
-    found = None if quick is None else _quickly(content, quick, wanted)
-    return _by_pydicom(bytes(content), wanted) if found is None else found
+    found = None if quick is None else _quickly(content, quick, wanted, is_telling)
+    return _by_pydicom(bytes(content), wanted, is_telling) if found is None else found
 
 
-def _quickly(content: Buffer, quick: Quick, wanted: int | None) -> Frame | None:
+def _quickly(
+    content: Buffer, quick: Quick, wanted: int | None, is_telling: _Telling
+) -> Frame | None:
     """The frame of an ordinary file; None: it is not one. Undrawable."""
-    index = _checked(quick.header, quick.transfer_syntax, wanted)
-    count = count_of(quick.header)
-    stored = quick_frame.stored(content, quick.header, quick.pixels, index, count)
-    if stored is None:
-        return None
-    syntax = quick.transfer_syntax if quick.pixels.length is None else None
-    frame = Frame(header=quick.header, index=index, syntax=syntax, content=stored)
-    return _plain(frame, quick.pixels.tag != _PIXEL_DATA)
+    header, pixels = quick.header, quick.pixels
+    _check(header, quick.transfer_syntax)
+    count = count_of(header)
+    if wanted is None and count > 1:
+        count = quick_frame.present(content, header, pixels, count)
+    syntax = quick.transfer_syntax if pixels.length is None else None
+
+    def frame(index: int) -> Frame | None:
+        stored = quick_frame.stored(content, header, pixels, index, count)
+        if stored is None:
+            return None
+        made = Frame(header=header, index=index, syntax=syntax, content=stored)
+        return _plain(made, pixels.tag != _PIXEL_DATA)
+
+    return _first(count, wanted, frame, is_telling)
 
 
-def _by_pydicom(content: bytes, wanted: int | None) -> Frame:
+def _by_pydicom(content: bytes, wanted: int | None, is_telling: _Telling) -> Frame:
     opened = dicom_files.open_dicom(io.BytesIO(content), is_named_dicom=True)
     dataset, pixels = dicom_files.header_and_pixels(opened, tuple(KEYWORDS))
     header = Header.of(dataset)
     if pixels is None:
         raise Undrawable("there are no pixel data")
-    index = _checked(header, opened.transfer_syntax, wanted)
+    _check(header, opened.transfer_syntax)
+    count = count_of(header)
     if "NumberOfFrames" in dataset:
-        dataset.NumberOfFrames = count_of(header)
-    try:
-        stored = dicom_parts.Frames(opened, pixels, dataset).read(index + 1)
-    except dicom_files.Unusable as error:
-        raise Undrawable(f"the file {error}") from error
+        dataset.NumberOfFrames = count
+    frames = dicom_parts.Frames(opened, pixels, dataset)
+    if wanted is None and count > 1 and pixels.length is not None:
+        count = quick_frame.present(b"", header, pixels, count)
     syntax = opened.transfer_syntax if pixels.length is None else None
-    frame = Frame(header=header, index=index, syntax=syntax, content=stored)
-    return _plain(frame, pixels.tag != _PIXEL_DATA)
+
+    def frame(index: int) -> Frame:
+        try:
+            stored = frames.read(index + 1)
+        except dicom_files.Unusable as error:
+            raise Undrawable(f"the file {error}") from error
+        made = Frame(header=header, index=index, syntax=syntax, content=stored)
+        return _plain(made, pixels.tag != _PIXEL_DATA)
+
+    return _first(count, wanted, frame, is_telling)
 
 
-def _checked(header: Header, syntax: str, wanted: int | None) -> int:
-    """The index of the frame `wanted` of what can be drawn. Undrawable."""
+def _first(
+    count: int, wanted: int | None, frame: Callable[[int], _Found], is_telling: _Telling
+) -> _Found:
+    """The frame `wanted` of `count`, else the first from the middle on that tells something."""
+    middle = frame(_index(count, wanted))
+    if middle is None or wanted is not None or is_telling(middle):
+        return middle
+    for index in islice(_outward(count), _MOST_LOOKED_AT):
+        other = frame(index)
+        if other is not None and is_telling(other):
+            return other
+    return middle
+
+
+def _outward(count: int) -> Iterator[int]:
+    """All indices but the middle one, the nearest to it first."""
+    middle = count // 2
+    for distance in range(1, middle + 1):
+        if middle + distance < count:
+            yield middle + distance
+        yield middle - distance
+
+
+def _check(header: Header, syntax: str) -> None:
+    """Undrawable unless it can be drawn."""
     _check_still(syntax)
-    index = _index(header, wanted)
     check_size(header)
-    return index
 
 
 def _check_still(syntax: str) -> None:
@@ -106,7 +154,7 @@ def of_parts(metadata: Buffer, frame: Buffer, syntax: str, wanted: int) -> Frame
     """Frame `wanted` (1-based) out of its instance's metadata and of the frame itself."""
     _check_still(syntax)
     header = _from_json(orjson.loads(metadata))
-    index = _index(header, wanted)
+    index = _index(count_of(header), wanted)
     check_size(header)
     is_native = syntax in dicom_files.NATIVE
     word, sign = header.get("BitsAllocated"), header.get("PixelRepresentation")
@@ -166,9 +214,8 @@ def count_of(header: Header) -> int:
     return max(1, whole(header, "NumberOfFrames", 1))
 
 
-def _index(header: Header, wanted: int | None) -> int:
+def _index(count: int, wanted: int | None) -> int:
     """The frame's index, from 0."""
-    count = count_of(header)
     if wanted is None:
         return count // 2
     if not 1 <= wanted <= count:

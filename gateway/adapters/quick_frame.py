@@ -38,8 +38,7 @@ def stored(
 def _native(
     content: Buffer, header: Header, pixels: Pixels, index: int, count: int
 ) -> Buffer | None:
-    bits = int(header.get("Rows")) * int(header.get("Columns")) * int(header.get("BitsAllocated"))
-    bits *= samples_stored(header, count, pixels.length or 0)
+    bits = _frame_bits(header, count, pixels.length or 0)
     first, last = index * bits // 8, (index + 1) * bits // 8
     is_whole = bits % 8 == 0 and last <= (pixels.length or 0)
     if not is_whole or pixels.offset + last > len(content):
@@ -47,21 +46,44 @@ def _native(
     return content[pixels.offset + first : pixels.offset + last]
 
 
+def _frame_bits(header: Header, count: int, length: int) -> int:
+    bits = int(header.get("Rows")) * int(header.get("Columns")) * int(header.get("BitsAllocated"))
+    return bits * samples_stored(header, count, length)
+
+
 def _compressed(content: Buffer, header: Header, at: int, index: int, count: int) -> bytes | None:
     """A frame out of fragments (PS3.5 §A.4), the first of which has the frames' offsets."""
     if header.get("ExtendedOffsetTable") is not None:
         return None
-    (start, length), *fragments = _fragments(content, at)
-    offsets = struct.unpack_from(f"<{length // 4}I", content, start)
+    offsets, fragments = _offsets(content, at)
+    own: Sequence[_Fragment] = ()
     if count == 1:
-        own: Sequence[_Fragment] = fragments
+        own = fragments
     elif len(offsets) == count:
         own = _between(fragments, offsets, index)
-    elif not offsets and len(fragments) == count:
+    if not own and len(fragments) == count and not (offsets and any(offsets)):
         own = fragments[index : index + 1]
-    else:
-        return None
     return b"".join(content[start : start + length] for start, length in own) if own else None
+
+
+def present(content: Buffer, header: Header, pixels: Pixels, told: int) -> int:
+    """How many of the frames that the header tells are there; all where it takes more to tell."""
+    try:
+        if pixels.length is None:
+            offsets, fragments = _offsets(content, pixels.offset)
+            found = len(offsets if any(offsets) else fragments)
+        else:
+            bits = _frame_bits(header, told, pixels.length)
+            found = pixels.length * 8 // bits
+    except (ArithmeticError, TypeError, ValueError, struct.error):
+        return told
+    return min(told, found) or told
+
+
+def _offsets(content: Buffer, at: int) -> tuple[tuple[int, ...], list[_Fragment]]:
+    """The offsets of the frames, as far as they are told, and the fragments."""
+    (start, length), *fragments = _fragments(content, at)
+    return struct.unpack_from(f"<{length // 4}I", content, start), fragments
 
 
 def _between(

@@ -46,6 +46,7 @@ ANYTHING = Subject()
 class PictureRequest:
     """What is wanted: `frame` is 1-based, None: the middle one; the box is never exceeded.
 
+    `is_middle`: the frame was taken for that; CannotDraw where it is an empty segmentation.
     `window` is centre, width and function; None: the object's own, else the spread of its values.
     `source` is left, top, width and height in pixels of the image, None in it: up to the edge;
     `region` left, top, right and bottom as fractions of it. `is_animated`: all frames, as GIF.
@@ -55,6 +56,7 @@ class PictureRequest:
     height: int = 256
     media_type: str = "image/jpeg"
     frame: int | None = None
+    is_middle: bool = False
     window: tuple[float, float, str] | None = None
     source: tuple[float, float, float | None, float | None] | None = None
     region: tuple[float, float, float, float] | None = None

@@ -13,8 +13,10 @@ import numpy.typing as npt
 import pydicom
 import pytest
 from PIL import Image
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from gateway.adapters import frame_source
 from gateway.adapters.dicom_files import Unusable
 from gateway.adapters.drawing import Order, Undrawable, Window, draw, draw_frame, fit
 from tests import odd_images
@@ -135,6 +137,43 @@ def test_binary_segmentation_is_black_and_white(name: str) -> None:
     content, _, _ = drawn(f"{name}.dcm")
 
     assert set(np.unique(np.asarray(Image.open(io.BytesIO(content))))) == {0, 255}
+
+
+def segmentation(frames: npt.NDArray[Any], syntax: str = odd_images.EXPLICIT) -> bytes:
+    """Bits, in a syntax that frames of them are stored in."""
+    bits = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "NumberOfFrames": len(frames)}
+    sides = {"Rows": frames.shape[1], "Columns": frames.shape[2]}
+    about = {**bits, **sides, "SOPClassUID": UID("1.2.840.10008.5.1.4.1.1.66.4")}
+    if syntax == odd_images.EXPLICIT:
+        packed = np.packbits(frames.ravel(), bitorder="little").tobytes()
+        return odd_images.file(syntax, packed + b"\0" * (len(packed) % 2), **about)
+    packs = [np.packbits(each.ravel(), bitorder="little").tobytes() for each in frames]
+    return odd_images.file(syntax, encapsulate([odd_images.deflated(p) for p in packs]), **about)
+
+
+@pytest.mark.parametrize("columns", [96, 93])
+@pytest.mark.parametrize("syntax", [odd_images.EXPLICIT, frame_source.DEFLATED_FRAMES])
+def test_segmentation_is_shown_by_a_frame_that_is_not_empty(syntax: str, columns: int) -> None:
+    full = (odd_images.base()[:, :columns] > 180).astype(np.uint8)
+    frames = np.stack([full * 0, full, full * 0, full * 0, full * 0])
+    found = draw(segmentation(frames, syntax), PNG)[0]
+    assert (np.asarray(Image.open(io.BytesIO(found))) == full * 255).all()
+    asked = draw(segmentation(frames, syntax), replace(PNG, frame=3))[0]
+    assert np.asarray(Image.open(io.BytesIO(asked))).max() == 0
+    empty = draw(segmentation(frames * 0, syntax), PNG)[0]
+    assert np.asarray(Image.open(io.BytesIO(empty))).max() == 0
+
+
+def test_middle_frame_of_a_segmentation_that_is_empty_is_not_drawn_apart() -> None:
+    content = segmentation(np.zeros((3, 64, 96), np.uint8))
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    pixels = dataset.PixelData[: 64 * 96 // 8]
+    del dataset.PixelData
+    metadata = dataset.to_json().encode()
+    order = replace(PNG, frame=2)
+    assert draw_frame(metadata, pixels, ExplicitVRLittleEndian, order)
+    with pytest.raises(Undrawable, match="empty"):
+        draw_frame(metadata, pixels, ExplicitVRLittleEndian, replace(order, is_middle=True))
 
 
 @pytest.mark.parametrize("name", ["rtdose", "rtdose_expb", "rtdose_rle"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 
+import imagecodecs
+import numpy as np
 import pydicom
 import pytest
+from pydicom.encaps import encapsulate
 
 from gateway.adapters import frame_source
-from gateway.adapters.frame_source import Undrawable, number, of_file, of_parts, whole
+from gateway.adapters.frame_source import Frame, Undrawable, number, of_file, of_parts, whole
 from tests import odd_images
 
 FRAMES = odd_images.greys()["enhanced"]
@@ -25,6 +28,35 @@ def test_frames_are_counted_from_one_and_the_middle_one_is_shown(
 def test_frame_that_is_not_there_is_named_so(wanted: int) -> None:
     with pytest.raises(Undrawable, match=frame_source.NO_SUCH_FRAME):
         of_file(FRAMES, wanted)
+
+
+@pytest.mark.parametrize("syntax", [odd_images.EXPLICIT, odd_images.DEFLATED, odd_images.JPEG])
+def test_middle_frame_is_that_of_the_frames_which_are_there(syntax: str) -> None:
+    three = [np.full((64, 96), n, np.uint8) for n in (1, 2, 3)]
+    about = {**odd_images.EIGHT, "NumberOfFrames": 7}
+    if syntax == odd_images.JPEG:
+        pixels = encapsulate([imagecodecs.jpeg8_encode(each) for each in three])
+        content = odd_images.file(syntax + "50", pixels, **about)
+    else:
+        content = odd_images.native(np.stack(three), syntax, **about)
+    assert of_file(content, None).index == 1
+    assert bytes(of_file(content, None).content) == bytes(of_file(content, 2).content)
+
+
+def test_frames_are_looked_at_from_the_middle_on_until_one_tells_something() -> None:
+    content = odd_images.native(
+        np.zeros((7, 64, 96), np.uint8), **odd_images.EIGHT, NumberOfFrames=7
+    )
+    seen = []
+
+    def is_telling(frame: Frame) -> bool:
+        seen.append(frame.index)
+        return frame.index == 0
+
+    assert of_file(content, None, is_telling).index == 0
+    assert seen == [3, 4, 2, 5, 1, 6, 0]
+    assert of_file(content, None, lambda frame: False).index == 3
+    assert of_file(content, 2, lambda frame: False).index == 1
 
 
 def test_per_frame_groups_are_those_of_the_frame() -> None:

@@ -75,7 +75,9 @@ def offsets(*numbers: int) -> bytes:
         (offsets(0, 20) + item(b"cc") + TWO, 1, 2, b"bb"),
         (offsets(0, 11) + TWO, 0, 2, None),
         (offsets(10, 0) + TWO, 1, 2, None),
-        (offsets(0) + TWO, 1, 2, None),
+        (offsets(0) + TWO, 1, 2, b"bb"),
+        (offsets(0, 0) + TWO, 1, 2, b"bb"),
+        (offsets(0, 0) + item(b"cc") + TWO, 1, 2, None),
         (item(b"") + TWO, 1, 3, None),
         (item(b"") + TWO[:-8], 0, 1, None),
         (item(b"") + TWO[:-12], 0, 1, None),
@@ -88,3 +90,19 @@ def test_frames_are_put_together_of_their_fragments(
     content: bytes, index: int, count: int, frame: bytes | None
 ) -> None:
     assert found(content, index, count) == frame
+
+
+@pytest.mark.parametrize(
+    ("content", "told", "there"),
+    [
+        (item(b"") + TWO, 7, 2),
+        (offsets(0, 10) + TWO, 7, 2),
+        (offsets(0, 0, 0) + TWO, 7, 2),
+        (offsets(0, 20) + item(b"cc") + TWO, 7, 2),
+        (item(b"") + TWO, 1, 1),
+        (item(b"") + END, 7, 7),
+        (b"", 7, 7),
+    ],
+)
+def test_frames_that_are_there_are_counted(content: bytes, told: int, there: int) -> None:
+    assert quick_frame.present(content, Header.of(Dataset()), ENCAPSULATED, told) == there
