@@ -76,10 +76,23 @@ def give_up(descriptors: int = 0) -> list[str]:
     return done
 
 
+def keep_only(*descriptors: int) -> None:
+    """Close all descriptors but `descriptors` and the standard streams.
+
+    Loops leave copies of those that they hand to a process, that of the log among them.
+    """
+    start = 3
+    for kept in sorted(descriptors):
+        os.closerange(start, kept)
+        start = max(start, kept + 1)
+    os.closerange(start, os.sysconf("SC_OPEN_MAX"))
+
+
 def silence() -> None:
-    """What libraries of C write to standard error goes nowhere: it may quote what they read."""
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - no reason to load pathlib
-        os.dup2(nowhere.fileno(), 2)
+    """What libraries write to standard streams goes nowhere: it may quote what they read."""
+    with open(os.devnull, "r+b", buffering=0) as nowhere:  # noqa: PTH123 - no reason to load pathlib
+        for stream in range(3):
+            os.dup2(nowhere.fileno(), stream)
 
 
 def _leave_network(libc: ctypes.CDLL) -> None:

@@ -29,6 +29,7 @@ _DESCRIPTORS = 2
 def main() -> None:
     """Read until nobody can order any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    confinement.keep_only(int(sys.argv[1]))
     confinement.limit_memory()
     for unused in ("numpy", "PIL", "requests"):  # pydicom would load them, and nothing here does
         sys.modules[unused] = None  # type: ignore[assignment]  # how Python is told so

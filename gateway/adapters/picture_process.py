@@ -45,6 +45,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     orders, pictures = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    confinement.keep_only(orders.fileno(), pictures.fileno(), int(sys.argv[1]))
     confinement.limit_memory()
     drawing = _loaded()
     gc.freeze()  # all of this stays; looking through it again and again costs

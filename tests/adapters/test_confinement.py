@@ -84,14 +84,19 @@ def test_processor_time_is_limited_and_ends_the_process() -> None:
 
 
 def test_what_decoders_say_goes_nowhere() -> None:
-    with_noise = f"{_PREPARED}confinement.silence()\nos.write(2, b'noise')\nprint('quiet')"
-    done = subprocess.run(  # noqa: S603  our own script
-        (sys.executable, "-c", with_noise),
-        env={"PYTHONPATH": ":".join(p for p in sys.path if p)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=True,
-        timeout=60,
-    )
+    noise = "confinement.silence()\nos.write(1, b'noise')\nos.write(2, b'noise')"
+    told = confined(f"kept = os.dup(1)\n{noise}\nos.write(kept, b'quiet')", descriptors=2)
 
-    assert done.stdout == b"quiet\n"
+    assert told == "quiet"
+
+
+def test_descriptors_that_were_handed_on_by_chance_are_closed() -> None:
+    script = """
+log, kept, other = os.dup(1), os.dup(1), os.dup(1)
+confinement.keep_only(kept)
+for each in (log, other):
+    try: os.fstat(each)
+    except OSError: print("closed", flush=True)
+os.write(kept, b"kept")
+"""
+    assert confined(script, descriptors=3) == "closed\nclosed\nkept"

@@ -48,17 +48,20 @@ def started() -> Iterator[Started]:
     module = "gateway.adapters.picture_process"
     command = (sys.executable, "-m", module, str(desk.descriptor))
     root = Path(__file__).parents[2]
-    with subprocess.Popen(  # noqa: S603  our own module
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={
-            "PYTHONPATH": str(root),
-            "PATH": os.environ["PATH"],
-            "OPENBLAS_NUM_THREADS": "1",
-        },
-        pass_fds=(desk.descriptor,),
-    ) as process:
+    with (
+        Path(__file__).open() as log,
+        subprocess.Popen(  # noqa: S603  our own module
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={
+                "PYTHONPATH": str(root),
+                "PATH": os.environ["PATH"],
+                "OPENBLAS_NUM_THREADS": "1",
+            },
+            pass_fds=(desk.descriptor, log.fileno()),
+        ) as process,
+    ):
         yield Started(process, desk, told(process)[0]["given_up"])
         process.kill()
     desk.close()
@@ -108,6 +111,21 @@ def test_drawing_steps_back_behind_answering(started: Started) -> None:
 
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert os.getpriority(os.PRIO_PROCESS, started.process.pid) == min(19, own + NICENESS)
+
+
+def test_process_keeps_its_pipes_and_its_desk_alone(started: Started) -> None:
+    folder = Path(f"/proc/{started.process.pid}/fd")
+    try:
+        found = [str(each.readlink()) for each in folder.iterdir()]
+    except PermissionError:  # nobody but root may look into it
+        assert os.geteuid() != 0
+        return
+
+    assert sorted(name.split(":")[0] for name in found) == [
+        *["/dev/null"] * 3,
+        "/memfd",
+        *["pipe"] * 2,
+    ]
 
 
 def test_process_has_no_rights_and_can_open_nothing_more(started: Started) -> None:
