@@ -18,7 +18,7 @@ from pydicom.pixels.processing import apply_color_lut
 from gateway.adapters.frame_source import Frame, group, number, whole
 from gateway.adapters.picture_header import Header, photometric
 from gateway.adapters.stored_bits import widest
-from gateway.adapters.value_spread import Mask, padding, padding_limits, spread
+from gateway.adapters.value_spread import Mask, in_blocks, padding, padding_limits, spread
 
 Values = npt.NDArray[Any]
 Grey = npt.NDArray[np.float32]
@@ -54,8 +54,8 @@ def greys(values: Values, frame: Frame, window: Window | None, shrink: float = 1
         return _greys(values, frame, window, shrink)
     if (found := padding(values, limits)) is None:
         return _greys(values, frame, window, shrink)
-    shown = _greys(values, frame, window, 1.0, found)
-    shown[found] = 0
+    shown = _greys(values, frame, window, shrink, found)
+    shown[in_blocks(found, len(values) // len(shown))] = 0
     return shown
 
 

@@ -12,7 +12,10 @@ from gateway.adapters.picture_header import Header
 
 Values = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
-_SAMPLED, _GOLDEN = 20_000, 5**0.5 / 2 - 0.5
+_SAMPLED = 20_000
+_RUNS = np.arange(_SAMPLED)
+_WITHIN = _RUNS * 40503 & 0xFFFF
+"""Where to look in each run, of 65536: by the golden ratio, which nothing repeats with."""
 
 
 def padding_limits(values: Values, header: Header) -> tuple[int, int] | None:
@@ -36,6 +39,18 @@ def padding(values: Values, limits: tuple[int, int] | None) -> Mask | None:
     low, high = limits
     found: Mask = values == low if low == high else (values >= low) & (values <= high)
     return found if found.any() else None
+
+
+def in_blocks(mask: Mask, side: int) -> Mask:
+    """Where a block of `side` by `side` pixels holds any of what is masked."""
+    if side == 1:
+        return mask
+    rows, columns = mask.shape
+    bands = np.logical_or.reduce(mask.reshape(rows // side, side, columns), axis=1)
+    found: Mask = bands[:, ::side]
+    for column in range(1, side):
+        found = found | bands[:, column::side]
+    return found
 
 
 def _as_pixels(limit: int, values: Values) -> int:
@@ -66,8 +81,7 @@ def _percentiles(seen: Values) -> tuple[float, float] | None:
     Values that are a fixed step apart would be those of a few columns. None: nothing is a number.
     """
     if (step := seen.size // _SAMPLED) > 1:
-        runs = np.arange(_SAMPLED)
-        seen = seen[runs * step + (runs * _GOLDEN % 1 * step).astype(np.int64)]
+        seen = seen[_RUNS * step + (_WITHIN * step >> 16)]
     sample = seen.astype(np.float64)
     sample = sample[np.isfinite(sample)]
     if not sample.size:

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.adapters.frame_source import Undrawable
 from gateway.adapters.picture_header import Header
-from gateway.adapters.value_spread import padding, padding_limits, spread
+from gateway.adapters.value_spread import in_blocks, padding, padding_limits, spread
 
 
 @pytest.mark.parametrize("shape", [(4000, 4000), (2500, 2048), (8000, 1000), (1000, 8192)])
@@ -56,3 +56,11 @@ def test_padding_is_a_value_or_a_range_of_them() -> None:
         found = padding(values, padding_limits(values, header))
         assert (None if found is None else np.flatnonzero(found).tolist()) == expected
     assert padding(values, (40, 50)) is None
+
+
+def test_block_counts_where_any_of_its_pixels_does() -> None:
+    mask = np.zeros((4, 8), bool)
+    mask[1, 2] = mask[3, 7] = True
+    assert in_blocks(mask, 2).tolist() == [[False, True, False, False], [False] * 3 + [True]]
+    assert in_blocks(mask, 4).tolist() == [[True, True]]
+    assert in_blocks(mask, 1) is mask
