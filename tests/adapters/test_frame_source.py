@@ -35,7 +35,7 @@ def test_middle_frame_is_that_of_the_frames_which_are_there(syntax: str) -> None
     three = [np.full((64, 96), n, np.uint8) for n in (1, 2, 3)]
     about = {**odd_images.EIGHT, "NumberOfFrames": 7}
     if syntax == odd_images.JPEG:
-        pixels = encapsulate([imagecodecs.jpeg8_encode(each) for each in three])
+        pixels = encapsulate([bytes(imagecodecs.jpeg8_encode(each)) for each in three])
         content = odd_images.file(syntax + "50", pixels, **about)
     else:
         content = odd_images.native(np.stack(three), syntax, **about)
