@@ -17,7 +17,7 @@ from redis.exceptions import RedisClusterException, RedisError
 from gateway.adapters.cache_names import Group, Names
 from gateway.adapters.redis_client import Complaints, Limits, connect, publish
 from gateway.adapters.redis_envelope import Envelopes
-from gateway.adapters.redis_notices import ASKED, dropped
+from gateway.adapters.redis_notices import ASKED, DROPPED, notice
 from gateway.adapters.redis_store import RedisStore
 from gateway.adapters.telemetry import Telemetry
 from gateway.errors import Unavailable
@@ -110,8 +110,8 @@ class CacheAdmin:
         """Close all connections."""
         await self._store.close()
 
-    async def _publish(self, mark: str) -> None:
-        self._heard = await publish(self._client, self._names.channel, dropped(b"admin", mark))
+    async def _publish(self, mark: str, word: bytes = DROPPED) -> None:
+        self._heard = await publish(self._client, self._names.channel, notice(b"admin", mark, word))
 
     def _kind(self, name: bytes) -> str:
         """Of what kind a key is, by its name."""

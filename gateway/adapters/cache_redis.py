@@ -25,7 +25,7 @@ from gateway.adapters.flights import Flights
 from gateway.adapters.redis_asking import PatientAsking
 from gateway.adapters.redis_client import DEFAULT_LIMITS, Complaints, Limits
 from gateway.adapters.redis_envelope import Envelopes
-from gateway.adapters.redis_locks import Lock
+from gateway.adapters.redis_locks import Lock, NoLock
 from gateway.adapters.redis_notices import Notices
 from gateway.adapters.redis_store import Kept, RedisStore, Seen
 from gateway.adapters.telemetry import Telemetry
@@ -79,6 +79,7 @@ class RedisCache:
             client,
             channel=memory.names.channel,
             dropped=memory.drops.note,
+            refused=self._refused,
             broken=memory.drops.doubt,
             told=self._told,
             standing=self._standing,
@@ -247,10 +248,11 @@ class RedisCache:
                 return _fresh(seen.kept, seen.epoch)
             if held is None or held.epoch != seen.epoch:
                 previous = None
-            if lock := await self._builds.lock(key, seen.epoch):
+            lock = await self._builds.lock(key, seen.epoch)
+            if isinstance(lock, Lock):
                 return await self._locked_load(key, loader, previous, seen, lock)
-            if not self._builds.takes_writes:
-                break
+            if lock is NoLock.UNASKED:
+                break  # nobody else may be at it
             await asyncio.sleep(POLL_SECONDS)
             seen = await self._builds.look(key)
         return await self._own_load(key, loader, previous, seen)
@@ -281,6 +283,11 @@ class RedisCache:
     async def _standing(self) -> None:
         """Notices are heard: what was forgotten while Redis did not answer is made known."""
         await self._store.forgetting.catch_up()
+
+    def _refused(self, word: bytes, mark: str) -> None:
+        """Another process forgets what Redis refuses to forget."""
+        if self._store.forgetting.heard(word, mark):
+            self._memory.drops.note(mark)
 
     def _told(self) -> bytes:
         """How much this process holds, and how often it was asked."""

@@ -2,6 +2,7 @@
 
 Reads give up quickly, since archives can be asked instead. What keeps processes from building the
 same thing at the same time is worth waiting for: a build takes seconds.
+One that refuses to be written is still read, and not written for a while.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from dataclasses import replace
 from typing import TypeVar
 
 from redis.exceptions import (
-    OutOfMemoryError,
-    ReadOnlyError,
+    AskError,
+    ClusterError,
     RedisClusterException,
     RedisError,
+    ResponseError,
+    TryAgainError,
 )
 
 from gateway.adapters.ended import ended
@@ -24,6 +27,8 @@ from gateway.adapters.redis_client import Complaints, Limits
 T = TypeVar("T")
 _TURNS = 5
 """So many turns of the loop it takes until an answer that is there has been read."""
+OF_A_PART = (AskError, ClusterError, TryAgainError)
+"""What one node of a cluster refuses, others may take."""
 
 
 class Asking:
@@ -36,16 +41,21 @@ class Asking:
         self._complaints = complaints
         self._turns = asyncio.Semaphore(limits.max_connections - 1)  # one is for notices
         self._failures = 0
+        self._failed_writes = 0
         self._away_until = float("-inf")
-        self._full_until = float("-inf")
+        self._unwritten_until = float("-inf")
 
     @property
     def takes_writes(self) -> bool:
-        """Whether it makes sense to write now: Redis is neither left alone nor full."""
-        return self._clock() >= max(self._away_until, self._full_until)
+        """Whether it makes sense to write now: Redis is not left alone, and took the last one."""
+        return self._clock() >= max(self._away_until, self._unwritten_until)
 
-    async def asked(self, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """What Redis answers; None while it is away."""
+    async def asked(self, ask: Callable[[], Awaitable[T]], *, is_write: bool = False) -> T | None:
+        """What Redis answers; None while it is away.
+
+        Whatever it says when it refuses a write, it is not written for a while: full, read-only,
+        without replicas, unable to save, or by its ACL. That says nothing of reads, nor do they.
+        """
         async with self._turns:
             if self._clock() < self._away_until:
                 return None
@@ -53,14 +63,16 @@ class Asking:
                 self._pause()  # until this one, the only one let through, has succeeded
             try:
                 answer = await self._in_time(ask)
-            except (OutOfMemoryError, ReadOnlyError) as error:
-                self._full_until = self._clock() + self._limits.full_pause_seconds
-                self._complaints.say(error)
-                return None
             except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
-                self._failed(error)
+                self._complaints.say(error)
+                if is_write and isinstance(error, ResponseError):
+                    self._unwritable(error)
+                else:
+                    self._failed(is_write=is_write)
                 return None
             self._failures = 0
+            if is_write:
+                self._failed_writes = 0
             self._away_until = float("-inf")
             return answer
 
@@ -72,11 +84,18 @@ class Asking:
         async with asyncio.timeout(self._limits.total_seconds):
             return await ask()
 
-    def _failed(self, error: Exception) -> None:
+    def _unwritable(self, error: ResponseError) -> None:
+        if not isinstance(error, OF_A_PART):
+            self._unwritten_until = self._clock() + self._limits.full_pause_seconds
+
+    def _failed(self, *, is_write: bool) -> None:
+        """Without an answer. Writes alone may hang, as while a master hands over."""
+        self._failed_writes += is_write
+        if self._failed_writes >= self._limits.max_failures:
+            self._unwritten_until = self._clock() + self._limits.pause_seconds
         self._failures += 1
         if self._failures >= self._limits.max_failures:
             self._pause()
-        self._complaints.say(error)
 
     def _pause(self) -> None:
         self._away_until = self._clock() + self._limits.pause_seconds

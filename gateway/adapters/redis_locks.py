@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
@@ -23,6 +24,13 @@ _LIFE_MS = round(LOCK_SECONDS * 1000)
 RENEW_SECONDS = 0.5
 LOCK_MARGIN_SECONDS = 0.5
 """A lock this close to its end is neither renewed nor given back: it may be another's by now."""
+
+
+class NoLock(Enum):
+    """Why there is no lock. Only that of another process is worth waiting for."""
+
+    HELD = "another process has it"
+    UNASKED = "it could not be asked for"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,15 +51,15 @@ class Locks:
         self._asking = asking
         self._clock = clock
 
-    async def taken(self, name: str) -> Lock | None:
-        """The lock of that name; None: another has it, or no write is taken."""
+    async def taken(self, name: str) -> Lock | NoLock:
+        """The lock of that name, or why there is none."""
         if not self._asking.takes_writes:
-            return None
+            return NoLock.UNASKED
         at = self._clock()
-        is_mine = await self._asking.asked(
-            lambda: self._client.set(name, b"1", nx=True, px=_LIFE_MS)
-        )
-        return Lock(name=name, at=at) if is_mine else None
+        is_mine = await self._asking.asked(lambda: self._take(name), is_write=True)
+        if is_mine is None:
+            return NoLock.UNASKED
+        return Lock(name=name, at=at) if is_mine else NoLock.HELD
 
     @asynccontextmanager
     async def held(self, lock: Lock) -> AsyncIterator[None]:
@@ -67,7 +75,10 @@ class Locks:
     async def release(self, lock: Lock) -> None:
         """Give `lock` back, unless so much time went by that it may be another's by now."""
         if self._is_mine(lock):
-            await self._asking.asked(lambda: self._client.delete(lock.name))
+            await self._asking.asked(lambda: self._client.delete(lock.name), is_write=True)
+
+    async def _take(self, name: str) -> bool:
+        return bool(await self._client.set(name, b"1", nx=True, px=_LIFE_MS))
 
     async def _renew(self, lock: Lock) -> None:
         while self._is_mine(lock):
@@ -75,7 +86,9 @@ class Locks:
             at = self._clock()
             if not self._is_mine(lock):
                 return
-            was_there = await self._asking.asked(lambda: self._client.pexpire(lock.name, _LIFE_MS))
+            was_there = await self._asking.asked(
+                lambda: self._client.pexpire(lock.name, _LIFE_MS), is_write=True
+            )
             if was_there:
                 lock.at = at
             elif was_there is not None:

@@ -14,13 +14,13 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from gateway.adapters.ended import ended
 from gateway.adapters.redis_client import Complaints, Limits, publish, refresh
@@ -33,14 +33,27 @@ LAST_WAIT_SECONDS = 0.02
 """What came while this process was busy is heard before it is called late."""
 FIRST_PAUSE_SECONDS = 0.1
 """How long after a break the subscription is tried again; doubled up to `Limits.pause_seconds`."""
+REFUSED_PING: dict[str, Any] = {"type": "pong"}
+"""A Redis that cannot save refuses PING as it does writes; that it does is an answer, in order."""
 DROPPED = b"dropped"
+REFUSED = b"refused"
+"""What bears a mark is forgotten, and Redis refuses to replace the mark."""
+STILL_REFUSED = b"still-refused"
+TOLD = b"told"
+"""By now the mark is replaced."""
 ASKED = b"asked"
-Publish = Callable[[str], Awaitable[None]]
 
 
-def dropped(sender: bytes, mark: str) -> bytes:
-    """The notice that `mark` was replaced, which the process that is `sender` need not hear."""
-    return b" ".join((DROPPED, sender, mark.encode()))
+class Publish(Protocol):
+    """What tells all other processes of a mark."""
+
+    async def __call__(self, mark: str, word: bytes = DROPPED) -> None:
+        """Tell them that it was replaced, or what else `word` says of it."""
+
+
+def notice(sender: bytes, mark: str, word: bytes = DROPPED) -> bytes:
+    """What is published, which the process that is `sender` need not hear."""
+    return b" ".join((word, sender, mark.encode()))
 
 
 class Notices:
@@ -52,6 +65,7 @@ class Notices:
         *,
         channel: str,
         dropped: Callable[[str], None],
+        refused: Callable[[bytes, str], None],
         broken: Callable[[], None],
         told: Callable[[], bytes],
         standing: Callable[[], Awaitable[None]],
@@ -60,12 +74,14 @@ class Notices:
     ) -> None:
         """`dropped` hears the marks that others replace, `standing` now and then that it can.
 
+        `refused` hears of those that others may not replace: REFUSED, STILL_REFUSED or TOLD.
         `broken` hears that marks may have been replaced without a notice; `told` is what this
         process answers when all are asked how they are.
         """
         self._client = client
         self._channel = channel
         self._dropped = dropped
+        self._refused = refused
         self._lost = broken
         self._told = told
         self._standing = standing
@@ -88,9 +104,14 @@ class Notices:
             # Not a TaskGroup: it goes on beyond the request that started it, until `close`.
             self._task = asyncio.get_running_loop().create_task(self._listen(), name="notices")
 
-    async def publish(self, mark: str, by: Redis | RedisCluster | None = None) -> None:
-        """Tell all other processes that `mark` was replaced; `by` another client than usual."""
-        await publish(by or self._client, self._channel, dropped(self._me, mark))
+    async def publish(
+        self, mark: str, word: bytes = DROPPED, *, by: Redis | RedisCluster | None = None
+    ) -> None:
+        """Tell all other processes that `mark` was replaced, or what else `word` says of it.
+
+        `by`: by another client than usual.
+        """
+        await publish(by or self._client, self._channel, notice(self._me, mark, word))
 
     async def close(self) -> None:
         """Stop listening."""
@@ -121,12 +142,14 @@ class Notices:
     async def _hear_until_it_breaks(self) -> None:
         async with self._subscribed() as subscription:
             asked_at = heard_at = now = time.monotonic()
-            is_answered = False
+            is_answered, before = False, self._number
             await subscription.ping()
             while True:
                 left_seconds = heard_at + LIVE_SECONDS - now
                 wait_seconds = max(LAST_WAIT_SECONDS, min(PING_SECONDS, left_seconds))
-                message = await subscription.get_message(timeout=wait_seconds)
+                message = await _message(
+                    subscription, wait_seconds, is_subscribed=self._number > before
+                )
                 now = time.monotonic()
                 heard_at = heard_at if message is None else now
                 if message is not None and message["type"] == "pong":
@@ -159,10 +182,27 @@ class Notices:
             await self._standing()
             return
         word, _, rest = bytes(message["data"]).partition(b" ")
-        if word == DROPPED:
-            sender, _, mark = rest.partition(b" ")
-            if sender != self._me:
-                self._dropped(mark.decode("ascii", "replace"))
-        elif word == ASKED:
+        if word == ASKED:
             async with asyncio.timeout(self._limits.total_seconds):
                 await publish(self._client, rest.decode("ascii", "replace"), self._told())
+            return
+        sender, _, mark = rest.decode("ascii", "replace").partition(" ")
+        if sender.encode() == self._me:
+            return
+        if word == DROPPED:
+            self._dropped(mark)
+        elif word in {REFUSED, STILL_REFUSED, TOLD}:
+            self._refused(word, mark)
+
+
+async def _message(
+    subscription: PubSub, wait_seconds: float, *, is_subscribed: bool
+) -> dict[str, Any] | None:
+    """What comes next; None: nothing in that time."""
+    try:
+        message: dict[str, Any] | None = await subscription.get_message(timeout=wait_seconds)
+    except ResponseError:
+        if not is_subscribed:
+            raise  # it is refused to subscribe
+        return REFUSED_PING
+    return message

@@ -32,7 +32,7 @@ from gateway.adapters.redis_envelope import (
     unpacked,
 )
 from gateway.adapters.redis_forgetting import Forgetting
-from gateway.adapters.redis_locks import Lock, Locks
+from gateway.adapters.redis_locks import Lock, Locks, NoLock
 from gateway.adapters.redis_marks import Marks, made
 from gateway.adapters.redis_notices import Publish
 from gateway.adapters.redis_runs import Runs
@@ -110,7 +110,7 @@ class RedisStore:
 
     @property
     def takes_writes(self) -> bool:
-        """Whether it makes sense to write now: Redis is neither left alone nor full."""
+        """Whether it makes sense to write now: Redis is not left alone, and took the last one."""
         return self._asking.takes_writes
 
     async def look(self, key: Key) -> Seen | None:
@@ -128,7 +128,7 @@ class RedisStore:
         plain = Seen(epoch=marks.epoch, is_forgotten=marks.is_forgotten)
         envelope = None if raw is None else await self._opened(name, raw)
         if remaining_ms != MISSING and (envelope is None or remaining_ms < 0):
-            await self._asked(lambda: self._client.delete(name))
+            await self._asked(lambda: self._client.delete(name), is_write=True)
             return Seen(epoch=plain.epoch, is_forgotten=plain.is_forgotten, is_garbage=True)
         if envelope is None or envelope.epoch != plain.epoch:
             return plain
@@ -157,11 +157,11 @@ class RedisStore:
             value=kept.value, is_absent=kept.is_absent, life_ms=life_ms, epoch=epoch
         )
         raw = await self._sealed(self._names.value(key), envelope)
-        if await self._asked(lambda: self._write(key, raw, remaining_ms)):
+        if await self._asked(lambda: self._write(key, raw, remaining_ms), is_write=True):
             await self._asked(lambda: self._publish(self._names.mark(key)))
 
-    async def lock(self, key: Key, epoch: bytes) -> Lock | None:
-        """The right to load `key` in `epoch`; None: another has it, or no write is taken."""
+    async def lock(self, key: Key, epoch: bytes) -> Lock | NoLock:
+        """The right to load `key` in `epoch`, or why there is none."""
         return await self._locks.taken(f"{self._names.value(key)}:lock:{epoch.hex()}")
 
     def held(self, lock: Lock) -> AbstractAsyncContextManager[None]:
@@ -171,8 +171,9 @@ class RedisStore:
     async def values(self, keys: Sequence[Key]) -> dict[Key, bytes]:
         """What there is for many keys, whatever its age; nothing while Redis is away."""
         found: dict[Key, bytes] = {}
-        for at in range(0, len(keys), MANY):
-            some = keys[at : at + MANY]
+        told = [k for k in keys if not self.forgetting.is_untold(self._names.marks(k))]
+        for at in range(0, len(told), MANY):
+            some = told[at : at + MANY]
             answers = await self._asked(lambda some=some: self._read_many(some))  # type: ignore[misc]
             for key, (raw, marks) in zip(some, answers or (), strict=bool(answers)):
                 envelope = None if raw is None else await self._opened(self._names.value(key), raw)
@@ -195,7 +196,7 @@ class RedisStore:
         name, life_ms = self._names.lasting(key), round(LASTING_SECONDS * 1000)
         envelope = Envelope(value=value, is_absent=False, life_ms=life_ms, epoch=NO_EPOCH)
         raw = self._envelopes.sealed(name, envelope)
-        await self._asked(lambda: self._client.set(name, raw, px=life_ms))
+        await self._asked(lambda: self._client.set(name, raw, px=life_ms), is_write=True)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -212,7 +213,10 @@ class RedisStore:
         for is_first in (True, False):
             if not self.takes_writes:
                 return None
-            await self._asked(lambda is_first=is_first: self._make(key, is_first=is_first))  # type: ignore[misc]
+            await self._asked(
+                lambda is_first=is_first: self._make(key, is_first=is_first),  # type: ignore[misc]
+                is_write=True,
+            )
             marks = await self._asked(lambda: self._marks(key))
             if marks is None or marks.is_whole:
                 break

@@ -7,8 +7,15 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from redis.exceptions import (
+    ClusterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as Unreachable
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
 from gateway.adapters.redis_asking import Asking, PatientAsking
 from gateway.adapters.redis_client import Complaints, Limits
@@ -48,7 +55,16 @@ async def test_one_asks_again_after_a_while_and_all_once_it_is_answered() -> Non
     assert one.takes_writes
 
 
-@pytest.mark.parametrize("error", [OutOfMemoryError(), ReadOnlyError()], ids=["full", "read-only"])
+REFUSALS = (
+    OutOfMemoryError(),
+    ReadOnlyError(),
+    NoPermissionError(),
+    ResponseError("MISCONF Redis is configured to save RDB snapshots, but it cannot"),
+    ResponseError("NOREPLICAS Not enough good replicas to write."),
+)
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=repr)
 async def test_what_takes_no_writes_is_still_read(error: RedisError) -> None:
     clock = Clock()
     one = asking(clock)
@@ -57,10 +73,38 @@ async def test_what_takes_no_writes_is_still_read(error: RedisError) -> None:
         raise error
 
     for _ in range(10):
-        assert await one.asked(fail) is None
-    assert not one.takes_writes
-    assert await one.asked(answer) == "answer"
+        assert await one.asked(fail, is_write=True) is None
+        assert await one.asked(answer) == "answer"
+        assert not one.takes_writes
     clock.seconds += LIMITS.full_pause_seconds
+    assert one.takes_writes
+
+
+async def test_reads_do_not_hide_that_writes_hang() -> None:
+    clock = Clock()
+    one = asking(clock)
+
+    async def hang() -> str:
+        raise TimeoutError
+
+    for _ in range(LIMITS.max_failures):
+        assert one.takes_writes
+        await one.asked(hang, is_write=True)
+        assert await one.asked(answer) == "answer"
+    assert not one.takes_writes
+    clock.seconds += LIMITS.pause_seconds
+    assert await one.asked(answer, is_write=True) == "answer"
+    await one.asked(hang, is_write=True)
+    assert one.takes_writes
+
+
+async def test_node_that_is_down_says_nothing_of_other_nodes() -> None:
+    one = asking(Clock())
+
+    async def fail() -> str:
+        raise ClusterDownError("CLUSTERDOWN Hash slot not served")
+
+    assert await one.asked(fail, is_write=True) is None
     assert one.takes_writes
 
 

@@ -10,7 +10,7 @@ import redis
 
 from gateway.adapters.redis_asking import Asking
 from gateway.adapters.redis_client import Complaints, Limits, connect
-from gateway.adapters.redis_locks import LOCK_MARGIN_SECONDS, LOCK_SECONDS, Locks
+from gateway.adapters.redis_locks import LOCK_MARGIN_SECONDS, LOCK_SECONDS, Lock, Locks, NoLock
 from gateway.adapters.telemetry import Telemetry
 from tests.adapters.caches import Clock
 from tests.servers import NOBODY, RedisServer
@@ -29,14 +29,14 @@ async def test_lock_is_held_by_one_and_released_only_in_time(redis_server: Redis
     clock = Clock()
     mine, theirs = locks(redis_server.url, clock), locks(redis_server.url, clock)
     lock = await mine.taken("a")
-    assert lock is not None
-    assert await theirs.taken("a") is None
+    assert isinstance(lock, Lock)
+    assert await theirs.taken("a") is NoLock.HELD
     await mine.release(lock)
     again = await theirs.taken("a")
-    assert again is not None
+    assert isinstance(again, Lock)
     clock.seconds += LOCK_SECONDS - LOCK_MARGIN_SECONDS
     await theirs.release(again)
-    assert await mine.taken("a") is None
+    assert await mine.taken("a") is NoLock.HELD
     for each in (mine, theirs):
         await each._client.aclose()
 
@@ -46,13 +46,13 @@ async def test_lock_of_one_who_works_on_lasts_and_ends_with_the_work(
 ) -> None:
     mine, theirs = locks(redis_server.url), locks(redis_server.url)
     lock = await mine.taken("a")
-    assert lock is not None
+    assert isinstance(lock, Lock)
     started = time.monotonic()
     async with mine.held(lock):
         while time.monotonic() - started < LOCK_SECONDS + 0.7:
-            assert await theirs.taken("a") is None
+            assert await theirs.taken("a") is NoLock.HELD
             await asyncio.sleep(0.1)
-    assert await theirs.taken("a") is not None
+    assert isinstance(await theirs.taken("a"), Lock)
     for each in (mine, theirs):
         await each._client.aclose()
 
@@ -62,13 +62,13 @@ async def test_lock_that_redis_lost_is_not_taken_from_its_next_holder(
 ) -> None:
     mine, theirs = locks(redis_server.url), locks(redis_server.url)
     lock = await mine.taken("a")
-    assert lock is not None
+    assert isinstance(lock, Lock)
     async with mine.held(lock):
         redis_server.clear()
         while lock.at > float("-inf"):  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
-        assert await theirs.taken("a") is not None
-    assert await mine.taken("a") is None
+        assert isinstance(await theirs.taken("a"), Lock)
+    assert await mine.taken("a") is NoLock.HELD
     for each in (mine, theirs):
         await each._client.aclose()
 
@@ -76,7 +76,7 @@ async def test_lock_that_redis_lost_is_not_taken_from_its_next_holder(
 async def test_what_is_raised_under_a_lock_is_raised_as_it_is(redis_server: RedisServer) -> None:
     mine = locks(redis_server.url)
     lock = await mine.taken("a")
-    assert lock is not None
+    assert isinstance(lock, Lock)
     with pytest.raises(KeyError):
         async with mine.held(lock):
             raise KeyError("a")
@@ -87,5 +87,16 @@ async def test_what_is_raised_under_a_lock_is_raised_as_it_is(redis_server: Redi
 
 async def test_there_are_no_locks_while_redis_is_away() -> None:
     mine = locks(f"redis://127.0.0.1:{NOBODY.number}/0")
-    assert await mine.taken("a") is None
+    assert await mine.taken("a") is NoLock.UNASKED
+    await mine._client.aclose()
+
+
+async def test_lock_that_redis_refuses_is_nobodys(redis_server: RedisServer) -> None:
+    mine = locks(redis_server.url)
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("min-replicas-to-write", 1)
+        try:
+            assert [await mine.taken("a") for _ in range(2)] == [NoLock.UNASKED] * 2
+        finally:
+            client.config_set("min-replicas-to-write", 0)
     await mine._client.aclose()

@@ -166,6 +166,7 @@ async def test_subscription_ends_whatever_it_is_at(redis_server: RedisServer) ->
             client,
             channel="channel",
             dropped=lambda mark: None,
+            refused=lambda word, mark: None,
             broken=lambda: None,
             told=lambda: b"",
             standing=nothing,

@@ -10,6 +10,7 @@ import redis
 from gateway.adapters.cache_names import Group, Key, Names
 from gateway.adapters.redis_client import Complaints, Limits, connect
 from gateway.adapters.redis_envelope import Envelopes
+from gateway.adapters.redis_notices import DROPPED
 from gateway.adapters.redis_store import (
     MANY,
     Kept,
@@ -22,7 +23,7 @@ from tests.servers import RedisServer
 NAMES = Names()
 
 
-async def unheard(mark: str) -> None:
+async def unheard(mark: str, word: bytes = DROPPED) -> None:
     """A notice that nobody waits for."""
 
 
