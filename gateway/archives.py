@@ -200,9 +200,12 @@ class Archives:
         found = await self.delivery.metadata(fetch, self._metadata)
         return [o for o in found if fetch.only is None or dj.instance_uid(o) in fetch.only]
 
-    async def forget(self, study_uid: str) -> None:
-        """Drops all that is remembered of a study, in every process, but when it was noticed."""
-        await self.cache.forget(Group(study_uid=study_uid))
+    async def forget(self, study_uid: str) -> bool:
+        """Drops all that is remembered of a study, in every process, but when it was noticed.
+
+        False: the shared cache cannot be told at the moment.
+        """
+        return await self.cache.forget(Group(study_uid=study_uid))
 
     async def health(self, timeout_seconds: float) -> tuple[Health, ...]:
         """Whether each archive answers a small search now."""

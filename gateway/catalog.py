@@ -192,9 +192,12 @@ class Catalog:
         """What a picture of `target` shows: itself, or the instance that stands for it."""
         return await self._choice.shown(target, partial(self.located, consumer))
 
-    async def forget(self, study_uid: str) -> None:
-        """Drops all that is remembered of a study, since somebody says that it changed."""
-        await self._archives.forget(study_uid)
+    async def forget(self, study_uid: str) -> bool:
+        """Drops all that is remembered of a study, since somebody says that it changed.
+
+        False: here; the shared cache cannot be told at the moment, and is as soon as it can.
+        """
+        return await self._archives.forget(study_uid)
 
     async def health(self, timeout_seconds: float) -> tuple[Health, ...]:
         """Whether each archive answers a small search now."""

@@ -104,6 +104,7 @@ class RedisCache:
         )
         self._telemetry = telemetry
         self._clock = clock
+        self._hearing: tuple[int | None, float] = (None, clock())
         self._looked: dict[str, _Look] = {}
         self._looks: Flights[None] = Flights()
 
@@ -164,6 +165,7 @@ class RedisCache:
         """Cancel the loads under way, wait for their end, close the connections."""
         await self._looks.close()
         await self._memory.close()
+        await self._store.forgetting.end()
         await self._notices.close()
         await self._builds.close()
         await self._store.close()
@@ -246,7 +248,7 @@ class RedisCache:
                 break
             if seen.kept is not None and self._lives.is_fresh(_fresh(seen.kept, seen.epoch)):
                 return _fresh(seen.kept, seen.epoch)
-            if held is None or held.epoch != seen.epoch:
+            if held is None or held.epoch != seen.epoch or not self._is_heard_of(held):
                 previous = None
             lock = await self._builds.lock(key, seen.epoch)
             if isinstance(lock, Lock):
@@ -280,8 +282,19 @@ class RedisCache:
         await self._builds.keep(key, kept, seen.epoch, self._lives.longest_seconds(fresh))
         return dataclasses.replace(fresh, epoch=seen.epoch)
 
+    def _is_heard_of(self, held: Fresh) -> bool:
+        """Whether this process listened ever since `held` was loaded.
+
+        What another one forgot before that may have been lost with it, be it in Redis or not. So
+        what is older is not compared with the archive and renewed: it is loaded anew.
+        """
+        number, since = self._hearing
+        return self._notices.session == number and held.age_seconds <= self._clock() - since
+
     async def _standing(self) -> None:
         """Notices are heard: what was forgotten while Redis did not answer is made known."""
+        if self._notices.number != self._hearing[0]:
+            self._hearing = (self._notices.number, self._clock())
         await self._store.forgetting.catch_up()
 
     def _refused(self, word: bytes, mark: str) -> None:

@@ -12,6 +12,7 @@ import itertools
 import time
 from functools import partial
 
+import structlog
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import ResponseError
@@ -21,6 +22,7 @@ from gateway.adapters.redis_asking import Asking
 from gateway.adapters.redis_marks import forgotten
 from gateway.adapters.redis_notices import REFUSED, STILL_REFUSED, TOLD, Publish
 
+LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 UNTOLD_AT_ONCE = 32
 """How many of them one look tells Redis of, besides its own."""
 REMINDED_AT_ONCE = 200
@@ -52,11 +54,6 @@ class Forgetting:
         self._untold: dict[str, str | None] = {}
         self._of_others: dict[str, str | None] = {}
         self._refused: set[str] = set()
-
-    @property
-    def has_untold(self) -> bool:
-        """Whether this process forgot what Redis does not know of yet."""
-        return bool(self._untold)
 
     def is_untold(self, marks: tuple[str, ...]) -> bool:
         """Whether Redis does not know yet that one of `marks` was replaced."""
@@ -105,6 +102,8 @@ class Forgetting:
         while self._untold and time.monotonic() - started < LAST_SECONDS:
             await asyncio.sleep(CATCH_UP_SECONDS)
             await self.catch_up()
+        if self._untold:
+            LOG.error("the shared cache was not told of changes", changes=len(self._untold))
 
     async def is_told(self, marks: tuple[str, ...]) -> bool:
         """Whether Redis knows that `marks` were replaced, if they were. Tells it of others too."""

@@ -23,17 +23,18 @@ def routes() -> list[web.RouteDef]:
 async def study_changed(request: web.Request) -> web.Response:
     """POST hooks/studies/{study}: something of a study changed in some archive.
 
-    204 what is remembered of it is dropped in every process, be it known or not; the body is not
-    looked at. 400 no UID; 403 where callers are not told apart, from another machine or a web page;
-    408 a body that does not come; 413 one of more than 64 KiB.
+    204 what is remembered of it is dropped in every process, be it known or not; 202 in this one,
+    and in the others once the shared cache can be told, which goes on as long as this process does
+    (RFC 9110 §15.3.3). The body is not looked at. 400 no UID; 403 where callers are not told apart,
+    from another machine or a web page; 408 a body that does not come; 413 one of more than 64 KiB.
     """
     study_uid = dj.uid(request.match_info["study"], "study")
     if request.app[SETTINGS].auth.mode == "open":
         _only_this_machine(request)
-    await request.app[CATALOG].forget(study_uid)
+    is_told = await request.app[CATALOG].forget(study_uid)
     async with body_in_time():
         await _read_over(request)
-    return web.Response(status=204)
+    return web.Response(status=204 if is_told else 202)
 
 
 def _only_this_machine(request: web.Request) -> None:

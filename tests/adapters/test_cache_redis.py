@@ -79,6 +79,8 @@ async def test_second_process_finds_what_the_first_loaded(
 async def test_value_is_as_old_in_one_process_as_in_the_other(
     pair: tuple[RedisCache, RedisCache], clock: Clock, redis_server: RedisServer
 ) -> None:
+    await heard(*pair)
+    clock.seconds += 1
     await pair[0].load(KEY, Source(b"one"))
     clock.seconds += 40
     await age(redis_server.url, 40)
@@ -94,6 +96,8 @@ async def test_value_is_as_old_in_one_process_as_in_the_other(
 async def test_one_process_revalidates_for_both(
     pair: tuple[RedisCache, RedisCache], clock: Clock, redis_server: RedisServer
 ) -> None:
+    await heard(*pair)
+    clock.seconds += 1
     for cache in pair:
         await cache.load(KEY, Source(b"old"))
     clock.seconds += 61

@@ -99,6 +99,26 @@ async def test_statuses(
     assert (await holding[1].post(path, **more)).status == status
 
 
+async def test_shared_cache_that_cannot_be_told_is_told_of_by_the_status(
+    fault_archive: FaultArchive, redis_server: RedisServer, aiohttp_client: AiohttpClient
+) -> None:
+    archives = {"north": archive(fault_archive.url)}
+    settings = {"archives": archives, "cache": {"redis_url": redis_server.url}}
+    client = await aiohttp_client(build_app(Settings.model_validate(settings)))
+    double = Double(fault_archive, [A])
+    assert await series_in(client) == 1
+    redis_server.freeze()
+    try:
+        double.held.append(B)
+        assert (await client.post(HOOK)).status == 202
+        assert await series_in(client) == 2
+    finally:
+        redis_server.thaw()
+    async with asyncio.timeout(20):
+        while (await client.post(HOOK)).status != 204:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.05)
+
+
 async def test_only_posts_are_taken(holding: tuple[Double, Client]) -> None:
     assert (await holding[1].get(HOOK)).status == 405
 
