@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -69,6 +69,9 @@ class Cache(Memory, Remembered, Protocol):
 
     async def forget(self, what: What) -> bool:
         """Drops a value or a group of them; False: some processes hear of it later."""
+
+    async def are_shared(self, keys: Iterable[str]) -> bool:
+        """Whether other processes find what was loaded for `keys`."""
 
     async def close(self) -> None:
         """Lets go of what it holds."""

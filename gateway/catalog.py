@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway import pages
+from gateway.adapters.reads import reads_noted
 from gateway.archives import Archives
 from gateway.at_hand import first
 from gateway.choice import Choice, KeyImages, Shown
@@ -97,6 +98,15 @@ class Catalog:
         NotFound when no archive has it; Unavailable when a silent one might.
         """
         return await Visibility(self._archives, consumer).study(study_uid, level)
+
+    async def loaded_ahead(self, study_uid: str) -> tuple[Loaded, bool]:
+        """The record of a study with its instances, and whether other processes find it too.
+
+        For nobody in particular. Errors as of `study`.
+        """
+        with reads_noted() as reads:
+            loaded = await self._archives.record(study_uid, Level.INSTANCE)
+        return loaded, await self._archives.cache.are_shared(reads.values)
 
     async def explained(self, consumer: Consumer, study_uid: str) -> tuple[policy.Verdict, ...]:
         """What exists of a study for a consumer and why; for operators. Errors as of `study`."""

@@ -36,7 +36,7 @@ from gateway.http_server import CATALOG, TELEMETRY
 from gateway.model import Level
 from gateway.rules import qido
 from gateway.rules.qido import Query
-from gateway.warming import Pace, State, Tally
+from gateway.warming import MOST_IN_A_ROW, Pace, State, Tally
 
 _NOT_SHARED = (
     "cache.redis_url is not set: what this command loads would end with it, "
@@ -82,7 +82,7 @@ def warm(
         pace = Pace(per_second=rate, at_once=at_once)
         tally, troubles = _run(settings, url, asked, pace, state, tell)
     _print(tally, troubles, as_json=as_json)
-    if tally.failed or tally.silent or troubles:
+    if not tally.is_whole:
         raise typer.Exit(FAILED)
     state.remove()
 
@@ -148,8 +148,17 @@ def _print(tally: Tally, troubles: int, *, as_json: bool) -> None:
     )
     if tally.silent:
         print_line(console, f"Silent archives: {', '.join(sorted(tally.silent))}.")
-    if troubles:
-        print_line(console, f"The shared cache failed {troubles} times; not all is in it.")
+    if tally.unkept:
+        print_line(
+            console,
+            f"The shared cache did not take {tally.unkept} studies; it failed {troubles} times.",
+        )
+    if tally.is_given_up:
+        print_line(
+            console,
+            f"Stopped after {MOST_IN_A_ROW} studies in a row that were not loaded or not taken, "
+            f"with {tally.found - tally.ended} left. A later run goes on from here by --resume.",
+        )
 
 
 def add_to(cli: typer.Typer) -> None:

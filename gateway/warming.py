@@ -1,7 +1,8 @@
 """Records loaded ahead: every study that a search finds, down to its instances.
 
 Archives are asked no faster than wished. A study of which an archive's share is missing is not
-done: it is tried again a little later, and by the next run.
+done: it is tried again a little later, and by the next run. Nor is one that the shared cache did
+not take.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from pathlib import Path
 from gateway.adapters import auth
 from gateway.catalog import Catalog
 from gateway.errors import GatewayError, NotFound
-from gateway.model import Level
+from gateway.model import Loaded
 from gateway.rules.qido import Query
 
 PAGE_ROWS = 200
 ATTEMPTS = 3
-"""How often a study is tried that an archive kept silent about."""
+"""How often a study is tried that an archive kept silent about, unless others failed before it."""
+MOST_IN_A_ROW = 5
+"""So many studies that fail one after the other are the archive's matter, or the cache's."""
 LONGEST_PAUSE_SECONDS = 60.0
 _DIGEST_BYTES = 8
 
@@ -59,20 +62,30 @@ class State:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What became of the studies; `silent` archives kept something back."""
+    """What became of the studies; `silent` archives kept something back.
+
+    `unkept`: loaded, and not taken by the shared cache. `is_given_up`: what is left was not tried.
+    """
 
     found: int = 0
     loaded: int = 0
     skipped: int = 0
     gone: int = 0
     failed: int = 0
+    unkept: int = 0
     instances: int = 0
     silent: set[str] = field(default_factory=set)
+    is_given_up: bool = False
 
     @property
     def ended(self) -> int:
         """How many studies need no more work in this run."""
-        return self.loaded + self.skipped + self.gone + self.failed
+        return self.loaded + self.skipped + self.gone + self.failed + self.unkept
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is missing that the search found, or should have found."""
+        return not (self.failed or self.unkept or self.silent or self.is_given_up)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,28 +99,35 @@ class Pace:
 async def warm(
     catalog: Catalog, query: Query, pace: Pace, state: State, tell: Callable[[Tally], None]
 ) -> Tally:
-    """Loads what `query` finds. Unavailable or BadRequest when the search itself fails."""
+    """Loads what `query` finds. Unavailable or BadRequest when the search itself fails.
+
+    It gives up once `MOST_IN_A_ROW` studies in a row could not be loaded, or were not kept.
+    """
     tally = Tally()
     uids = await _found(catalog, query, tally)
     tally.found = len(uids)
     left = [uid for uid in uids if not state.is_done(uid)]
     tally.skipped = len(uids) - len(left)
     tell(tally)
+    run = _Run(catalog, state, tally)
     turns = asyncio.Semaphore(pace.at_once)
 
     async def one(uid: str) -> None:
         try:
-            await _load(catalog, uid, state, tally)
+            await run.load(uid)
             tell(tally)
         finally:
             turns.release()
 
-    async with asyncio.TaskGroup() as tasks:
-        for uid in left:
-            await turns.acquire()
-            tasks.create_task(one(uid))
-            if pace.per_second:
-                await asyncio.sleep(1 / pace.per_second)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for number, uid in enumerate(left):
+                if number and pace.per_second:
+                    await asyncio.sleep(1 / pace.per_second)
+                await turns.acquire()
+                tasks.create_task(one(uid))
+    except* _GivenUp:
+        tally.is_given_up = True
     return tally
 
 
@@ -126,28 +146,60 @@ async def _found(catalog: Catalog, query: Query, tally: Tally) -> Sequence[str]:
     return list(uids)
 
 
-async def _load(catalog: Catalog, uid: str, state: State, tally: Tally) -> None:
-    """One study, tried again while an archive keeps silent."""
-    for attempt in range(1, ATTEMPTS + 1):
-        pause_seconds = float(attempt)
-        try:
-            loaded = await catalog.study(auth.OPEN, uid, Level.INSTANCE)
-        except NotFound:
-            tally.gone += 1
-            return
-        except GatewayError as error:
-            tally.silent.update(getattr(error, "archives", ()))
-            pause_seconds = float(error.retry_after_seconds or attempt)
-        else:
-            if not loaded.silent:
-                tally.loaded += 1
-                tally.instances += sum(len(s.instances or ()) for s in loaded.study.series or ())
-                state.note(uid)
+class _GivenUp(Exception):
+    """It makes no sense to go on."""
+
+
+class _Run:
+    """One run over studies, which sees how many of them failed in a row."""
+
+    def __init__(self, catalog: Catalog, state: State, tally: Tally) -> None:
+        self._catalog = catalog
+        self._state = state
+        self._tally = tally
+        self._in_a_row = 0
+
+    async def load(self, uid: str) -> None:
+        """One study, tried again while an archive keeps silent. _GivenUp after too many."""
+        attempt = 1
+        while (pause_seconds := await self._silence(uid, attempt)) is not None:
+            if attempt >= ATTEMPTS or self._in_a_row:
+                self._tally.failed += 1
+                self._failed()
                 return
-            tally.silent.update(loaded.silent)
-        if attempt < ATTEMPTS:
             await asyncio.sleep(min(pause_seconds, LONGEST_PAUSE_SECONDS))
-    tally.failed += 1
+            attempt += 1
+
+    async def _silence(self, uid: str, attempt: int) -> float | None:
+        """None: there is no more to do; else an archive kept silent, to be asked after a pause."""
+        try:
+            loaded, is_kept = await self._catalog.loaded_ahead(uid)
+        except NotFound:
+            self._tally.gone += 1
+            return None
+        except GatewayError as error:
+            self._tally.silent.update(getattr(error, "archives", ()))
+            return float(error.retry_after_seconds or attempt)
+        if loaded.silent:
+            self._tally.silent.update(loaded.silent)
+            return float(attempt)
+        if is_kept:
+            self._done(uid, loaded)
+        else:
+            self._tally.unkept += 1
+            self._failed()
+        return None
+
+    def _done(self, uid: str, loaded: Loaded) -> None:
+        self._in_a_row = 0
+        self._tally.loaded += 1
+        self._tally.instances += sum(len(s.instances or ()) for s in loaded.study.series or ())
+        self._state.note(uid)
+
+    def _failed(self) -> None:
+        self._in_a_row += 1
+        if self._in_a_row >= MOST_IN_A_ROW:
+            raise _GivenUp
 
 
 def _digest(text: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from gateway import demo
 from tests.adapters.redis_clusters import cluster
+from tests.adapters.refusals import refusing
 from tests.gateways import archive
 from tests.servers import NOBODY, RedisServer
 from tests.test_cli import run
@@ -73,6 +74,23 @@ def test_silent_archive_is_told_by_the_exit_code(
     told = json.loads(answer.stdout)
     assert (told["failed"], told["silent"]) == (1, ["away"])
     assert (folder / "state").exists()
+
+
+@pytest.mark.parametrize("kind", ["full", "without replicas"])
+def test_what_the_shared_cache_did_not_take_is_not_done(
+    kind: str, folder: Path, redis_server: RedisServer
+) -> None:
+    words = ("warm", "", "--json", "--resume", "state")
+    with refusing(redis_server, kind):
+        answer = run(*words, folder=folder)
+    told = json.loads(answer.stdout)
+    assert answer.returncode == 1
+    assert told["loaded"] == 0
+    assert told["unkept"] > 0
+    assert len((folder / "state").read_text().splitlines()) == 1
+    again = run(*words, folder=folder)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["loaded"] == told["found"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from gateway.errors import BadRequest, Unavailable
 from gateway.model import Level
 from gateway.rules import qido
 from gateway.rules.qido import Query
-from gateway.warming import PAGE_ROWS, Pace, State, Tally, warm
+from gateway.warming import MOST_IN_A_ROW, PAGE_ROWS, Pace, State, Tally, warm
 from tests.assembled import Assembled, over
 from tests.doubles import Held
 from tests.fault_archive import Answer
@@ -96,8 +96,44 @@ async def test_search_that_fails_is_told() -> None:
             await warmed(assembled, qido.parse(Level.STUDY, [("StudyDate", "yesterday")]))
 
 
-async def test_archives_are_asked_no_faster_than_wished() -> None:
-    async with over([held(n) for n in range(6)]) as assembled:
+async def test_archives_are_asked_no_faster_than_wished_and_not_waited_for_at_the_end() -> None:
+    async with over([held(n) for n in range(3)]) as assembled:
         started = time.monotonic()
-        await warmed(assembled, rate=20)
-        assert time.monotonic() - started >= 6 / 20
+        await warmed(assembled, rate=2)
+        assert time.monotonic() - started >= 1
+        started = time.monotonic()
+        await warmed(assembled, qido.parse(Level.STUDY, [("limit", "1")]), rate=0.1)
+        assert time.monotonic() - started < 5
+
+
+async def test_archive_that_goes_down_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warming, "LONGEST_PAUSE_SECONDS", 0.01)
+    path = tmp_path / "state"
+    async with over([held(n) for n in range(50)]) as assembled:
+        server = assembled.doubles[0].server
+
+        def tell(tally: Tally) -> None:
+            if tally.loaded == 7:
+                server.on("*", Answer(status=503))
+
+        pace = Pace(at_once=1)
+        tally = await warm(assembled.catalog, ALL, pace, State(path, "q"), tell)
+        assert (tally.loaded, tally.failed) == (7, MOST_IN_A_ROW)
+        assert tally.is_given_up
+        assert not tally.is_whole
+        assert len(path.read_text().splitlines()) == 1 + 7
+
+
+async def test_study_that_fails_among_others_does_not_end_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(warming, "LONGEST_PAUSE_SECONDS", 0.01)
+    async with over([held(n) for n in range(30)]) as assembled:
+        for number in range(0, 30, 3):
+            assembled.doubles[0].server.on(f"/studies/1.2.{number}/*", Answer(body=b"no JSON"))
+        tally = await warm(
+            assembled.catalog, ALL, Pace(at_once=1), NOTHING_KEPT, lambda tally: None
+        )
+        assert (tally.loaded, tally.failed, tally.is_given_up) == (20, 10, False)

@@ -9,7 +9,7 @@ in bytes; what was used least recently goes first.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -156,6 +156,15 @@ class MemoryCache:
     def has(self, key: str) -> bool:
         """Whether there is anything for `key`, be it of no use."""
         return key in self._entries
+
+    async def are_shared(self, keys: Iterable[str]) -> bool:
+        """Whether others find what was loaded for `keys`: nobody else is there."""
+        return all(self.has(key) for key in keys)
+
+    def is_absent(self, key: str) -> bool:
+        """Whether what there is for `key`, be it of no use, says that something does not exist."""
+        entry = self._entries.found(key)
+        return entry is not None and entry.content.is_absent
 
     def has_fresh(self, key: str) -> bool:
         """Whether `key` would be served as it is."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import orjson
@@ -130,6 +130,12 @@ class RedisCache:
         self._notices.start()
         mine = await self._memory.at_hand(keys)
         return mine | await self._store.values([key for key in keys if key not in mine])
+
+    async def are_shared(self, keys: Iterable[str]) -> bool:
+        """Whether Redis has what was loaded for `keys`, but for what does not exist."""
+        loaded = (key for key in keys if isinstance(key, Key))
+        wanted = [key for key in loaded if not self._memory.is_absent(key)]
+        return len(await self._store.values(wanted)) == len(wanted)
 
     def since(self, key: Key) -> Since:
         """Now, to know later whether anything of `key` was dropped, or loaded by others."""
