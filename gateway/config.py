@@ -259,7 +259,10 @@ class Cache(Section):
     """What is remembered so that archives are spared."""
 
     redis_url: RedisUrl | None = None
-    """Shared cache: redis, redis+sentinel, redis+cluster, with rediss for TLS; null: in process."""
+    """Shared cache: redis, redis+sentinel, redis+cluster, with rediss for TLS; null: in process.
+
+    Sentinels that ask for a password: `?sentinel_password=…`, and `&sentinel_username=…`.
+    """
     seal_key: Annotated[SecretStr, Field(min_length=16)] | None = None
     """Seals what is in Redis by AES-GCM, and its names; 16 characters or more, for all replicas."""
     key_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "gw"

@@ -85,7 +85,8 @@ def connect(url: str, limits: Limits) -> Redis | RedisCluster:
     `redis://` and `rediss://` as redis-py reads them;
     `redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/database]`;
     `redis+cluster://[user:password@]host[:port][,host[:port]…]`; `rediss+…` of both, with TLS.
-    What follows `?` of a `rediss` URL is redis-py's: `ssl_ca_certs`, `ssl_certfile` and so on.
+    With Sentinels, `?sentinel_username=…&sentinel_password=…` is what they ask for themselves.
+    What else follows `?` of a `rediss` URL is redis-py's: `ssl_ca_certs`, `ssl_certfile` and so on.
     """
     kind = urlsplit(url).scheme.partition("+")[2]
     if kind == "sentinel":
@@ -138,10 +139,18 @@ def _sentinel(url: str, limits: Limits) -> Redis:
         raise ValueError("redis+sentinel:// needs the service's name: …/mymaster")
     options = _options(limits) | _encryption(url)
     sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-        hosts, sentinel_kwargs=options, **user, **options
+        hosts, sentinel_kwargs=options | _of_sentinels(url), **user, **options
     )
     master: Redis = sentinel.master_for(unquote(service), db=int(database or 0))
     return master
+
+
+def _of_sentinels(url: str) -> dict[str, str]:
+    """What `url` says that Sentinels themselves ask for: their user and password."""
+    said = (pair.partition("=") for pair in urlsplit(url).query.split("&"))
+    found = {name: unquote(value) for name, _, value in said if value}
+    words = {"username": "sentinel_username", "password": "sentinel_password"}
+    return {word: found[name] for word, name in words.items() if name in found}
 
 
 def _hosts(url: str) -> tuple[dict[str, Any], list[tuple[str, int]]]:

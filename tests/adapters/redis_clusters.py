@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import redis
 from cryptography import x509
@@ -156,9 +157,11 @@ def cluster(folder: Path, *, masters: int = 3, replicas: int = 0) -> Iterator[Cl
 class Sentinel(Configured):
     """A Sentinel that watches one Redis under the name `mymaster`."""
 
-    def __init__(self, folder: Path, watched_port: int) -> None:
+    def __init__(self, folder: Path, watched_port: int, *settings: str) -> None:
+        """`settings`: more lines of its configuration."""
         super().__init__(folder)
         self.watched_port = watched_port
+        self.settings = settings
 
     def command(self) -> Sequence[str]:
         path = self.folder / "sentinel.conf"
@@ -167,8 +170,15 @@ class Sentinel(Configured):
             f"sentinel monitor mymaster 127.0.0.1 {self.watched_port} 1\n"
             "sentinel down-after-milliseconds mymaster 500\n"
             "sentinel failover-timeout mymaster 2000\n"
+            + "".join(f"{line}\n" for line in self.settings)
         )
         return [program("redis-server"), str(path), "--sentinel"]
+
+    @property
+    def url(self) -> str:
+        """Its address, for its default user."""
+        password = next((s for s in self.settings if s.startswith("requirepass ")), "")
+        return f"redis://:{quote(password[12:], safe='')}@127.0.0.1:{self.port}/0"
 
     @property
     def replicas(self) -> int:

@@ -262,6 +262,28 @@ async def test_sentinel_names_the_redis_that_is_shared(
         await check_sharing(url)
 
 
+SENTINELS = {
+    "password": ("requirepass s3cret/&+pw", "sentinel_password=s3cret%2F%26+pw"),
+    "user": (
+        "user gateway on >s3cret allchannels +@all",
+        "sentinel_username=gateway&sentinel_password=s3cret",
+    ),
+}
+
+
+@pytest.mark.parametrize(("setting", "query"), SENTINELS.values(), ids=SENTINELS)
+async def test_sentinel_that_asks_for_a_password_of_its_own(
+    setting: str, query: str, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    settings = (setting, "requirepass another") if "user" in setting else (setting,)
+    with Sentinel(tmp_path, redis_server.port, *settings) as sentinel:
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/mymaster"
+        await check_sharing(f"{url}?{query}")
+        alone = shared(time.monotonic, url, limits=LIMITS)
+        assert await alone.load(KEY, Source(b"own")) == b"own"
+        await alone.close()
+
+
 async def test_sentinel_makes_a_replica_master_and_caches_follow(tmp_path: Path) -> None:
     with Configured(tmp_path / "master") as master:
         to = ("--replicaof", f"127.0.0.1 {master.port}")
