@@ -47,13 +47,15 @@ What = Key | Group
 class Names:
     """Names in Redis, keyed by a secret where there is one: nobody else can tell what they are.
 
-    `prefix` begins all of them, `channel` is where notices are published.
+    `prefix` begins all of them, `channel` is where notices are published, `breaks` tells
+    when a process last lost touch with Redis.
     """
 
     def __init__(self, secret: bytes = b"", prefix: str = DEFAULT_PREFIX) -> None:
         """`prefix` tells installations apart that share a Redis."""
         self.prefix = f"{prefix}:{LAYOUT}:"
         self.channel = f"{self.prefix}notices"
+        self.breaks = f"{self.prefix}{{marks}}:breaks"
         self._groups: dict[Group, str] = {}
         self._secret = hashlib.blake2b(secret, person=b"gateway names").digest() if secret else b""
 

@@ -80,7 +80,7 @@ class RedisCache:
             channel=memory.names.channel,
             dropped=memory.drops.note,
             refused=self._refused,
-            broken=memory.drops.doubt,
+            broken=self._broken,
             told=self._told,
             standing=self._standing,
             limits=limits,
@@ -104,7 +104,7 @@ class RedisCache:
         )
         self._telemetry = telemetry
         self._clock = clock
-        self._hearing: tuple[int | None, float] = (None, clock())
+        self._is_break_untold = False
         self._looked: dict[str, _Look] = {}
         self._looks: Flights[None] = Flights()
 
@@ -254,7 +254,7 @@ class RedisCache:
                 break
             if seen.kept is not None and self._lives.is_fresh(_fresh(seen.kept, seen.epoch)):
                 return _fresh(seen.kept, seen.epoch)
-            if held is None or held.epoch != seen.epoch or not self._is_heard_of(held):
+            if held is None or held.epoch != seen.epoch or not await self._is_renewable(held):
                 previous = None
             lock = await self._builds.lock(key, seen.epoch)
             if isinstance(lock, Lock):
@@ -288,19 +288,25 @@ class RedisCache:
         await self._builds.keep(key, kept, seen.epoch, self._lives.longest_seconds(fresh))
         return dataclasses.replace(fresh, epoch=seen.epoch)
 
-    def _is_heard_of(self, held: Fresh) -> bool:
-        """Whether this process listened ever since `held` was loaded.
+    async def _is_renewable(self, held: Fresh) -> bool:
+        """Whether every process listened ever since `held` was loaded.
 
-        What another one forgot before that may have been lost with it, be it in Redis or not. So
-        what is older is not compared with the archive and renewed: it is loaded anew.
+        What one forgot while Redis was away may have been lost with it. So what was there before is
+        not compared with the archive and renewed: it is loaded anew.
         """
-        number, since = self._hearing
-        return self._notices.session == number and held.age_seconds <= self._clock() - since
+        if self._is_break_untold:
+            return False
+        return await self._store.was_whole_for(held.age_seconds)
+
+    def _broken(self) -> None:
+        """Touch with Redis was lost, by this process and perhaps by others."""
+        self._memory.drops.doubt()
+        self._is_break_untold = True
 
     async def _standing(self) -> None:
         """Notices are heard: what was forgotten while Redis did not answer is made known."""
-        if self._notices.number != self._hearing[0]:
-            self._hearing = (self._notices.number, self._clock())
+        if self._is_break_untold and await self._store.note_break():
+            self._is_break_untold = False
         await self._store.forgetting.catch_up()
 
     def _refused(self, word: bytes, mark: str) -> None:

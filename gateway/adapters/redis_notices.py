@@ -93,11 +93,6 @@ class Notices:
         self._answered_at = float("-inf")
 
     @property
-    def number(self) -> int:
-        """How often the subscription began and broke off."""
-        return self._number
-
-    @property
     def session(self) -> int | None:
         """The number of the unbroken subscription; None: notices may be missing."""
         is_live = time.monotonic() - self._answered_at < LIVE_SECONDS

@@ -198,6 +198,22 @@ class RedisStore:
         raw = self._envelopes.sealed(name, envelope)
         await self._asked(lambda: self._client.set(name, raw, px=life_ms), is_write=True)
 
+    async def note_break(self) -> bool:
+        """Tell all processes that purges may have been lost up to now; whether that was done."""
+        name, life_ms = self._names.breaks, self._mark_life_ms
+        if not self.takes_writes:
+            return False
+        return bool(
+            await self._asked(lambda: self._client.set(name, b"1", px=life_ms), is_write=True)
+        )
+
+    async def was_whole_for(self, seconds: float) -> bool:
+        """Whether no process told of a break in the last `seconds`; False: it cannot be known."""
+        left_ms = await self._asked(lambda: self._client.pttl(self._names.breaks))
+        if left_ms is None:
+            return False
+        return left_ms < 0 or seconds < (self._mark_life_ms - left_ms) / 1000
+
     async def close(self) -> None:
         """Close all connections."""
         await self._asking.close()

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from gateway.adapters.cache_redis import RedisCache
 from gateway.adapters.redis_client import Limits
-from tests.adapters.caches import KEY, LIVES, Clock, Source, age, heard, settled, shared
+from tests.adapters.caches import KEY, LIVES, PATIENT, Clock, Source, age, heard, settled, shared
 from tests.servers import RedisServer
 
 LIMITS = Limits(connect_seconds=0.2, operation_seconds=0.1, pause_seconds=0.2)
@@ -48,7 +48,12 @@ async def given(cache: RedisCache) -> list[bytes | None]:
     return source.given
 
 
-async def test_what_was_loaded_while_this_process_listened_is_revalidated(
+def has_lost_touch(cache: RedisCache) -> bool:
+    """Whether it noticed that, and has not told Redis yet."""
+    return cache._is_break_untold
+
+
+async def test_what_was_loaded_while_all_listened_is_revalidated(
     pair: tuple[RedisCache, RedisCache], redis_server: RedisServer, clock: Clock
 ) -> None:
     await pair[0].load(KEY, Source(b"old"))
@@ -56,38 +61,39 @@ async def test_what_was_loaded_while_this_process_listened_is_revalidated(
     assert await given(pair[1]) == [b"old"]
 
 
-async def test_what_was_there_before_a_process_began_is_loaded_anew_by_it(
+async def test_process_that_begins_revalidates_what_others_loaded(
     pair: tuple[RedisCache, RedisCache], redis_server: RedisServer, clock: Clock
 ) -> None:
     await pair[0].load(KEY, Source(b"old"))
     await grow_older(redis_server, clock)
     begun = shared(clock, redis_server.url)
-    await heard(begun)
-    clock.seconds += 1
-    assert await given(begun) == [None]
-    await grow_older(redis_server, clock)
-    assert await given(begun) == [b"new"]
+    assert await given(begun) == [b"old"]
     await begun.close()
 
 
-async def test_what_was_there_before_the_subscription_broke_is_loaded_anew(
-    pair: tuple[RedisCache, RedisCache], redis_server: RedisServer, clock: Clock
+@pytest.mark.parametrize("who", ["one that noticed", "another", "one that began since"])
+async def test_what_was_there_before_a_process_lost_touch_is_loaded_anew(
+    who: str, pair: tuple[RedisCache, RedisCache], redis_server: RedisServer, clock: Clock
 ) -> None:
-    cache = shared(clock, redis_server.url, limits=LIMITS)
-    await heard(cache)
-    await cache.load(KEY, Source(b"old"))
-    clock.seconds += 1
-    begun = cache._notices.number
+    noticed = shared(clock, redis_server.url, limits=LIMITS)
+    await heard(noticed)
+    await noticed.load(KEY, Source(b"old"))
     redis_server.freeze()
-    while cache._notices.number == begun:  # noqa: ASYNC110 - it tells nobody
+    while not has_lost_touch(noticed):  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0.02)
     redis_server.thaw()
-    await heard(cache)
-    clock.seconds += LIMITS.pause_seconds
-    assert await cache.load(KEY, Source(b"none")) == b"old"
+    clock.seconds += PATIENT.pause_seconds
+    await heard(noticed)
+    while has_lost_touch(noticed):  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.02)
     await grow_older(redis_server, clock)
-    assert await given(cache) == [None]
-    await cache.close()
+    begun = shared(clock, redis_server.url)
+    which = {"one that noticed": noticed, "another": pair[0]}.get(who, begun)
+    assert await given(which) == [None]
+    await grow_older(redis_server, clock)
+    assert await given(which) == [b"new"]
+    for each in (noticed, begun):
+        await each.close()
 
 
 async def test_process_that_ends_tells_once_more(
