@@ -9,7 +9,7 @@ from contextlib import suppress
 from gateway.adapters.ended import ended
 from gateway.errors import GatewayError
 
-Forget = Callable[[str], Awaitable[None]]
+Forget = Callable[[str], Awaitable[object]]
 """Drops all that is remembered of a study."""
 
 
