@@ -9,7 +9,7 @@ ID = "[A-Za-z0-9._-]{8,64}"
 _END = b"\r\n\r\n"
 _ID = b"\r\nx-request-id"
 _OF_ONE = re.compile(
-    rb"\r\n(?:x-request-id: (%b)|(?:traceparent|tracestate): [^\r\n]*)(?=\r\n)" % ID.encode(),
+    rb"\r\n(?:x-request-id: (%b)|(?:traceparent|tracestate): [\t\x20-\x7e]*)(?=\r\n)" % ID.encode(),
     re.IGNORECASE,
 )
 

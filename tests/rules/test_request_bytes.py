@@ -17,13 +17,27 @@ TRACED = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         (GOOD * 2, False),
         (GOOD[:-1], False),
         (GOOD + b"x", False),
+        (GOOD + b"traceparent: x\r\n", False),
+        (GOOD + b"traceparent: x\r\n\r\n", False),
         (b"\r\n" + GOOD, False),
         (GOOD.replace(b"GET", b"HEAD"), False),
         (GOOD.replace(b"GET", b"get"), False),
         (GOOD.replace(b"\r\nAccept", b"\n\nGET / HTTP/1.1\r\nAccept"), False),
         (b"", False),
     ],
-    ids=["good", "two", "cut", "more", "line", "head", "lower", "bare", "nothing"],
+    ids=[
+        "good",
+        "two",
+        "cut",
+        "more",
+        "field",
+        "fields",
+        "line",
+        "head",
+        "lower",
+        "bare",
+        "nothing",
+    ],
 )
 def test_a_whole_request_is_told_from_all_else(data: bytes, *, is_whole: bool) -> None:
     assert request_bytes.is_whole(data) is is_whole
@@ -40,9 +54,12 @@ def test_a_whole_request_is_told_from_all_else(data: bytes, *, is_whole: bool) -
         ([b"X-Request-Id: no"], [b"X-Request-Id: no"], None),
         ([b"X-Request-Id: no good at all"], [b"X-Request-Id: no good at all"], None),
         ([b"X-Request-Id:abc-12345"], [b"X-Request-Id:abc-12345"], None),
+        ([b"traceparent: a\0b"], [b"traceparent: a\0b"], None),
+        ([b"tracestate: a\x7f"], [b"tracestate: a\x7f"], None),
+        ([b"tracestate: a\tb c"], [], None),
         ([b"X-Other: X-Request-Id: abc-12345"], [b"X-Other: X-Request-Id: abc-12345"], None),
     ],
-    ids=["none", "id", "all", "two", "short", "spaces", "tight", "quoted"],
+    ids=["none", "id", "all", "two", "short", "spaces", "tight", "nul", "del", "tab", "quoted"],
 )  # fmt: skip
 def test_what_is_of_one_request_is_set_apart(
     fields: list[bytes], left: list[bytes], given: str | None
