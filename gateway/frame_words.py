@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from gateway.delivery import WayAhead
 from gateway.disclosures import Disclosures
 from gateway.frame_holders import Held
 from gateway.http_server import DECISION, access_of, route_of
+from gateway.model import Target
 from gateway.recording import told
 from gateway.rules import rights
 from gateway.rules.audit_event import Access
@@ -22,6 +24,12 @@ from gateway.rules.blanks import Blanks
 from gateway.rules.media import Form
 
 Account = tuple[str | None, str]
+MARK = b"/frames/"
+"""Stands in the first line of all who ask for frames."""
+_INSTANCE = re.compile(
+    rb"GET /dicom-web/studies/([0-9.]{1,64})/series/([0-9.]{1,64})/instances/([0-9.]{1,64})"
+)
+_NUMBER = re.compile(rb"([1-9][0-9]{0,8}) HTTP/1\.1")
 _MARKED = ("id", "at", "date", "from", "asked", "type", "length")
 
 
@@ -46,6 +54,26 @@ class Words:
     access: Access
     marks: dict[str, str]
     known: dict[bytes, Known]
+
+
+def named(data: bytes) -> tuple[bytes, int, bytes] | None:
+    """What a first line has before MARK, the frame behind it, and all that follows the line.
+
+    None: it asks for something else, or for more than one frame as it is, such as in a query.
+    """
+    end = data.find(b"\r\n")
+    instance, _, last = data[:end].rpartition(MARK)
+    number = _NUMBER.fullmatch(last)
+    return (instance, int(number[1]), data[end:]) if number is not None and instance else None
+
+
+def target_of(instance: bytes) -> Target | None:
+    """The instance in the beginning of a first line; None: there is none."""
+    found = _INSTANCE.fullmatch(instance)
+    if found is None:
+        return None
+    study, series, one = (uid.decode() for uid in found.groups())
+    return Target(study_uid=study, series_uid=series, instance_uid=one)
 
 
 def words_of(request: web.Request, response: web.StreamResponse, form: Form) -> Words:

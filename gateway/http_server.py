@@ -198,7 +198,7 @@ async def _admit(request: web.Request) -> None:
     if not is_open and request.match_info.http_exception is None:
         rights.check(need, decision.consumer)
     app[BUDGETS].check(decision.consumer.account)
-    request[PLACE] = await app[BUDGETS].at_once.place(decision.consumer.account)
+    request[PLACE] = await app[BUDGETS].place(decision.consumer.account)
 
 
 def _has_begun(request: web.Request) -> bool:

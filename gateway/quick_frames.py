@@ -8,7 +8,6 @@ goes the ordinary way, which takes over what the archive was asked.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,10 +21,9 @@ from gateway.answered_before import Told, is_plain
 from gateway.delivery import OnItsWay, WayAhead
 from gateway.errors import TooMany
 from gateway.frame_holders import FrameHolders
-from gateway.frame_words import Account, Known, Words, events_of, words_of
+from gateway.frame_words import MARK, Account, Known, Words, events_of, named, target_of, words_of
 from gateway.http_server import DECISION
 from gateway.http_streams import framing
-from gateway.model import Target
 from gateway.recording import Recorder
 from gateway.rules import request_bytes
 from gateway.rules.media import Form
@@ -34,12 +32,18 @@ MOST = 4096
 """Instances, each for whoever asks in some words, that are known; then all are forgotten."""
 MAX_BYTES = 4096
 """Of the words of a request that are the same each time."""
-MARK = b"/frames/"
-"""Stands in the first line of all that is asked for here."""
-_INSTANCE = re.compile(
-    rb"GET /dicom-web/studies/([0-9.]{1,64})/series/([0-9.]{1,64})/instances/([0-9.]{1,64})"
-)
-_NUMBER = re.compile(rb"([1-9][0-9]{0,8}) HTTP/1\.1")
+
+
+class HandedOver(NamedTuple):
+    """What a request takes with it into the ordinary way: its question, and its place."""
+
+    ahead: Ahead
+    place: Place
+
+    def end(self) -> None:
+        """Lets go of both, as far as nobody has done so."""
+        self.ahead.end()
+        self.place.leave()
 
 
 class _Asked(NamedTuple):
@@ -72,37 +76,43 @@ class QuickFrames:
         """The bytes of a request, where they were all that was read."""
 
     def learn(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Takes up a frame that was given in the ordinary way, and has all of its head."""
-        data, form = self.segment_of(request), request[FORM]
+        """Takes up a frame that was given in the ordinary way, and has all of its head.
+
+        Only of what would be fetched here: the rest of its line decides nothing then, nor does what
+        is said of frames out of files, of which parts can be had.
+        """
+        found = named(self.segment_of(request) or b"")
         is_usual = isinstance(response, web.Response) and response.status == 200
-        if data is None or not is_usual or "Range" in request.headers or not is_plain(request):
+        if found is None or target_of(found[0]) is None or not is_usual:
             return
-        key, _ = request_bytes.apart(data[data.find(b"\r\n") :])
+        is_of_file = "Accept-Ranges" in response.headers
+        if is_of_file or "Range" in request.headers or not is_plain(request):
+            return
+        key, _ = request_bytes.apart(found[2])
         known = self._words.get(key)
         if known is not None and known.decision is request[DECISION]:
             return
         if not request_bytes.has_id(key) and len(key) <= MAX_BYTES:
             self._make_room()
-            self._words[key] = words_of(request, response, form)
+            self._words[key] = words_of(request, response, request[FORM])
 
     def begun(
-        self, data: bytes, address: str | None, done: Callable[[bytes | None], None]
+        self, data: bytes, address: str | None, done: Callable[[Fetching, bytes | None], None]
     ) -> Fetching | None:
         """A request for a frame, under way; None: it takes the ordinary way.
 
-        `done` is called once, with the answer, or with None where it has to go on in that way.
+        `done` is called once, with the answer, or with None where it has to go on in that way; not
+        at all once it was handed over, or left.
         """
-        end = data.find(b"\r\n")
-        instance, _, last = data[:end].rpartition(MARK)
-        if not instance or address is None:
+        found = named(data)
+        if found is None or address is None:
             return None
-        key, given = data[end:], None
-        words = self._words.get(key)
+        instance, number, key = found
+        given, words = None, self._words.get(key)
         if words is None:
             key, given = request_bytes.apart(key)
             words = self._words.get(key)
-        number = _NUMBER.fullmatch(last)
-        if words is None or number is None:
+        if words is None:
             return None
         if not words.decision.is_good():
             del self._words[key]
@@ -114,7 +124,7 @@ class QuickFrames:
             or (self.recorder is not None and self.recorder.forbids)
         ):
             return None
-        asked = _Asked(data[4 : end - 9], int(number[1]), given, address)
+        asked = _Asked(instance[4:] + MARK + b"%d" % number, number, given, address)
         return self._started(Fetching(self, words, known, known.way, asked, done), words.account)
 
     def _started(self, fetching: Fetching, account: Account) -> Fetching | None:
@@ -138,11 +148,9 @@ class QuickFrames:
         known = words.known.get(instance)
         if known is not None and self._holders.is_good(known.kept):
             return known
-        named = _INSTANCE.fullmatch(instance)
-        if named is None:
+        target = target_of(instance)
+        if target is None:
             return None
-        study, series, one = (uid.decode() for uid in named.groups())
-        target = Target(study_uid=study, series_uid=series, instance_uid=one)
         kept = self._holders.known(words.decision.consumer, target)
         held = None if kept is None else kept.thing
         if kept is None or held is None:
@@ -162,7 +170,10 @@ class QuickFrames:
 
 
 class Fetching:
-    """One request for a frame, from its bytes to the archive and back."""
+    """One request for a frame, from its bytes to the archive and back.
+
+    It ends once: by its answer, or since it was handed over, or left. Nothing follows that.
+    """
 
     __slots__ = ("_asked", "_done", "_known", "_of", "_on_its_way", "_place", "_started",
                  "_way", "_words")  # fmt: skip
@@ -174,7 +185,7 @@ class Fetching:
         known: Known,
         way: WayAhead,
         asked: _Asked,
-        done: Callable[[bytes | None], None],
+        done: Callable[[Fetching, bytes | None], None],
     ) -> None:
         self._of = of
         self._words = words
@@ -185,6 +196,7 @@ class Fetching:
         self._started = time.monotonic()
         self._place: Place | None = None
         self._on_its_way: OnItsWay | None = None
+        """The question, until the end."""
 
     def start(self, place: Place) -> bool:
         """Whether the archive is asked now."""
@@ -195,26 +207,41 @@ class Fetching:
         self._of.telemetry.request_started()
         return True
 
-    def handed_over(self) -> Ahead | None:
-        """What the archive was asked, for the ordinary way, in which all of it starts again."""
-        self._leave_place()
+    def handed_over(self) -> HandedOver | None:
+        """All for the ordinary way, in which the request starts again; None: it has ended."""
+        ahead, place = self._ended(), self._place
+        if ahead is None or place is None:
+            return None
         self._of.budgets.give_back(self._words.account)
         self._of.telemetry.request_handed_over()
-        return None if self._on_its_way is None else self._on_its_way[0]
+        return HandedOver(ahead, place)
 
     def leave(self) -> None:
         """Whoever asked is gone."""
-        if self._on_its_way is not None:
-            self._on_its_way[0].end()
-        self._over(self._values(), 499, 0)
+        if (ahead := self._ended()) is not None:
+            ahead.end()
+            self._over(self._values(), 499, 0)
+
+    def _ended(self) -> Ahead | None:
+        """The end: the question, which tells nothing here any more; None: that has been."""
+        on_its_way, self._on_its_way = self._on_its_way, None
+        if on_its_way is None:
+            return None
+        on_its_way[0].give_up()
+        return on_its_way[0]
 
     def _came(self, _: Ahead) -> None:
-        on_its_way, words = self._on_its_way, self._words
-        frame = None if on_its_way is None else self._way.frame(on_its_way)
-        if frame is None:
-            self._done(None)
+        if self._on_its_way is None:
             return
-        (kind, body), before, after = frame, b"", b""
+        frame = self._way.frame(self._on_its_way)
+        if frame is None:
+            self._done(self, None)
+        else:
+            self._ended()
+            self._give(*frame)
+
+    def _give(self, kind: str, body: bytes) -> None:
+        words, before, after = self._words, b"", b""
         if words.form.is_multipart:
             told = self._of.told
             boundary = (told.drawn() + told.drawn()).decode()
@@ -223,7 +250,7 @@ class Fetching:
         values = self._values()
         values[b"type"] = kind.encode("latin-1")
         values[b"length"] = b"%d" % length
-        self._done(b"".join((words.head.filled(values), before, body, after)))
+        self._done(self, b"".join((words.head.filled(values), before, body, after)))
         recorder, events = self._of.recorder, self._known.events
         if recorder is not None and events:
             values[b"asked"] = self._asked.path

@@ -16,10 +16,11 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from gateway import answered_before, quick_frames
-from gateway.adapters.asked_ahead import AHEAD, Ahead
+from gateway import answered_before, frame_words
+from gateway.adapters.asked_ahead import AHEAD
+from gateway.adapters.budgets import HELD
 from gateway.answered_before import ANSWERED_BEFORE, AnsweredBefore, Ready
-from gateway.quick_frames import QUICK_FRAMES, Fetching, QuickFrames
+from gateway.quick_frames import QUICK_FRAMES, Fetching, HandedOver, QuickFrames
 from gateway.rules import request_bytes
 
 MOST = 4096
@@ -52,8 +53,8 @@ async def _nothing(request: web.BaseRequest) -> web.StreamResponse:
 class Connection(web.RequestHandler):
     """A connection to a caller."""
 
-    __slots__ = ("_address", "_ahead", "_before", "_early", "_fetching", "_frames", "_is_new",
-                 "_is_odd", "_known", "_waiting", "segment")  # fmt: skip
+    __slots__ = ("_address", "_before", "_early", "_fetching", "_frames", "_handed_over",
+                 "_is_new", "_is_odd", "_known", "_waiting", "segment")  # fmt: skip
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class Connection(web.RequestHandler):
         self._address: str | None = None
         self._fetching: Fetching | None = None
         self._waiting = self._early = b""
-        self._ahead: Ahead | None = None
+        self._handed_over: HandedOver | None = None
         self._is_new, self._is_odd = True, False
         self.segment: bytes | None = None
         """The bytes of the request that is answered now, where they were all that was read."""
@@ -86,7 +87,7 @@ class Connection(web.RequestHandler):
         fetching, self._fetching, self._early = self._fetching, None, b""
         if fetching is not None:
             fetching.leave()
-        self._drop_ahead()
+        self._drop()
         super().connection_lost(exc)
 
     def close(self) -> None:
@@ -107,10 +108,10 @@ class Connection(web.RequestHandler):
             self._come(data)
 
     def _come(self, data: bytes) -> None:
-        is_idle = self._is_idle()
-        if is_idle and len(data) <= MAX_BYTES and (self._fetches(data) or self._has_answered(data)):
-            return
-        self._read(data, is_alone=is_idle or self._is_new)
+        is_idle, is_whole = self._is_idle(), request_bytes.is_whole(data)
+        is_short = is_idle and is_whole and len(data) <= MAX_BYTES
+        if not (is_short and (self._fetches(data) or self._has_answered(data))):
+            self._read(data, is_alone=is_idle or self._is_new)
 
     def _come_again(self) -> None:
         """What came early, once the end of what was before it had its turn."""
@@ -118,10 +119,10 @@ class Connection(web.RequestHandler):
         if early:
             self._come(early)
 
-    def ahead(self) -> Ahead | None:
-        """What an archive was asked for the request that is answered now; given once."""
-        ahead, self._ahead = self._ahead, None
-        return ahead
+    def handed_over(self) -> HandedOver | None:
+        """What the request that is answered now has already; given once."""
+        handed_over, self._handed_over = self._handed_over, None
+        return handed_over
 
     def _process_keepalive(self) -> None:
         """The time of an idle connection is over; one for which something is fetched is none."""
@@ -138,7 +139,7 @@ class Connection(web.RequestHandler):
 
     def _fetches(self, data: bytes) -> bool:
         """Whether a request is for a frame that is fetched now."""
-        if quick_frames.MARK not in data:
+        if frame_words.MARK not in data:
             return False
         fetching = self._frames.begun(data, self._address, self._fetched)
         if fetching is None:
@@ -146,8 +147,10 @@ class Connection(web.RequestHandler):
         self._fetching, self._waiting = fetching, data
         return True
 
-    def _fetched(self, answer: bytes | None) -> None:
+    def _fetched(self, fetching: Fetching, answer: bytes | None) -> None:
         """A frame came, whole, or what has to be looked at in the ordinary way."""
+        if fetching is not self._fetching:
+            return
         if answer is None:
             self._hand_over()
             return
@@ -167,15 +170,15 @@ class Connection(web.RequestHandler):
         """What is fetched goes on in the ordinary way."""
         fetching, self._fetching = self._fetching, None
         if fetching is not None:
-            self._ahead = fetching.handed_over()
+            self._handed_over = fetching.handed_over()
             self._read(self._waiting, is_alone=True)
             if self._is_odd:  # nothing is read any more
-                self._drop_ahead()
+                self._drop()
 
-    def _drop_ahead(self) -> None:
-        """What an archive was asked is wanted no more."""
-        if (ahead := self.ahead()) is not None:
-            ahead.end()
+    def _drop(self) -> None:
+        """What was handed over is wanted no more."""
+        if (handed_over := self.handed_over()) is not None:
+            handed_over.end()
 
     def _is_idle(self) -> bool:
         """Whether the next request is waited for, and nothing on its way out is waiting."""
@@ -259,16 +262,23 @@ def _segment(request: web.BaseRequest) -> bytes | None:
 
 
 def _going_on(ordinary: Handler) -> Handler:
-    """The ordinary way, which takes over what was asked of archives already."""
+    """The ordinary way, which takes over what was asked of archives already.
+
+    At once, or not at all: while a request waits for anything else its question must not keep a
+    turn, for which that may wait.
+    """
 
     async def handled(request: web.BaseRequest) -> web.StreamResponse:
-        ahead = request.protocol.ahead() if isinstance(request.protocol, Connection) else None
-        if ahead is None:
+        protocol = request.protocol
+        taken = protocol.handed_over() if isinstance(protocol, Connection) else None
+        if taken is None:
             return await ordinary(request)
-        AHEAD.set(ahead)
+        AHEAD.set(taken.ahead)
+        HELD.set(taken.place)
+        asyncio.get_running_loop().call_soon(taken.ahead.end)
         try:
             return await ordinary(request)
         finally:
-            ahead.end()
+            taken.end()
 
     return handled

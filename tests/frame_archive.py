@@ -74,7 +74,10 @@ class Frames:
 
 @asynccontextmanager
 async def frames(spool: Path, **more: Any) -> AsyncIterator[Frames]:
-    """Callers who see all, some and nothing of an archive; `archive`: more of its section."""
+    """Callers who see all, some and nothing of an archive; `archive`: more of its section.
+
+    `others`: archives before it.
+    """
     async with FaultArchive() as archive:
         Double(archive, [FIRST, SECOND])
         for held in (FIRST, SECOND):
@@ -82,7 +85,8 @@ async def frames(spool: Path, **more: Any) -> AsyncIterator[Frames]:
                 archive.on(f"{held.path}/frames/{number}", answer)
         section = {"type": "dicomweb", "qido_rs": archive.url, **more.pop("archive", {})}
         lives = {"fresh_seconds": 3600, "absent_seconds": 3600}
-        sections = {"archives": {"samples": section}, "cache": lives, **more}
+        others = more.pop("others", {})
+        sections = {"archives": {**others, "samples": section}, "cache": lives, **more}
         made = settings(Path(), spool, **sections)
         async with served(made) as gateway:
             yield Frames(gateway=gateway, archive=archive)

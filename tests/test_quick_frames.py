@@ -16,10 +16,12 @@ import uvloop
 from gateway import quick_frames
 from gateway.adapters.cache_names import Group
 from gateway.adapters.decisions import Decision
+from gateway.adapters.http_response import SMALL_BYTES
 from gateway.http_server import AUTHENTICATOR, CATALOG, RECORDER, TELEMETRY
 from gateway.quick_frames import QUICK_FRAMES, Fetching
 from tests.fault_archive import Answer
 from tests.frame_archive import (
+    ACCEPT,
     BROKEN,
     FIRST,
     FRAMES,
@@ -34,6 +36,7 @@ from tests.frame_archive import (
     without_boundary,
 )
 from tests.repeats import CREDENTIALS, KEY, OUTSIDE, Asker, Step, ask, inside, replies
+from tests.samples import Sample
 
 CONNECTIONS = 600
 SINGLE = (
@@ -268,6 +271,134 @@ async def test_what_more_is_asked_meanwhile_is_answered_in_its_order(
     assert fetched == [False]
     asked = [seen.path for seen in made.archive.requests]
     assert asked.count(f"{FIRST.path}/frames/30") == 1
+
+
+async def test_what_was_handed_over_is_answered_once_however_long_that_takes(
+    made: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.archive.on(f"{FIRST.path}/frames/30", given(SMALL[:10], stall=True))
+    authenticator = made.gateway.app[AUTHENTICATOR]
+    decide, is_waited_for, may = authenticator.decision, asyncio.Event(), asyncio.Event()
+
+    async def late(headers: Any) -> Decision:
+        is_waited_for.set()
+        await may.wait()
+        return await decide(headers)
+
+    monkeypatch.setattr(authenticator, "decision", late)
+    begun = len(await made.gateway.events())
+    async with opened(made.gateway.quick) as (reader, writer):
+        await one_reply(reader, writer)
+        writer.write(frame(30).pieces[0])
+        seen = (await made.archive.wait_for(len(made.archive.requests) + 1))[-1]
+        writer.write(frame(1).pieces[0])
+        await is_waited_for.wait()
+        made.archive.release()
+        await seen.ended.wait()
+        async with opened(made.gateway.quick) as another:  # what came is read meanwhile
+            await one_reply(*another)
+        may.set()
+        came = [len(await body(reader)) for _ in range(2)]
+        writer.write(ask(path(2), KEY, ACCEPT).pieces[0])
+        last = await body(reader)
+    assert came[0] < 300 < len(SMALL) < came[1]
+    assert SMALL[:100] in last
+    assert SMALL not in last
+    assert len(await made.gateway.events()) - begun == 3
+    assert made.gateway.app[TELEMETRY]._in_flight == 0
+
+
+async def test_what_is_handed_over_keeps_its_place(tmp_path: Path, fetched: list[bool]) -> None:
+    bounds = {"max_concurrency": 1}
+    async with frames(tmp_path / "spool", archive=bounds, limits={"requests_at_once": 1}) as made:
+        await known(made)
+        made.archive.on(f"{FIRST.path}/frames/30", given(SMALL * 20, stall_after=SMALL_BYTES + 1))
+        async with opened(made.gateway.quick) as one, opened(made.gateway.quick) as other:
+            for each in (one, other):
+                await one_reply(*each)
+            one[1].write(frame(30).pieces[0])
+            other[1].write(frame(1).pieces[0])
+            await settled(lambda: made.gateway.app[TELEMETRY]._in_flight == 2)
+            async with asyncio.timeout(5):
+                head = await one[0].readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            made.archive.release()
+            assert SMALL in await body(other[0])
+    assert fetched == [False]
+
+
+async def test_no_request_waits_for_a_turn_that_its_own_question_has(
+    tmp_path: Path, fetched: list[bool]
+) -> None:
+    bounds = {"max_concurrency": 1}
+    async with frames(tmp_path / "spool", archive=bounds) as made:
+        await known(made)
+        made.archive.on(f"{FIRST.path}/frames/30", given(SMALL * 20, stall=True))
+        async with opened(made.gateway.quick) as (reader, writer):
+            await one_reply(reader, writer)
+            writer.write(frame(30).pieces[0])
+            await made.archive.wait_for(len(made.archive.requests) + 1)
+            await made.gateway.app[CATALOG]._archives.cache.forget(Group())
+            made.archive.release()
+            assert SMALL in await body(reader)
+    assert fetched == [False]
+
+
+async def test_what_the_path_asks_for_teaches_nothing_about_other_paths(
+    made: Frames, fetched: list[bool]
+) -> None:
+    taught = path(b"1?accept=application/octet-stream")
+    steps = [ask(taught, KEY, b"Accept: image/jpeg"), ask(path(1), KEY, b"Accept: image/jpeg")]
+    came = await replies(made.gateway.quick, steps)
+    assert [one[:12] for one in came] == [b"HTTP/1.1 200", b"HTTP/1.1 406"]
+    assert fetched == []
+
+
+async def test_frames_of_files_teach_nothing_about_those_of_servers(
+    tmp_path: Path, sample_folder: Path, samples: tuple[Sample, ...], fetched: list[bool]
+) -> None:
+    words = KEY, b"Accept: application/octet-stream"
+    folder = {"folder": {"type": "folder", "path": str(sample_folder)}}
+    instance = "/dicom-web/studies/{0.study_uid}/series/{0.series_uid}/instances/{0.instance_uid}"
+    files = [ask(f"{instance.format(one)}/frames/1".encode(), *words) for one in samples]
+    async with frames(tmp_path / "spool", others=folder) as made:
+        taught = await replies(made.gateway.quick, files)
+        assert any(b"\r\nAccept-Ranges: bytes\r\n" in one for one in taught)
+        (expected,) = await replies(made.gateway.plain, [ask(path(1), *words)])
+        came = await replies(made.gateway.quick, [ask(path(1), *words)] * 3)
+    assert came == [expected] * 3
+    assert b"Accept-Ranges" not in expected
+    assert True in fetched
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=404, body=SMALL, stall_after=10),
+        Answer(status=503, body=SMALL, stall_after=10),
+        given(SMALL, headers={"Content-Encoding": "gzip"}, stall_after=10),
+    ],
+    ids=["absent", "busy", "compressed"],
+)
+async def test_what_the_head_tells_is_not_waited_for(
+    made: Frames, fetched: list[bool], answer: Answer
+) -> None:
+    made.archive.on(f"{FIRST.path}/frames/30", answer)
+    async with opened(made.gateway.quick) as (reader, writer):
+        await one_reply(reader, writer)
+        writer.write(frame(30).pieces[0])
+        async with asyncio.timeout(3):
+            status = int((await reader.readuntil(b"\r\n\r\n")).split(b" ")[1])
+    assert status in {404, 502, 503}
+    assert fetched == [False]
+
+
+async def test_what_is_behind_a_request_is_no_part_of_it(made: Frames, fetched: list[bool]) -> None:
+    more = Step((frame().pieces[0] + b"traceparent: x\r\n", b"\r\n"), (b"GET", b"GET"))
+    came = await replies(made.gateway.quick, [frame(), more])
+    expected = await replies(made.gateway.plain, [frame(), more])
+    assert [without_boundary(one) for one in came] == [without_boundary(one) for one in expected]
+    assert fetched == [True]
 
 
 async def test_one_who_is_known_no_longer_gets_nothing(made: Frames, fetched: list[bool]) -> None:

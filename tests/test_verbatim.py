@@ -127,6 +127,21 @@ async def test_what_is_a_part_of_something_else_is_no_request(
     assert not came[1].startswith(b"HTTP/1.1 200")
 
 
+async def test_what_is_behind_a_request_is_no_part_of_it(
+    gateway: Served, samples: tuple[Sample, ...], answered: list[bool]
+) -> None:
+    known = ask(paths(samples)[0], KEY)
+    await settled(gateway, samples)
+    await replies(gateway.quick, [known] * 4)
+    assert answered[-1]
+    count = len(answered)
+    more = Step((known.pieces[0] + b"traceparent: x\r\n", b"\r\n"), (b"GET", b"GET"))
+    assert await replies(gateway.quick, [known, more]) == await replies(
+        gateway.plain, [known, more]
+    )
+    assert answered[count:] == [True]
+
+
 async def test_one_who_must_not_any_more_is_not_answered(
     sample_folder: Path, samples: tuple[Sample, ...], tmp_path: Path, answered: list[bool]
 ) -> None:

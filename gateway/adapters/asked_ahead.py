@@ -8,6 +8,7 @@ twice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import Callable
@@ -46,15 +47,20 @@ class Asker:
         `done` is called once, when all of its answer came, or when it will not come so.
         """
         authorization, given = self.credentials.at_hand(), self.certificates.at_hand()
-        if authorization is None or given is None or not self.turns.take_now(is_stream=True):
+        if authorization is None or given is None:
+            return None
+        try:
+            head = question.head(last, authorization)
+        except ValueError:  # credentials that cannot be told, of which the ordinary way tells
+            return None
+        if not self.turns.take_now(is_stream=True):
             return None
         context = given if isinstance(given, ssl.SSLContext) else None
         connection = self.pool.kept(question.stem.origin, context)
         if connection is not None:
-            try:
-                return Ahead(self, connection, question, last, authorization, done)
-            except Lost:
-                pass
+            with contextlib.suppress(Lost):
+                asked = question.asked(last), question.accept
+                return Ahead(self, connection, head, asked, authorization or None, done)
         self.turns.give_back(is_stream=True)
         return None
 
@@ -87,27 +93,31 @@ class Question:
 
 
 class Ahead:
-    """A question that was sent; whoever has it ends it, or has it taken over."""
+    """A question that was sent; whoever has it ends it, or has it taken over.
 
-    __slots__ = ("_answer", "_connection", "_done", "_last", "_of", "_question", "_until",
+    It has one owner at a time: who asked, until `give_up`, then who takes it over.
+    """
+
+    __slots__ = ("_answer", "_asked", "_connection", "_done", "_head_came", "_of", "_until",
                  "authorization", "is_over", "started")  # fmt: skip
 
     def __init__(
         self,
         of: Asker,
         connection: Connection,
-        question: Question,
-        last: str,
-        authorization: str,
+        head: bytes,
+        asked: tuple[Request, str],
+        authorization: str | None,
         done: Callable[[Ahead], None],
     ) -> None:
-        self.authorization = authorization or None
-        self._answer = connection.send(question.head(last, authorization), self._came)
+        self.authorization = authorization
+        self._answer = connection.send(head, self._came)
         self._connection = connection
         self._done: Callable[[Ahead], None] | None = done
-        self._of, self._question, self._last = of, question, last
+        self._of, self._asked = of, asked
         self.started = time.monotonic()
         self._until = self.started + of.head_seconds
+        self._head_came: float | None = None
         self.is_over = False
         of.retries.asked()
         connection.watch(of.seconds)
@@ -125,9 +135,11 @@ class Ahead:
     def body(self) -> bytes | None:
         """The small body of a good answer that came whole; None: it is not that."""
         answer = self._answer
-        if answer.status != 200 or not answer.is_whole or "Content-Encoding" in answer.headers:
-            return None
-        return answer.peeked(SMALL_BYTES)
+        return answer.peeked(SMALL_BYTES) if answer.is_whole and self._is_good() else None
+
+    def give_up(self) -> None:
+        """Who asked is told nothing any more: it is somebody else's."""
+        self._done = None
 
     def end(self) -> None:
         """Gives back the turn and the connection, and counts how the archive answered.
@@ -136,21 +148,23 @@ class Ahead:
         """
         if self.is_over:
             return
-        self.is_over = True
+        self.is_over, self._done = True, None
         outcome = "ok" if self._answer.status == 200 else "cancelled"
-        seconds = time.monotonic() - self.started
-        self._of.telemetry.archive_answered(self._of.archive, outcome, seconds)
+        first = time.monotonic() if self._head_came is None else self._head_came
+        self._of.telemetry.archive_answered(self._of.archive, outcome, first - self.started)
         self._answer.let_go()
         self._of.turns.give_back(is_stream=True)
 
     def taken_over(self, by: Asker, asked: Request, accept: str) -> bool:
         """Whether it is what is asked now; its turn and its answer are the caller's then."""
-        question = self._question
-        is_same = by is self._of and accept == question.accept
-        if self.is_over or not is_same or asked != question.asked(self._last):
+        if self.is_over or by is not self._of or (asked, accept) != self._asked:
             return False
-        self.is_over = True
+        self.is_over, self._done = True, None
         return True
+
+    def let_go(self) -> None:
+        """The answer is not wanted any more by who took it over."""
+        self._answer.let_go()
 
     async def head(self) -> Answer:
         """The answer as soon as its head is there; errors as of `Connection.ask`."""
@@ -161,9 +175,11 @@ class Ahead:
     def _came(self) -> None:
         """Something of the answer came, or its end."""
         answer, done = self._answer, self._done
+        if answer.status and self._head_came is None:
+            self._head_came = time.monotonic()
         if done is None:
             return
-        if answer.is_whole or answer.error is not None or answer.is_larger(SMALL_BYTES):
+        if answer.is_whole or answer.error is not None or self._is_not_taken():
             self._done = None
             done(self)
         elif answer.status:
@@ -171,6 +187,14 @@ class Ahead:
         else:
             left = max(self._until - time.monotonic(), 0.0)
             self._connection.watch(min(self._of.seconds, left))
+
+    def _is_not_taken(self) -> bool:
+        """Whether what came so far is not the beginning of a small body of a good answer."""
+        answer = self._answer
+        return answer.status > 0 and (not self._is_good() or answer.is_larger(SMALL_BYTES))
+
+    def _is_good(self) -> bool:
+        return self._answer.status == 200 and "Content-Encoding" not in self._answer.headers
 
 
 AHEAD: ContextVar[Ahead | None] = ContextVar("ahead", default=None)

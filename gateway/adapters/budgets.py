@@ -48,6 +48,10 @@ def asked_an_archive() -> None:
         cost.archive_requests += 1
 
 
+HELD: ContextVar[Place | None] = ContextVar("held", default=None)
+"""The place that a request had before it began to be answered in the ordinary way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Budgets:
     """What every consumer may ask, cost, and have worked on at a time."""
@@ -60,6 +64,15 @@ class Budgets:
         """Pays for a request. TooMany when nothing is left of either budget."""
         self.archive_requests.check(consumer)
         self.requests.check(consumer, units=1)
+
+    async def place(self, consumer: Hashable) -> Place:
+        """The place that the request has already, or another one as of `AtOnce.place`."""
+        held = HELD.get()
+        if held is not None and held.consumer == consumer:
+            return held
+        if held is not None:
+            held.leave()
+        return await self.at_once.place(consumer)
 
     def give_back(self, consumer: Hashable) -> None:
         """What a request paid that is asked once more, and pays then."""
@@ -75,9 +88,10 @@ class _Line:
 
 
 class Place:
-    """Room for one request; whoever has it leaves it, once or more often."""
+    """Room for one request of a consumer; whoever has it leaves it, once or more often."""
 
-    def __init__(self, leave: Callable[[], None] | None) -> None:
+    def __init__(self, consumer: Hashable, leave: Callable[[], None] | None) -> None:
+        self.consumer = consumer
         self._leave = leave
 
     def leave(self) -> None:
@@ -115,17 +129,17 @@ class AtOnce:
             else:  # let in and gone at the same time
                 self._leave(consumer, line)
             raise
-        return Place(lambda: self._leave(consumer, line))
+        return Place(consumer, lambda: self._leave(consumer, line))
 
     def place_now(self, consumer: Hashable) -> Place | None:
         """A place, if there is one at once; None: it has to be waited for."""
         if self._most is None:
-            return Place(None)
+            return Place(consumer, None)
         line = self._lines.setdefault(consumer, _Line(self._most))
         if not line.free:
             return None
         line.free -= 1
-        return Place(lambda: self._leave(consumer, line))
+        return Place(consumer, lambda: self._leave(consumer, line))
 
     def _leave(self, consumer: Hashable, line: _Line) -> None:
         """Gives a place to whoever has waited longest for it."""

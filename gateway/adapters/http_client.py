@@ -153,6 +153,8 @@ class ArchiveClient:
         try:
             answer = await self._answer(asked, fields, ahead)
         except BaseException:
+            if ahead is not None:
+                ahead.let_go()
             self._turns.give_back(is_stream=is_stream)
             raise
         seconds = self._limits.timeout_seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from pydantic import SecretStr
@@ -12,7 +13,7 @@ from gateway.adapters.http_client import ArchiveClient
 from gateway.adapters.http_requests import request
 from gateway.adapters.http_response import SMALL_BYTES
 from gateway.config_servers import BasicAuth, BearerAuth, OAuth2Auth
-from gateway.errors import ArchiveTimeout, ArchiveUnreachable, NotFound
+from gateway.errors import ArchiveTimeout, ArchiveUnreachable, GatewayError, NotFound
 from tests.adapters.clients import client
 from tests.fault_archive import Answer, FaultArchive
 
@@ -161,4 +162,91 @@ async def test_a_connection_that_had_ended_is_asked_for_anew(fault_archive: Faul
     ahead = await done(one, question)
     assert await opened(one, fault_archive, ahead) == BODY
     assert fault_archive.connections == 2
+    await one.close()
+
+
+async def test_an_error_is_told_with_its_head(fault_archive: FaultArchive) -> None:
+    one = client()
+    question = await warm(one, fault_archive)
+    fault_archive.on("/a/1", Answer(status=404, body=BODY, stall_after=10))
+    (await done(one, question)).end()
+    await one.close()
+
+
+async def test_the_first_byte_is_measured_and_not_the_last(fault_archive: FaultArchive) -> None:
+    one = client()
+    question = await warm(one, fault_archive)
+    before = _first_byte_seconds(one)
+    fault_archive.on("/a/1", Answer(body=BODY, stall_after=10))
+    over = asyncio.get_running_loop().create_future()
+    ahead = one.asker.ahead(question, "1", over.set_result)
+    assert ahead is not None
+    async with asyncio.timeout(5):
+        while not ahead.content_type:  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0)
+    came = time.monotonic() - ahead.started
+    fault_archive.release()
+    await over
+    ahead.end()
+    assert 0 < _first_byte_seconds(one) - before <= came
+    await one.close()
+
+
+def _first_byte_seconds(one: ArchiveClient) -> float:
+    lines = one.asker.telemetry.exposition()[0].decode().splitlines()
+    name = "gateway_archive_first_byte_seconds_sum"
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+async def test_one_who_gave_it_up_is_told_nothing(fault_archive: FaultArchive) -> None:
+    one = client()
+    question = await warm(one, fault_archive)
+    fault_archive.on("/a/1", Answer(body=BODY))
+    told: list[Ahead] = []
+    ahead = one.asker.ahead(question, "1", told.append)
+    assert ahead is not None
+    ahead.give_up()
+    async with asyncio.timeout(5):
+        while ahead.body() is None:  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0)
+    assert told == []
+    assert await opened(one, fault_archive, ahead) == BODY
+    await one.close()
+
+
+async def test_credentials_that_cannot_be_told_cost_no_turn(
+    fault_archive: FaultArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = client(max_concurrency=1)
+    question = await warm(one, fault_archive)
+    fault_archive.on("/a/1", Answer(body=BODY))
+    with monkeypatch.context() as patched:
+        patched.setattr(one._credentials, "_fixed", "Bearer a\nb")
+        assert one.asker.ahead(question, "1", lambda _: None) is None
+    assert (await done(one, question)).body() == BODY
+    await one.close()
+
+
+async def test_what_fails_before_the_answer_is_looked_at_lets_the_archive_go(
+    fault_archive: FaultArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = client(max_concurrency=1)
+    question = await warm(one, fault_archive)
+    fault_archive.on("/a/1", Answer(body=BODY, stall=True))
+    ahead = one.asker.ahead(question, "1", lambda _: None)
+    assert ahead is not None
+    seen = (await fault_archive.wait_for(2))[-1]
+
+    async def unusable() -> bool:
+        raise OSError("no certificates")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(one._certificates, "context", unusable)
+        with pytest.raises(GatewayError):
+            await opened(one, fault_archive, ahead)
+    async with asyncio.timeout(2):
+        await seen.ended.wait()
+    assert seen.ending == "left"
+    fault_archive.on("/a/1", Answer(body=BODY))
+    await warm(one, fault_archive)
     await one.close()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.adapters import budgets
-from gateway.adapters.budgets import COST, MOST_WAITING, AtOnce, Budget, Budgets, Cost
+from gateway.adapters.budgets import COST, HELD, MOST_WAITING, AtOnce, Budget, Budgets, Cost
 from gateway.errors import TooMany
 from tests.assembled import Clock
 
@@ -146,3 +146,19 @@ def test_what_is_given_back_can_be_spent_again() -> None:
     both.check("one")
     with pytest.raises(TooMany):
         both.check("one")
+
+
+async def test_a_place_that_a_request_has_is_its_place_if_it_is_of_the_same_consumer() -> None:
+    at_once = AtOnce(1)
+    bounds = Budgets(requests=Budget(None), archive_requests=Budget(None), at_once=at_once)
+    held = at_once.place_now("a")
+    token = HELD.set(held)
+    try:
+        assert await bounds.place("a") is held
+        other = await bounds.place("b")
+    finally:
+        HELD.reset(token)
+    assert at_once.place_now("a") is not None
+    assert at_once.place_now("b") is None
+    other.leave()
+    assert await bounds.place("b") is not other
