@@ -273,12 +273,13 @@ def _going_on(ordinary: Handler) -> Handler:
         taken = protocol.handed_over() if isinstance(protocol, Connection) else None
         if taken is None:
             return await ordinary(request)
-        AHEAD.set(taken.ahead)
-        HELD.set(taken.place)
+        ahead, held = AHEAD.set(taken.ahead), HELD.set(taken.place)
         asyncio.get_running_loop().call_soon(taken.ahead.end)
         try:
             return await ordinary(request)
         finally:
             taken.end()
+            AHEAD.reset(ahead)  # what comes next on the connection has neither
+            HELD.reset(held)
 
     return handled
