@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 from structlog.testing import capture_logs
@@ -75,25 +76,26 @@ async def test_process_that_begins_revalidates_what_others_loaded(
 async def test_what_was_there_before_a_process_lost_touch_is_loaded_anew(
     who: str, pair: tuple[RedisCache, RedisCache], redis_server: RedisServer, clock: Clock
 ) -> None:
-    noticed = shared(clock, redis_server.url, limits=LIMITS)
-    await heard(noticed)
-    await noticed.load(KEY, Source(b"old"))
-    redis_server.freeze()
-    while not has_lost_touch(noticed):  # noqa: ASYNC110 - it tells nobody
-        await asyncio.sleep(0.02)
-    redis_server.thaw()
-    clock.seconds += PATIENT.pause_seconds
-    await heard(noticed)
-    while has_lost_touch(noticed):  # noqa: ASYNC110 - it tells nobody
-        await asyncio.sleep(0.02)
-    await grow_older(redis_server, clock)
-    begun = shared(clock, redis_server.url)
-    which = {"one that noticed": noticed, "another": pair[0]}.get(who, begun)
-    assert await given(which) == [None]
-    await grow_older(redis_server, clock)
-    assert await given(which) == [b"new"]
-    for each in (noticed, begun):
-        await each.close()
+    async with AsyncExitStack() as stack:
+        noticed = shared(clock, redis_server.url, limits=LIMITS)
+        stack.push_async_callback(noticed.close)
+        await heard(noticed)
+        await noticed.load(KEY, Source(b"old"))
+        redis_server.freeze()
+        while not has_lost_touch(noticed):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.02)
+        redis_server.thaw()
+        clock.seconds += PATIENT.pause_seconds
+        await heard(noticed, *pair)
+        while any(has_lost_touch(one) for one in (noticed, *pair)):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)
+        await grow_older(redis_server, clock)
+        begun = shared(clock, redis_server.url)
+        stack.push_async_callback(begun.close)
+        which = {"one that noticed": noticed, "another": pair[0]}.get(who, begun)
+        assert await given(which) == [None]
+        await grow_older(redis_server, clock)
+        assert await given(which) == [b"new"]
 
 
 async def test_process_that_ends_tells_once_more(
