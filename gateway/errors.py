@@ -35,6 +35,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CALLER_LEFT = 499
+"""What is recorded as the status of a request whose caller left before an answer began."""
+
 
 class GatewayError(Exception):
     """The root: `status` is the HTTP status, `code` the FHIR issue code."""

@@ -29,7 +29,7 @@ from gateway.adapters.telemetry import Telemetry
 from gateway.catalog import Catalog
 from gateway.config import Settings
 from gateway.disclosures import CURRENT, Disclosures
-from gateway.errors import BadRequest, GatewayError, TooSlow, Unavailable
+from gateway.errors import CALLER_LEFT, BadRequest, GatewayError, TooSlow, Unavailable
 from gateway.http_errors import REQUEST_ID, error_response, refused
 from gateway.model import Consumer, Target
 from gateway.pictures import Picture, Pictures
@@ -94,7 +94,7 @@ async def around(request: web.Request, handler: _Handler) -> web.StreamResponse:
             request_id=request[REQUEST_ID],
             route=route_of(request),
             method=request.method,
-            status=499 if response is None else response.status,
+            status=CALLER_LEFT if response is None else response.status,
             seconds=time.monotonic() - started,
             bytes_out=_bytes_out(request, response),
         )
@@ -132,7 +132,9 @@ async def errors_to_responses(request: web.Request, handler: _Handler) -> web.St
 def _record(request: web.Request, response: web.StreamResponse | None, noted: Disclosures) -> None:
     """Tells the audit trail what was disclosed or denied, also where the answer broke off."""
     recorder, consumer = request.app[RECORDER], request.get(CONSUMER)
-    status = response.status if response is not None else 200 if _has_begun(request) else 499
+    status = (
+        response.status if response is not None else 200 if _has_begun(request) else CALLER_LEFT
+    )
     is_refused = consumer is None and status in {401, 403}
     if recorder is None or (consumer is None and not is_refused):
         return

@@ -19,7 +19,7 @@ from gateway.adapters.budgets import Budgets, Place
 from gateway.adapters.telemetry import Telemetry
 from gateway.answered_before import Told, is_plain
 from gateway.delivery import OnItsWay, WayAhead
-from gateway.errors import TooMany
+from gateway.errors import CALLER_LEFT, TooMany
 from gateway.frame_holders import FrameHolders
 from gateway.frame_words import MARK, Account, Known, Words, events_of, named, target_of, words_of
 from gateway.http_server import DECISION
@@ -220,7 +220,7 @@ class Fetching:
         """Whoever asked is gone."""
         if (ahead := self._ended()) is not None:
             ahead.end()
-            self._over(self._values(), 499, 0)
+            self._over(self._values(), CALLER_LEFT, 0)
 
     def _ended(self) -> Ahead | None:
         """The end: the question, which tells nothing here any more; None: that has been."""
