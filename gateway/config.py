@@ -115,7 +115,7 @@ class DicomwebArchive(Archive):
     tls: Tls | None = None
     """Certificates for connections to it; null: those of the system, and none of the gateway's."""
     max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 8
-    """Requests under way at the archive at any one time; more wait for their turn."""
+    """Requests of each process under way there at any one time; more wait for their turn."""
     queue_seconds: Seconds = 10
     """How long a request waits for its turn before it is answered with 503."""
     connect_timeout_seconds: Seconds = 2

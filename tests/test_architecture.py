@@ -20,6 +20,7 @@ CONCRETE = ("archive_", "cache", "flights", "redis_")
 """Adapters that `app` alone names; the catalog and the facades know them by protocol."""
 CLOCK = {"now", "utcnow", "today"}
 TESTED_ELSEWHERE = {
+    "__main__": "cli",
     "config_servers": "config",
     "config_types": "config",
     "demo_objects": "demo",

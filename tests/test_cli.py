@@ -22,7 +22,7 @@ from tests import forked
 from tests.servers import HeldPort
 
 ROOT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-c", "from gateway.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "gateway"]
 STUDY = f"{demo.UID_ROOT}.1"
 
 

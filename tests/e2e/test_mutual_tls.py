@@ -85,10 +85,9 @@ def test_warming_reaches_the_archive(
     cache = {"redis_url": redis_server.url}
     gateway = ForkedGateway(tmp_path, configured(secured, own.section()), cache=cache)
     gateway.command()  # which writes the configuration
-    program = "from gateway.cli import main; main()"
     path = str(tmp_path / "gateway.yaml")
     done = subprocess.run(  # noqa: S603 - a command of ours
-        [sys.executable, "-c", program, "warm", "StudyDate=19000101-", "--config", path],
+        [sys.executable, "-m", "gateway", "warm", "StudyDate=19000101-", "--config", path],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

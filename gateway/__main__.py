@@ -1,0 +1,5 @@
+"""The `gateway` command as `python -m gateway`."""
+
+from gateway.cli import main
+
+main()
