@@ -24,6 +24,6 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 # Alive, not ready: a container whose archives are down must not be restarted for it.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/health/live', timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as u; port = os.environ.get('GATEWAY__SERVER__PORT', '8080'); u.urlopen(f'http://127.0.0.1:{port}/health/live', timeout=2)"]
 ENTRYPOINT ["gateway"]
 CMD ["serve", "--config", "/etc/gateway/gateway.yaml"]
