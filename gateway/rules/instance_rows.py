@@ -147,8 +147,8 @@ class Reading:
                 continue
             series, sop_class = row.series.value.first, row.sop_class.value.first
             of_series = self._by_series.setdefault(known.get(series) or self._once(series), {})
-            if patient := row.patient.value.first:
-                self._patients.add((patient, row.issuer.value.first, bytes(row.qualifiers)))
+            if row.patient is not _NO_WORDS:
+                self._note_patient(row)
             uid = row.uid.value.first
             if uid is None or len(uid) > _MAX_UID_CHARACTERS or not _is_uid(uid):
                 raise Odd
@@ -162,10 +162,16 @@ class Reading:
                     number_of_frames=row.frames.value.first,
                     rows=row.rows.value.first,
                     columns=row.columns.value.first,
-                    image_type=_words(row.image_type),
-                    image_laterality=_word(row.laterality),
+                    image_type=() if row.image_type is _NO_LIST else _words(row.image_type),
+                    image_laterality=None if row.laterality is _NO_WORDS else _word(row.laterality),
                 )
                 of_series[uid] = one if _is_untitled(row) else _titled(one, row)
+
+    def _note_patient(self, row: _Row) -> None:
+        patient, issuer = row.patient.value.first, row.issuer.value.first
+        if patient:
+            told = b"" if row.qualifiers is _NOTHING else bytes(row.qualifiers)
+            self._patients.add((patient, issuer, told))
 
     def _once(self, uid: str | None) -> str:
         """The UID, checked; it is the same string for the same UID from now on."""
