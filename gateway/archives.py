@@ -35,15 +35,11 @@ from gateway.own_pictures import OwnPictures
 from gateway.rejected import RejectedObjects
 from gateway.rejection_notes import Read, RejectionNotes, as_read
 from gateway.rules import dicom_json as dj
-from gateway.rules import (
-    last_updated,
-    merging,
-    qido,
-    retrieval,
-)
+from gateway.rules import last_updated, merging, qido, retrieval
 from gateway.rules.qido import Query
 from gateway.rules.retrieval import Fetch
 from gateway.searching import Searched, searched
+from gateway.told_rows import ToldRows
 
 _T = TypeVar("_T")
 _MARK_BYTES = 6
@@ -96,6 +92,7 @@ class Archives:
         self.delivery = Delivery(self._fan_out)
         self.own_pictures = OwnPictures(self._fan_out)
         self._known = Known(cache.is_quiet)
+        self._told = ToldRows(self._known, cache, self.key)
         self._instances = InstanceRecords(
             self._fan_out, self._known, self.content_key, self._remembered
         )
@@ -114,18 +111,9 @@ class Archives:
         A row that contradicts what is remembered of its study ends that memory, in whichever
         process that is.
         """
+        since = self._told.now()
         found = await searched(self._fan_out, query)
-        about = {
-            (archive.id, dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or "")
-            for archive, rows in found.answers
-            for row in rows
-        }
-        await self._known.learn(about, lambda a, uid: self.key("study", uid, (a,)), self.cache)
-        for archive, rows in found.answers:
-            for row in rows:
-                uid = dj.text(row, dj.STUDY_INSTANCE_UID) or query.study_uid or ""
-                if self._known.is_contradicted(archive.id, uid, row, query.level):
-                    await self.cache.forget(self.key("study", uid, (archive.id,)))
+        await self._told.hear(found, query, since)
         return found
 
     async def record(self, study_uid: str, level: Level) -> Loaded:
@@ -304,7 +292,7 @@ class Archives:
             if asked is not None:
                 asked.append(archive.id)
             with self._fan_out.heard_in_time(archive):
-                study = await archive.study(study_uid)
+                study = await self._told.study(archive, study_uid, is_new=previous is None)
             since = await self._noticing.study(archive.id, study_uid, study)
             if study is None:
                 return Fresh(value=_encoded((None, since)), is_absent=True)

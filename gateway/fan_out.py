@@ -39,8 +39,11 @@ class Archive(Protocol):
     async def search(self, query: Query, wanted: int | None = None) -> Found[Dataset]:
         """The rows that match, at least `wanted` if there are that many; offset is not applied."""
 
-    async def study(self, study_uid: str) -> Study | None:
-        """The study and its series; None: it has no such study."""
+    async def study(self, study_uid: str, row: Dataset | None = None) -> Study | None:
+        """The study and its series; None: it has no such study.
+
+        `row`: of the study, if a search for the same request brought it, for the same attributes.
+        """
 
     async def instances(self, study: Study) -> Contents:
         """The instances of a study, and what only they tell of their series."""

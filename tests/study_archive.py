@@ -76,7 +76,7 @@ class StudyArchive:
         has_more = wanted is not None and len(rows) > wanted
         return Found(items=tuple(rows[:wanted] if has_more else rows), has_more=has_more)
 
-    async def study(self, study_uid: str) -> Study | None:
+    async def study(self, study_uid: str, row: Dataset | None = None) -> Study | None:
         facts = self._studies.get(study_uid)
         if facts is None:
             return None

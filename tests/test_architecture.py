@@ -21,6 +21,7 @@ CONCRETE = ("archive_", "cache", "flights", "redis_")
 CLOCK = {"now", "utcnow", "today"}
 TESTED_ELSEWHERE = {
     "__main__": "cli",
+    "config_archives": "config",
     "config_servers": "config",
     "config_types": "config",
     "demo_objects": "demo",

@@ -33,7 +33,7 @@ class Silent(StudyArchive):
     async def search(self, query: Query, wanted: int | None = None) -> Found[Dataset]:
         raise ArchiveUnreachable("cannot be reached", archive=self.id)
 
-    async def study(self, study_uid: str) -> Study | None:
+    async def study(self, study_uid: str, row: Dataset | None = None) -> Study | None:
         raise ArchiveUnreachable("cannot be reached", archive=self.id)
 
 

@@ -26,6 +26,7 @@ from gateway.adapters.dicomweb_frames import (
 )
 from gateway.adapters.dicomweb_ranges import Ranges
 from gateway.adapters.dicomweb_search import Searches
+from gateway.adapters.dicomweb_study import Studies
 from gateway.adapters.http_client import ArchiveClient
 from gateway.adapters.http_response import Response
 from gateway.at_hand import AtHand, first
@@ -58,10 +59,8 @@ from gateway.rules import (
     instance_details,
     instance_rows,
     media,
-    qido,
     records,
     several,
-    values,
 )
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
@@ -84,41 +83,21 @@ class DicomwebArchive:
         self._is_read_by_metadata = section.instance_level == "metadata"
         self._client = client
         self._searches = Searches(self.id, section.qido_rs or "", client)
+        is_told = section.study_level == "series"
+        self._studies = Studies(origin, self._searches, told_by_series=is_told)
         self._ranges = Ranges(self._wado, client)
         self.way_to_frames = partial(WayToFrames, self.id, self._wado, client.asker)
 
     async def search(self, query: Query, wanted: int | None = None) -> Found[Dataset]:
         """QIDO-RS (PS3.18 §10.6): at least `wanted` matching rows if there are that many."""
-        return await self._searches.found(query, wanted)
+        return await self._searches.told(query, wanted)
 
-    async def study(self, study_uid: str) -> Study | None:
-        """The study and its series, in two requests at once; None: it has no such study.
+    async def study(self, study_uid: str, row: Dataset | None = None) -> Study | None:
+        """The study and its series; None: it has no such study.
 
-        The series come first: theirs is the longer answer, read while that of the study is waited
-        for.
+        `row`: of the study, of a search for the same request that asked for the same fields.
         """
-        below = Query(level=Level.SERIES, study_uid=study_uid, include=attributes.SERIES_FIELDS)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                first = tasks.create_task(self._series(below, None))
-                studies = tasks.create_task(self.search(_one_study(study_uid), 1))
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
-        found = studies.result()
-        if not found.items:
-            return None
-        row, (rows, told) = found.items[0], first.result()
-        said = values.unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_SERIES)
-        if said is not None and 0 < len(rows) < said:  # it caps its answers
-            rows, told = await self._series(below, said)
-        return records.study(self.origin, row, rows, found.again, told)
-
-    async def _series(
-        self, query: Query, expected: int | None
-    ) -> tuple[list[Dataset], records.SeriesTold]:
-        """The rows of a study's series, and what they tell."""
-        rows = await self._searches.below(query, expected)
-        return rows, records.all_series(self.origin, rows)
+        return await self._studies.record(study_uid, row)
 
     async def instances(self, study: Study) -> Contents:
         """All instances of a study, in one request; its documents by their metadata, for titles."""
@@ -365,14 +344,6 @@ def _meant(error: ArchiveBadAnswer, target: Target, asked: str) -> GatewayError:
     if target.frames and error.answered == 400:
         return NotFound("no such frame")
     return error
-
-
-def _one_study(study_uid: str) -> Query:
-    return Query(
-        level=Level.STUDY,
-        keys=(qido.key(dj.STUDY_INSTANCE_UID, study_uid),),
-        include=attributes.STUDY_FIELDS,
-    )
 
 
 async def _read_plain(origin: Origin, body: bytes | bytearray, study_uid: str) -> Contents | None:

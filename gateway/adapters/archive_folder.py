@@ -90,7 +90,7 @@ class FolderArchive:
         """Rows that match, newest study first; `wanted` of them, or all when that is None."""
         return await self._run(_search, await self._current(), query, wanted)
 
-    async def study(self, study_uid: str) -> Study | None:
+    async def study(self, study_uid: str, row: dj.Dataset | None = None) -> Study | None:
         """The record down to its series; None: there is no such study here."""
         snapshot = await self._current()
         if study_uid not in snapshot.studies:

@@ -22,7 +22,7 @@ class Holdings(Protocol):
     async def search(self, query: Query, wanted: int | None = None) -> Found[Dataset]:
         """The rows that match."""
 
-    async def study(self, study_uid: str) -> Study | None:
+    async def study(self, study_uid: str, row: Dataset | None = None) -> Study | None:
         """The study and its series."""
 
     async def instances(self, study: Study) -> Contents:
@@ -78,9 +78,9 @@ class PartialArchive:
         """The rows that match."""
         return await self._holdings.search(query, wanted)
 
-    async def study(self, study_uid: str) -> Study | None:
+    async def study(self, study_uid: str, row: Dataset | None = None) -> Study | None:
         """The study and its series; None: it has no such study."""
-        return await self._holdings.study(study_uid)
+        return await self._holdings.study(study_uid, row)
 
     async def instances(self, study: Study) -> Contents:
         """The instances of a study, and what only they tell of their series."""

@@ -38,14 +38,20 @@ class Searches:
         self._decodes_query: bool | None = None
         self._questions: Questions[Found[Dataset]] = Questions()
 
+    async def told(self, query: Query, wanted: int | None) -> Found[Dataset]:
+        """What `found` gives, or gave for the same request."""
+        told = self._questions.told(_question(query)) if _is_of_one_study(query) else None
+        return await self.found(query, wanted) if told is None else told
+
     async def found(self, query: Query, wanted: int | None) -> Found[Dataset]:
         """At least `wanted` matching rows if there are that many, each once; None: all.
 
         One study by its UID is asked for once by those who ask for it for the same request.
         """
         if _is_of_one_study(query):
-            question = str(qido_upstream.parameters(query))
-            return await self._questions.answer(question, lambda: self._found(query, wanted))
+            return await self._questions.answer(
+                _question(query), lambda: self._found(query, wanted)
+            )
         return await self._found(query, wanted)
 
     async def _found(self, query: Query, wanted: int | None) -> Found[Dataset]:
@@ -78,11 +84,17 @@ class Searches:
         while True:
             page = first if first is not None else await self.page(query, None, came)
             first = None
+            if query.level is Level.SERIES:  # caps on instances are others
+                self._largest_page = max(self._largest_page, len(page))
             new = self._new(page, query, seen)
             rows += [r for r in new if matching.matches(query, r)]
             came += len(page)
             if not new or expected is None or came >= expected:
                 return rows
+
+    def is_whole(self, rows: int) -> bool:
+        """Whether an answer of so many rows is not cut off: a longer one has come."""
+        return rows < self._largest_page
 
     async def page(self, query: Query, limit: int | None, offset: int) -> list[Dataset]:
         """The rows of one answer, as the archive sends them."""
@@ -185,6 +197,10 @@ class Searches:
                     raise
                 self._decodes_query = False
         return self._decodes_query is not False
+
+
+def _question(query: Query) -> str:
+    return str(qido_upstream.parameters(query))
 
 
 def _is_of_one_study(query: Query) -> bool:

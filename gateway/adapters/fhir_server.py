@@ -79,7 +79,7 @@ class FhirHoldings:
             again=tuple(r for s in studies for r in s.again if query.level is Level.STUDY),
         )
 
-    async def study(self, study_uid: str) -> Study | None:
+    async def study(self, study_uid: str, row: Dataset | None = None) -> Study | None:
         """The study and its series; None: no server tells of it."""
         for one in await self._told_of(study_uid):
             if one.uid == study_uid:

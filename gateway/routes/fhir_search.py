@@ -86,6 +86,10 @@ class ImagingStudySearch:
 
         The studies that it tells are in `told` afterwards.
         """
+        with asked_together():
+            return await self._bundle()
+
+    async def _bundle(self) -> Resource:
         plan = imaging_study_search.plan(self._search.criteria, self._now, self._options())
         seal = self._seal()
         page = fhir_pages.page(self._wanted.page, seal) if self._wanted.page else Page()
@@ -160,10 +164,9 @@ class ImagingStudySearch:
         if study_uid is None or self._known(study_uid) is not None:
             return await self._page(take, page)
         try:
-            with asked_together():
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._scanner.loaded_ahead(study_uid))
-                    found = tasks.create_task(self._page(take, page))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._scanner.loaded_ahead(study_uid))
+                found = tasks.create_task(self._page(take, page))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from failures
         return found.result()

@@ -36,8 +36,8 @@ def patients_told(
 
     Rows of the levels `below` need not tell the issuer that those of the study tell.
     """
-    named = [patient_id(origin, row, origin.patient_system) for row in rows]
-    return in_one_archive((*named, *(patient_id(origin, row) for row in _differing(below))))
+    told = [patient_id(origin, row, origin.patient_system) for row in rows]
+    return in_one_archive((*told, *named(origin, _differing(below))))
 
 
 def _differing(rows: Sequence[Dataset]) -> list[Dataset]:
@@ -53,9 +53,19 @@ def _differing(rows: Sequence[Dataset]) -> list[Dataset]:
 
 
 def named(origin: Origin, rows: Iterable[Dataset]) -> tuple[Identifier, ...]:
-    """Whom rows of instances name, each once."""
-    found = dict.fromkeys(patient_id(origin, row) for row in rows)
-    return tuple(one for one in found if one is not None)
+    """Whom rows of series or instances name, each once; as those of studies where with an issuer.
+
+    Without one, they need not mean the archive's own.
+    """
+    found = (
+        patient_id(origin, row, origin.patient_system if _tells_issuer(row) else None)
+        for row in rows
+    )
+    return tuple(dict.fromkeys(one for one in found if one is not None))
+
+
+def _tells_issuer(row: Dataset) -> bool:
+    return any(dj.values(row, tag) for tag in _OF_PATIENT[1:])
 
 
 def in_one_archive(found: Iterable[Identifier | None]) -> tuple[Identifier, ...]:

@@ -34,11 +34,16 @@ def archive(
     wado_uri: str | None = None,
     *,
     instance_level: Literal["search", "metadata"] = "search",
+    study_level: Literal["search", "series"] = "search",
     **changes: Any,
 ) -> DicomwebArchive:
     """The archive `north` at `base`; close it."""
     section = Section(
-        type="dicomweb", qido_rs=base, wado_uri=wado_uri, instance_level=instance_level
+        type="dicomweb",
+        qido_rs=base,
+        wado_uri=wado_uri,
+        instance_level=instance_level,
+        study_level=study_level,
     )
     return DicomwebArchive(Origin(archive="north"), section, client(**changes))
 

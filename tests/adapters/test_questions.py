@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
+import weakref
 
 import pytest
 
-from gateway.adapters.questions import Questions, asked_together
+from gateway.adapters.questions import Questions, asked_together, asker
 from gateway.errors import ArchiveTimeout
 
 
@@ -38,8 +41,25 @@ async def test_that_one_request_asks_once() -> None:
     archive.may_answer.set()
     with asked_together():
         answers = await asyncio.gather(*(archive.answer(q) for q in ("a", "a", "b")))
-        assert await archive.answer("a") == 3  # what was answered before is asked anew
+        assert archive.questions.told("a") == 1
+        assert archive.questions.told("c") is None
+        assert await archive.answer("a") == 3  # who wants it as it is now
     assert answers == [1, 1, 2]
+    assert archive.questions.told("a") is None
+
+
+async def test_that_what_was_told_is_let_go_with_the_request() -> None:
+    """Connections hold the context in which they were opened, and with it what is in there."""
+    archive = Archive()
+    archive.may_answer.set()
+    with asked_together():
+        assert await archive.answer("a") == 1
+        meanwhile = contextvars.copy_context()
+        told = weakref.ref(asker())
+        assert meanwhile.run(archive.questions.told, "a") == 1
+    gc.collect()
+    assert told() is None
+    assert meanwhile.run(archive.questions.told, "a") is None
 
 
 async def test_that_requests_share_nothing() -> None:
@@ -59,10 +79,10 @@ async def test_that_whoever_leaves_takes_the_answer_from_nobody() -> None:
     with asked_together():
         leaving = asyncio.ensure_future(archive.answer("a"))
         staying = asyncio.ensure_future(archive.answer("a"))
-    await archive.is_asked.wait()
-    leaving.cancel()
-    archive.may_answer.set()
-    assert await staying == 1
+        await archive.is_asked.wait()
+        leaving.cancel()
+        archive.may_answer.set()
+        assert await staying == 1
 
 
 async def test_that_all_hear_of_a_failure() -> None:
@@ -71,9 +91,10 @@ async def test_that_all_hear_of_a_failure() -> None:
     archive.may_answer.set()
     with asked_together():
         asking = [asyncio.ensure_future(archive.answer("a")) for _ in range(2)]
-    for one in asking:
-        with pytest.raises(ArchiveTimeout):
-            await one
+        for one in asking:
+            with pytest.raises(ArchiveTimeout):
+                await one
+        assert archive.questions.told("a") is None
     assert archive.asked == 1
 
 
@@ -81,7 +102,7 @@ async def test_that_nothing_is_under_way_after_the_end() -> None:
     archive = Archive()
     with asked_together():
         asking = asyncio.ensure_future(archive.answer("a"))
-    await archive.is_asked.wait()
-    await archive.questions.close()
-    with pytest.raises(Exception, match="stopping"):
-        await asking
+        await archive.is_asked.wait()
+        await archive.questions.close()
+        with pytest.raises(Exception, match="stopping"):
+            await asking

@@ -159,11 +159,14 @@ class Exchange:
             yield f"/wado?requestType=WADO&{named}&contentType=application/dicom"
 
 
-@pytest.fixture(scope="module", params=["folder", "orthanc"])
+@pytest.fixture(scope="module", params=["folder", "search", "series"])
 def exchange(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Exchange]:
-    """North is a folder, or the real thing; south, whose files differ in a series, a folder."""
+    """North is a folder, or the real thing; south, whose files differ in a series, a folder.
+
+    What tells of a study in the real thing: a search of its own, or its series.
+    """
     folder = tmp_path_factory.mktemp("copies")
     _write(folder)
     south: dict[str, Any] = {"type": "folder", "path": str(folder / "south")}
@@ -174,7 +177,7 @@ def exchange(
         for path in sorted((folder / "north").iterdir()):
             orthanc.upload(path)
         north = {"type": "dicomweb", "qido_rs": orthanc.dicom_web}
-        north |= {"patient_system": "urn:oid:2.999.3"}
+        north |= {"patient_system": "urn:oid:2.999.3", "study_level": request.param}
         yield from _opened(folder, north, south)
 
 

@@ -612,9 +612,9 @@ class Meanwhile(StudyArchive):
         await self.is_asked.wait()
         return await super().search(query, wanted)
 
-    async def study(self, study_uid: str) -> Study | None:
+    async def study(self, study_uid: str, row: Dataset | None = None) -> Study | None:
         self.is_asked.set()
-        return await super().study(study_uid)
+        return await super().study(study_uid, row)
 
 
 async def test_only_study_that_can_match_is_loaded_while_it_is_searched_for() -> None:
@@ -675,7 +675,7 @@ async def test_instances_are_asked_for_only_where_they_are_shown_or_looked_at(
 class Deaf(StudyArchive):
     """An archive that lists studies, and fails when it is asked for one."""
 
-    async def study(self, study_uid: str) -> Study | None:
+    async def study(self, study_uid: str, row: Dataset | None = None) -> Study | None:
         raise ArchiveTimeout("no answer in time", archive=self.id)
 
 

@@ -434,3 +434,18 @@ async def test_that_a_search_for_one_study_asks_its_archive_each_thing_once(
     assert (await search(client, "_id=1.2.3&_summary=true"))["total"] == 1
     more = [seen.path.partition("?")[0] for seen in fault_archive.requests[2:]]
     assert more == ["/studies"]  # what is known is held against it
+
+
+@pytest.mark.parametrize(("query", "calls"), [("_summary=true", 1), ("_count=10", 2)])
+async def test_that_a_page_of_unknown_studies_asks_for_each_what_the_search_did_not_tell(
+    opened: Open, settings: Settings, fault_archive: FaultArchive, query: str, calls: int
+) -> None:
+    many = [Held(study=f"1.2.{n}", series=f"1.2.{n}.1", instance=f"1.2.{n}.1.1") for n in range(9)]
+    Double(fault_archive, many).counts_below = True
+    archive = DicomwebArchive(type="dicomweb", qido_rs=fault_archive.url)
+    client = await opened(settings.model_copy(update={"archives": {"north": archive}}))
+    assert (await search(client, query))["total"] == 9
+    asked = [seen.path.partition("?")[0] for seen in fault_archive.requests]
+    searches = asked.count("/studies")  # and whether there is more
+    assert searches <= 2
+    assert len(asked) - searches == calls * 9

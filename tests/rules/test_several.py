@@ -51,6 +51,15 @@ def test_one_patient_without_an_issuer_below_is_not_named_twice() -> None:
     )
 
 
+def test_an_issuer_that_is_told_on_both_levels_is_the_same_on_both() -> None:
+    named = of("P1", "HOSP-Z")  # of no known system: that of the archive's patients
+    assert several.patients_told(NORTH, [named], [named, of("P1")]) == ()
+    assert len(several.patients_told(NORTH, [named], [of("P1", "HOSP-A")])) == 2
+    study = records.study(NORTH, named)
+    assert study is not None
+    assert several.named(NORTH, [named]) == (study.patient.id,)
+
+
 def test_a_study_is_of_all_patients_that_its_parts_are_of() -> None:
     first = Study(uid="1.2", archives=("north",), patient=Patient(id=Identifier(value="P1")))
     both = replace(

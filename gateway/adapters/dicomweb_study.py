@@ -1,0 +1,115 @@
+"""The record of a study at one archive by QIDO-RS: as few calls as tell it for certain.
+
+by default            the study and its series, both at once
+known by a search     its series; the study as well where they do not bear out the row
+`study_level: series` its series; the study as well where they do not tell it clearly
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.adapters.dicomweb_search import Searches
+from gateway.model import Found, Level, Origin, Study
+from gateway.rules import attributes, qido, records, several, study_rows, values
+from gateway.rules import dicom_json as dj
+from gateway.rules.dicom_json import Dataset
+from gateway.rules.qido import Query
+
+_Below = tuple[list[Dataset], records.SeriesTold]
+_BELOW = attributes.SERIES_FIELDS | set(several.OF_STUDY)
+"""What series are asked to tell: of their study, whose it is and of when."""
+
+
+class Studies:
+    """The studies that an archive's searches find."""
+
+    def __init__(self, origin: Origin, searches: Searches, *, told_by_series: bool) -> None:
+        """`told_by_series`: rows of series tell all that rows of studies do, if asked."""
+        self._origin = origin
+        self._searches = searches
+        self._told_by_series = told_by_series
+        self._fields = _BELOW | study_rows.TOLD_BELOW if told_by_series else _BELOW
+        self._bear_out = True  # the series did, last time that there was a row to be borne out
+
+    async def record(self, study_uid: str, row: Dataset | None = None) -> Study | None:
+        """The study and its series; None: the archive has no such study.
+
+        `row`: of a search for the same request that asked for the same of studies.
+        """
+        if row is not None and study_rows.counts_all(row):
+            return await self._known(study_uid, row)
+        if self._told_by_series:
+            return await self._told(study_uid)
+        below, found = await self._both(study_uid)
+        return await self._made(study_uid, found, below)
+
+    async def _known(self, study_uid: str, row: Dataset) -> Study | None:
+        """The record of a study of which a row is known that came by other keys than its UID.
+
+        Where series did not bear out the last such row, the study is not asked for after them.
+        """
+        found = None
+        if self._bear_out:
+            below = await self._series(study_uid)
+        else:
+            below, found = await self._both(study_uid)
+        self._bear_out = study_rows.agrees(row, below[0])
+        if found is None and self._bear_out:
+            return records.study(self._origin, row, below[0], told=below[1])
+        found = found or await self._searches.found(_one_study(study_uid), 1)
+        return await self._made(study_uid, found, below)
+
+    async def _told(self, study_uid: str) -> Study | None:
+        """The record by the rows of its series alone, where they tell it and are all there are."""
+        query = self._below(study_uid)
+        rows = await self._searches.page(query, None, 0)
+        is_all = self._searches.is_whole(len(rows))
+        row = study_rows.of_series(study_uid, rows) if is_all else None
+        if row is not None:
+            return records.study(self._origin, row, rows)
+        rows = await self._searches.below(query, None, rows)
+        found = await self._searches.found(_one_study(study_uid), 1)
+        return await self._made(study_uid, found, self._read(rows))
+
+    async def _both(self, study_uid: str) -> tuple[_Below, Found[Dataset]]:
+        """What a study's series and the study itself are told to be, by two requests at once.
+
+        The series come first: theirs is the longer answer, read while that of the study is waited
+        for.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                below = tasks.create_task(self._series(study_uid))
+                found = tasks.create_task(self._searches.found(_one_study(study_uid), 1))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        return below.result(), found.result()
+
+    async def _made(self, study_uid: str, found: Found[Dataset], below: _Below) -> Study | None:
+        """The record; rows of series that an archive cut off are asked for until all are there."""
+        if not found.items:
+            return None
+        row, (rows, told) = found.items[0], below
+        said = values.unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_SERIES)
+        if said is not None and 0 < len(rows) < said:
+            rows, told = await self._series(study_uid, said)
+        return records.study(self._origin, row, rows, found.again, told)
+
+    async def _series(self, study_uid: str, expected: int | None = None) -> _Below:
+        """The rows of a study's series, and what they tell."""
+        return self._read(await self._searches.below(self._below(study_uid), expected))
+
+    def _read(self, rows: list[Dataset]) -> _Below:
+        return rows, records.all_series(self._origin, rows)
+
+    def _below(self, study_uid: str) -> Query:
+        return Query(level=Level.SERIES, study_uid=study_uid, include=self._fields)
+
+
+def _one_study(study_uid: str) -> Query:
+    return Query(
+        level=Level.STUDY,
+        keys=(qido.key(dj.STUDY_INSTANCE_UID, study_uid),),
+        include=attributes.STUDY_FIELDS,
+    )
