@@ -100,6 +100,7 @@ class Archives:
         """The instances of one series of a study, by what is shown of it."""
         notes = RejectionNotes(self._fan_out, self._noticing, self.content_key, self._of_notes)
         self.rejected = RejectedObjects(self._whole, notes)
+        self.is_one = self._fan_out.is_one
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
         self._located: Derived[Target, Loaded] = Derived(cache, max_bytes=located_bytes)
         self._kept_metadata = KeptMetadata(cache)
@@ -115,6 +116,11 @@ class Archives:
         found = await searched(self._fan_out, query)
         await self._told.hear(found, query, since)
         return found
+
+    async def is_unknown(self, study_uid: str) -> bool:
+        """Whether nothing is remembered of a study, not even that no archive has it."""
+        keys = [self.key("study", study_uid, (archive,)) for archive in self._fan_out.ids]
+        return not await self.cache.at_hand(keys)
 
     async def record(self, study_uid: str, level: Level) -> Loaded:
         """The study merged over archives, loaded down to `level` (STUDY counts as SERIES).

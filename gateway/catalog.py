@@ -99,6 +99,13 @@ class Catalog:
         """
         return await Visibility(self._archives, consumer).study(study_uid, level)
 
+    async def is_told_by_record(self, study_uid: str) -> bool:
+        """Whether a search for a study by its UID finds no more than its record does, if any.
+
+        One archive cannot be silent beside its record; what is remembered, searches confirm.
+        """
+        return self._archives.is_one and await self._archives.is_unknown(study_uid)
+
     async def loaded_ahead(self, study_uid: str) -> tuple[Loaded, bool]:
         """The record of a study with its instances, and whether other processes find it too.
 

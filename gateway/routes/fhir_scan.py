@@ -216,10 +216,11 @@ class Scanner:
         pairs = zip(candidates, loaded, strict=True)
         return [c if one is not None and self.meets(one, criteria) else None for c, one in pairs]
 
-    async def loaded_ahead(self, study_uid: str) -> None:
-        """Lets the record of a study be known, if there is one; whoever needs it says the rest."""
+    async def loaded_ahead(self, study_uid: str) -> Study | None:
+        """The record of a study, if there is one; a search says the rest."""
         with contextlib.suppress(GatewayError):
-            await self._catalog.study(self._consumer, study_uid, Level.SERIES)
+            return (await self._catalog.study(self._consumer, study_uid, Level.SERIES)).study
+        return None
 
     async def loaded(self, study: Study, level: Level) -> Study | None:
         """A study down to `level`; None where it is gone, or its archive is silent."""

@@ -16,7 +16,7 @@ from gateway.model import Endpoint, Level, Study
 from gateway.routes import fhir_entries
 from gateway.routes.fhir_entries import Entries, Entry
 from gateway.routes.fhir_resources import Resources
-from gateway.routes.fhir_scan import Scan, Scanner, Take, beginning
+from gateway.routes.fhir_scan import Scan, Scanner, Take, beginning, in_slices
 from gateway.routes.fhir_subjects import Subjects
 from gateway.rules import (
     endpoints,
@@ -57,6 +57,7 @@ class ImagingStudySearch:
 
         `entries` knows those that were written before.
         """
+        self._catalog = catalog
         self._entries = entries
         self._kind = fhir_entries.kind(resources, base, search.wanted)
         self.told: frozenset[str] = frozenset()
@@ -157,12 +158,15 @@ class ImagingStudySearch:
     async def _found(
         self, take: Take, page: Page, study_uid: str | None
     ) -> tuple[Scan, int | None]:
-        """`_page`; the record of the only study that can match is loaded meanwhile.
+        """`_page`; the record of the only study that can match is loaded before, or meanwhile.
 
         Both begin with the same question, which archives are asked once.
         """
-        if study_uid is None or self._known(study_uid) is not None:
+        if study_uid is None or self._wanted.sort or self._known(study_uid) is not None:
             return await self._page(take, page)
+        if await self._catalog.is_told_by_record(study_uid):
+            only = await self._scanner.loaded_ahead(study_uid)
+            return await self._page(take if only is None else in_slices([only]), page)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._scanner.loaded_ahead(study_uid))

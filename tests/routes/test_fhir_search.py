@@ -16,7 +16,7 @@ from gateway.config import DicomwebArchive, Endpoints, Fhir, Settings
 from gateway.rules.fhir_versions import VERSIONS
 from tests import fhir_oracles
 from tests.doubles import Double, Held
-from tests.fault_archive import FaultArchive
+from tests.fault_archive import Answer, FaultArchive
 from tests.routes.test_fhir import json
 from tests.samples import TwoArchives
 from tests.servers import NOBODY
@@ -449,3 +449,86 @@ async def test_that_a_page_of_unknown_studies_asks_for_each_what_the_search_did_
     searches = asked.count("/studies")  # and whether there is more
     assert searches <= 2
     assert len(asked) - searches == calls * 9
+
+
+@pytest.mark.parametrize(
+    ("status", "query"),
+    [
+        (200, "_id=1.2.3"),
+        (200, "_id=1.2.3&modality=CT"),
+        (200, "_id=1.2.3&modality=MR"),
+        (200, "identifier=urn:dicom:uid%7Curn:oid:1.2.3"),
+        (200, "_id=1.2.3&_sort=started"),
+        (200, "_id=1.2.9"),
+        (404, "_id=1.2.3"),
+        (500, "_id=1.2.3"),
+    ],
+)
+async def test_that_a_study_is_found_by_its_record_as_by_a_search(
+    opened: Open, settings: Settings, fault_archive: FaultArchive, status: int, query: str
+) -> None:
+    """Whoever names another study as well asks for a search. 404: no archive is at the address."""
+    one = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
+    double = Double(fault_archive, [one])
+    if status != 200:
+        fault_archive.on("*", Answer(status=status))
+    archive = DicomwebArchive(type="dicomweb", qido_rs=fault_archive.url)
+    alone = settings.model_copy(update={"archives": {"north": archive}})
+    told = []
+    for wanted in (query, query.replace("1.2.", "1.9.9,1.2.") if "_id" in query else query):
+        client = await opened(alone)
+        for path in (f"{wanted}&_summary=true", wanted):
+            answer = await client.get(f"/fhir/r5/ImagingStudy?{path}")
+            body = await answer.json()
+            entries = body.get("entry", body.get("issue"))
+            told.append((answer.status, entries and _timeless(entries), body.get("total")))
+    assert told[:2] == told[2:]
+    assert double.server is fault_archive
+
+
+def _timeless(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for entry in entries:
+        entry.get("resource", {}).get("meta", {}).pop("lastUpdated", None)
+        entry.get("resource", {}).get("meta", {}).pop("versionId", None)
+    return entries
+
+
+@pytest.mark.parametrize(
+    ("study_level", "query", "calls"),
+    [
+        ("search", "_id=1.2.3", ["/studies", "/studies/1.2.3/series"]),
+        ("series", "_id=1.2.3", ["/studies/1.2.3/series"]),
+        ("series", "identifier=urn:dicom:uid%7Curn:oid:1.2.3", ["/studies/1.2.3/series"]),
+        ("search", "_id=1.2.9", ["/studies", "/studies/1.2.9/series"]),
+        ("series", "_id=1.2.9", ["/studies", "/studies/1.2.9/series"]),
+    ],
+)
+async def test_that_a_study_of_which_nothing_is_known_is_not_searched_for_before_its_record(
+    opened: Open,
+    settings: Settings,
+    fault_archive: FaultArchive,
+    study_level: Any,
+    query: str,
+    calls: list[str],
+) -> None:
+    one = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
+    other = Held(study="1.2.4", series="1.2.4.1", instance="1.2.4.1.1")
+    Double(fault_archive, [one, other]).counts_below = True
+    archive = DicomwebArchive(type="dicomweb", qido_rs=fault_archive.url, study_level=study_level)
+    client = await opened(settings.model_copy(update={"archives": {"north": archive}}))
+    await client.get("/dicom-web/studies")  # a longer answer than that for series
+    for expected in (calls, ["/studies"]):  # what is remembered is held against a search
+        fault_archive.requests.clear()
+        await search(client, f"{query}&_summary=true")
+        asked = [seen.path.partition("?")[0] for seen in fault_archive.requests]
+        assert sorted(asked) == expected
+
+
+async def test_that_a_study_of_several_archives_is_searched_for_in_all_of_them(
+    opened: Open, with_a_silent_archive: Settings
+) -> None:
+    """The record says who failed; a search, who may not have been asked."""
+    bundle = await search(await opened(with_a_silent_archive), f"_id={STUDY}&_summary=true")
+    assert found(bundle) == ["1"]
+    assert [issue["diagnostics"] for issue in issues(bundle)] == ["archive south did not answer"]
+    assert "total" not in bundle
