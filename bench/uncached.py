@@ -2,11 +2,13 @@
 
 Run: python -m bench.uncached [rounds], or `make bench`. Needs Orthanc. What the gateway asks the
 archive for is noted on the way, and asked again without the gateway: the slowest of it is the
-yardstick. Wall time, cold and plain in turn; before each cold read the study is forgotten.
+yardstick. Wall time, cold and plain in turn; before each cold read the study is forgotten. "One
+call" is the same with `study_level: series`.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -21,7 +23,9 @@ from tests.gateways import Gateway, archive
 ROUNDS = 15
 WHOLE = 1000
 SMALL, LARGE = 20, 5000
-CALLS = 3
+PAGE = 10
+OTHERS = range(2, PAGE + 2)
+"""Instances of studies that are there for a page of a search."""
 WARM_READS = 200
 COLD, WARM, PLAIN = "cold", "warm", "the slowest upstream call"
 
@@ -89,8 +93,27 @@ def whole(gateway: Gateway, upstream: Noting, count: int) -> None:
     )
 
 
-def down_to_series(gateway: Gateway, upstream: Noting, count: int) -> None:
-    """Answers for which no instances are needed, of studies of few and of many."""
+def page(gateway: Gateway, upstream: Noting) -> None:
+    """A page of a search, of whose studies nobody knows anything."""
+    reader = Reader(gateway.port)
+    for instances in (SMALL, WHOLE, LARGE, *OTHERS):
+        reader.forget(study_of(instances))
+    before = len(upstream.asked())
+    found = json.loads(reader.read(f"/fhir/r5/ImagingStudy?_count={PAGE}&_summary=true"))
+    shown = sum(entry["search"]["mode"] == "match" for entry in found["entry"])
+    asked = len(upstream.asked()) - before
+    if shown != PAGE:
+        raise SystemExit(f"a page of {shown} studies")
+    what = f"page of {PAGE} unknown studies: upstream"
+    most = PAGE + 1
+    tell(Result(what=what, of="", ratio=asked, floor=most, goal=most, unit="calls"))
+
+
+def down_to_series(gateway: Gateway, upstream: Noting, count: int, *, how: str = "") -> None:
+    """Answers for which no instances are needed, of studies of few and of many.
+
+    `how`: what is told of an archive whose series tell their study, so that one call is enough.
+    """
     for what, form in {
         "uncached _summary": "/fhir/r5/ImagingStudy/{}?_summary=true",
         "uncached search with _summary": "/fhir/r5/ImagingStudy?_id={}&_summary=true",
@@ -102,18 +125,20 @@ def down_to_series(gateway: Gateway, upstream: Noting, count: int) -> None:
             asked = cold.asked_for(path)
             if any("/instances" in one for one in asked):
                 raise SystemExit(f"{what}: instances were asked for")
+            if len(asked) != (1 if how else 2):
+                raise SystemExit(f"{what}: {len(asked)} calls")
             series = [one for one in asked if f"{study}/series" in one]
             done = rounds(
                 count * 4,
                 {PLAIN: partial(cold.slowest_seconds, series), COLD: partial(cold.seconds, path)},
             )
             sys.stdout.write(
-                f"{what}, {instances}: {median(done, COLD) * 1e3:.2f} ms, "
+                f"{what}, {instances}{how}: {median(done, COLD) * 1e3:.2f} ms, "
                 f"series call {median(done, PLAIN) * 1e3:.2f} ms, {len(asked)} calls\n"
             )
             tell(
                 Result(
-                    what=f"{what}, {instances:,} instances: time",
+                    what=f"{what}, {instances:,} instances{how}: time",
                     of="one QIDO-RS series call",
                     ratio=ratio(done, COLD, PLAIN),
                     floor=2,
@@ -152,14 +177,20 @@ def main() -> None:
     count = rounds_asked(ROUNDS)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        upstream = stack.enter_context(holding(folder, SMALL, WHOLE, LARGE))
+        upstream = stack.enter_context(holding(folder, SMALL, WHOLE, LARGE, *OTHERS))
         base = f"http://127.0.0.1:{upstream.port}{BASE}"
         cache = {"fresh_seconds": 3600}
-        gateway = Gateway(folder / "gateway", {"archive": archive(base)}, cache=cache)
+        plain, brief = archive(base), archive(base, study_level="series")
+        gateway = Gateway(folder / "gateway", {"archive": plain}, cache=cache)
         stack.enter_context(gateway)
         whole(gateway, upstream, count)
+        page(gateway, upstream)
         down_to_series(gateway, upstream, count)
         one_by_one(gateway, upstream)
+        other = Gateway(folder / "brief", {"archive": brief}, cache=cache)
+        stack.enter_context(other)
+        Reader(other.port).read(f"{BASE}/studies")  # a longer answer than those for series
+        down_to_series(other, upstream, count, how=", one call")
 
 
 if __name__ == "__main__":

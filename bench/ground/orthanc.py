@@ -68,7 +68,11 @@ def _file(study: str, number: int) -> bytes:
     dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, f"{series}.{number}"
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
     dataset.PatientID, dataset.PatientName = study[-4:], "Yamada^Tarou"
-    dataset.StudyDate, dataset.Modality = "20240119", "CT"
+    dataset.PatientBirthDate, dataset.PatientSex = "19610308", "F"
+    dataset.StudyDate, dataset.StudyTime = "20240119", "091405"
+    dataset.AccessionNumber, dataset.StudyID = f"A{study[-4:]}", "1"
+    dataset.ReferringPhysicianName = "Sato^Keiko"
+    dataset.Modality = "CT"
     dataset.SeriesNumber, dataset.InstanceNumber = number % SERIES, number
     dataset.Rows, dataset.Columns, dataset.BitsAllocated = 128, 128, 16
     content = io.BytesIO()
