@@ -66,8 +66,8 @@ class Studies:
         rows = await self._searches.page(query, None, 0)
         is_all = self._searches.is_whole(len(rows))
         row = study_rows.of_series(study_uid, rows) if is_all else None
-        if row is not None:
-            return records.study(self._origin, row, rows)
+        if row is not None:  # which says all that theirs do
+            return records.study(self._origin, row, told=records.all_series(self._origin, rows))
         rows = await self._searches.below(query, None, rows)
         found = await self._searches.found(_one_study(study_uid), 1)
         return await self._made(study_uid, found, self._read(rows))

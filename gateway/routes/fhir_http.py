@@ -79,7 +79,7 @@ async def parameters(request: web.Request) -> list[tuple[str, str]]:
 def search(
     request: web.Request,
     version: Version,
-    parameters: Sequence[Parameter],
+    parameters: tuple[Parameter, ...],
     offered: Offered,
     pairs: Pairs,
 ) -> Search:

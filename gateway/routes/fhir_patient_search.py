@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gateway.adapters.questions import asked_together
 from gateway.catalog import Catalog
 from gateway.errors import TooCostly
 from gateway.model import Found, Level, Study
@@ -121,6 +122,10 @@ class PatientSearch:
 
     async def bundle(self) -> Resource:
         """The searchset that answers the search. TooCostly; Unavailable: all archives silent."""
+        with asked_together():
+            return await self._bundle()
+
+    async def _bundle(self) -> Resource:
         options = Options(patients=self._resources.patients)
         plan = patient_search.plan(self._search.criteria, self._now, options)
         seal = self._seal()

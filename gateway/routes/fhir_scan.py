@@ -62,7 +62,8 @@ class Scan:
 class Scanner:
     """Finds the studies that meet a search's criteria.
 
-    `resource` gives what the criteria look at: a study as it is served, and its patient.
+    `resource` gives what the criteria look at: a study as it is served, and its patient;
+    `resource_id` the id that this has, where that is known without it.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Scanner:
         search: Search,
         now: Moment,
         resource: Callable[[Study], Resource],
+        resource_id: Callable[[Study], str] | None = None,
     ) -> None:
         self._catalog = catalog
         self._limits = limits
@@ -81,6 +83,7 @@ class Scanner:
         self._search = search
         self._now = now
         self._resource = resource
+        self._id = resource_id
         self._gate = asyncio.Semaphore(_LOADS_AT_ONCE)
         self.progress = Progress()
 
@@ -151,6 +154,11 @@ class Scanner:
 
     def meets(self, study: Study, criteria: Sequence[Criterion]) -> bool:
         """Whether what there is of a study meets criteria."""
+        if self._id is not None:
+            named = [one for one in criteria if one.parameter is fhir_search.ID]
+            if not fhir_search.meets({"id": self._id(study)}, named, 0, self._now):
+                return False
+            criteria = [one for one in criteria if one.parameter is not fhir_search.ID]
         if not criteria:
             return True
         zone = fhir_dates.offset_minutes(study.utc_offset) or 0

@@ -79,6 +79,7 @@ class ImagingStudySearch:
             search=search,
             now=now,
             resource=self._searchable,
+            resource_id=lambda study: study.uid,
         )
         self._subjects = Subjects(catalog, resources)
 

@@ -10,6 +10,7 @@ import enum
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from gateway.errors import BadRequest, NotSupported
@@ -78,8 +79,9 @@ def _tokens_of_meta(element: str) -> Callable[[Resource], Iterable[Token]]:
     )
 
 
+ID = Parameter(name="_id", kind=Kind.TOKEN, found=lambda r: [Token(code=r["id"])])
 OF_ANY_RESOURCE = (
-    Parameter(name="_id", kind=Kind.TOKEN, found=lambda r: [Token(code=r["id"])]),
+    ID,
     Parameter(name="_profile", kind=Kind.URI, found=lambda r: r.get("meta", {}).get("profile", ())),
     Parameter(name="_security", kind=Kind.TOKEN, found=_tokens_of_meta("security")),
     Parameter(name="_tag", kind=Kind.TOKEN, found=_tokens_of_meta("tag")),
@@ -96,7 +98,10 @@ _MODIFIERS = {
 """Modifiers that work, by the parameter's type; references take the names of their targets too."""
 
 
-def by_name(parameters: Iterable[Parameter], absent: Collection[str] = ()) -> dict[str, Parameter]:
+@lru_cache(maxsize=64)
+def by_name(
+    parameters: tuple[Parameter, ...], absent: frozenset[str] = frozenset()
+) -> Mapping[str, Parameter]:
     """The parameters under every name that any version gives them, without the `absent` ones."""
     return {
         name: p
