@@ -94,7 +94,8 @@ class DicomwebArchive(Archive):
 
     `search`: a second search, for the study. `series`: the rows of its series, which saves that
     search; right for archives that tell in them, where asked, all that their rows of studies tell,
-    as Orthanc does. Where those rows are not clear, the study is searched for.
+    as Orthanc does. Where those rows are not clear, the study is searched for; where that shows
+    that they lack something, always from then on, and the log warns of it.
     """
     max_json_mb: Annotated[int, Field(ge=1, le=4096)] = 64
     """Largest JSON answer read from the archive, in MiB after inflation."""

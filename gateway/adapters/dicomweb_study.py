@@ -8,6 +8,9 @@ known by a search     its series; the study as well where they do not bear out t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+
+import structlog
 
 from gateway.adapters.dicomweb_search import Searches
 from gateway.model import Found, Level, Origin, Study
@@ -16,6 +19,7 @@ from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
+_log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _Below = tuple[list[Dataset], records.SeriesTold]
 _BELOW = attributes.SERIES_FIELDS | set(several.OF_STUDY)
 """What series are asked to tell: of their study, whose it is and of when."""
@@ -55,10 +59,20 @@ class Studies:
         else:
             below, found = await self._both(study_uid)
         self._bear_out = study_rows.agrees(row, below[0])
+        if self._told_by_series:
+            self._look(row, below[0])
         if found is None and self._bear_out:
             return records.study(self._origin, row, below[0], told=below[1])
         found = found or await self._searches.found(_one_study(study_uid), 1)
         return await self._made(study_uid, found, below)
+
+    def _look(self, row: Dataset, below: Sequence[Dataset]) -> None:
+        """Ends what the configuration says of the archive's series where a study disproves it."""
+        untold = study_rows.untold(row, below) if study_rows.agrees(row, below) else ()
+        if untold:
+            words = ", ".join(untold)
+            _log.warning("series do not tell all", archive=self._origin.archive, reason=words)
+            self._told_by_series = False
 
     async def _told(self, study_uid: str) -> Study | None:
         """The record by the rows of its series alone, where they tell it and are all there are."""
@@ -70,6 +84,8 @@ class Studies:
             return records.study(self._origin, row, told=records.all_series(self._origin, rows))
         rows = await self._searches.below(query, None, rows)
         found = await self._searches.found(_one_study(study_uid), 1)
+        if found.items:
+            self._look(found.items[0], rows)
         return await self._made(study_uid, found, self._read(rows))
 
     async def _both(self, study_uid: str) -> tuple[_Below, Found[Dataset]]:
@@ -80,11 +96,11 @@ class Studies:
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                below = tasks.create_task(self._series(study_uid))
                 found = tasks.create_task(self._searches.found(_one_study(study_uid), 1))
+                below = await self._series(study_uid)  # asked first: a task waits for its turn
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from failures
-        return below.result(), found.result()
+        return below, found.result()
 
     async def _made(self, study_uid: str, found: Found[Dataset], below: _Below) -> Study | None:
         """The record; rows of series that an archive cut off are asked for until all are there."""

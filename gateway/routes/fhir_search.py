@@ -116,7 +116,9 @@ class ImagingStudySearch:
         """The entries of studies, those that are known at once; None for those that are gone."""
         known = {s.uid: self._known(s.uid) for s in matches}
         missing = [s for s in matches if known[s.uid] is None]
-        if missing:
+        if len(missing) == 1:
+            known[missing[0].uid] = await self._made(missing[0])
+        elif missing:
             async with asyncio.TaskGroup() as tasks:
                 running = {s.uid: tasks.create_task(self._made(s)) for s in missing}
             known |= {uid: task.result() for uid, task in running.items()}

@@ -67,6 +67,12 @@ def of_series(study_uid: str, below: Sequence[Dataset]) -> Dataset | None:
     }
 
 
+def untold(row: Dataset, below: Sequence[Dataset]) -> tuple[str, ...]:
+    """The attributes of which a study's row has a value, and no row of its series has any."""
+    told = (tag for tag in sorted(TOLD_BELOW) if dj.values(row, tag))
+    return tuple(tag for tag in told if not any(dj.values(one, tag) for one in below))
+
+
 def _said(row: Dataset) -> tuple[int | None, int | None]:
     """How many series and instances a study's row counts."""
     return (

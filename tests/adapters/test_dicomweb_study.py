@@ -243,10 +243,10 @@ async def test_rows_that_may_be_cut_off_are_not_believed_to_be_all(
     assert len(study.series or ()) == 9
 
 
-async def test_a_row_that_is_known_goes_before_what_series_tell(
-    make: Made, fault_archive: FaultArchive
+async def test_a_row_that_tells_more_than_its_series_disproves_the_configuration(
+    make: Made, fault_archive: FaultArchive, log: io.StringIO
 ) -> None:
-    """They need not tell all, whatever the configuration says."""
+    """It goes before what they tell, and they are not asked alone any more."""
     archive = make(fault_archive.url, study_level="series")
     await show_a_long_answer(archive, fault_archive)
     holds(fault_archive, [study_row(1)], [series_row(1)])
@@ -254,6 +254,23 @@ async def test_a_row_that_is_known_goes_before_what_series_tell(
     assert study is not None
     assert study.description == "Chest"
     assert asked(fault_archive) == [BELOW]
+    assert "00081030" in log.getvalue()
+    assert await archive.study("1.2.3")
+    assert asked(fault_archive) == [ABOVE, BELOW]
+
+
+async def test_a_study_that_has_to_be_searched_for_shows_whether_its_series_tell_all(
+    make: Made, fault_archive: FaultArchive, log: io.StringIO
+) -> None:
+    archive = make(fault_archive.url, study_level="series")
+    holds(fault_archive, [study_row(1, AccessionNumber="A1")], [series_row(1)])
+    assert await archive.study("1.2.3")  # no longer answer has come so far
+    await show_a_long_answer(archive, fault_archive)
+    holds(fault_archive, [study_row(1, AccessionNumber="A1")], [series_row(1)])
+    study = await archive.study("1.2.3")
+    assert study is not None
+    assert study.accession is not None
+    assert log.getvalue().count("00080050") == 1
 
 
 async def test_series_that_fail_are_a_failure_of_the_archive(
@@ -267,7 +284,7 @@ async def test_series_that_fail_are_a_failure_of_the_archive(
 
 
 async def test_a_real_archive_tells_the_same_whichever_way_it_is_asked(
-    make: Made, two_archives: TwoArchives
+    make: Made, two_archives: TwoArchives, log: io.StringIO
 ) -> None:
     for orthanc, studies in (
         (two_archives.north, two_archives.north_studies | {two_archives.shared_study}),
@@ -283,6 +300,7 @@ async def test_a_real_archive_tells_the_same_whichever_way_it_is_asked(
             assert await plain.study(uid, rows[uid]) == expected
             assert await brief.study(uid) == expected
             assert await brief.study(uid, rows[uid]) == expected
+    assert log.getvalue() == ""
 
 
 def stored(orthanc: Orthanc, instances: Iterable[tuple[int, dict[str, Any]]]) -> None:

@@ -131,6 +131,13 @@ def test_series_that_do_not_tell_their_study_clearly_tell_none(below: tuple[Data
     assert study_rows.of_series("1.2.3", below) is None
 
 
+def test_what_no_series_tells_of_its_study_is_known() -> None:
+    above = study(StudyDescription="Chest", StudyID=None, AccessionNumber="A2")
+    assert study_rows.untold(above, BOTH) == (dj.STUDY_DESCRIPTION,)
+    one = (series(1), series(2, StudyDescription="Chest"))
+    assert study_rows.untold(above, one) == ()
+
+
 def test_all_that_records_of_studies_are_made_of_is_asked_for() -> None:
     asked = attributes.SERIES_FIELDS | study_rows.TOLD_BELOW
     needed = attributes.STUDY_FIELDS | set(attributes.STUDY_ATTRIBUTES)
