@@ -43,7 +43,7 @@ class Server(Section):
     public_url: WebUrl = "http://127.0.0.1:8080"
     """Base of every absolute URL that leaves the gateway (RetrieveURL, Endpoint.address, links)."""
     workers: Annotated[int, Field(ge=1, le=256)] = 1
-    """Processes that share the port."""
+    """Processes that share the port; one that dies is replaced, all end with the first."""
     cors_origins: tuple[Origin, ...] = ()
     """Origins whose pages may read answers, exactly as browsers send them: `https://viewer.example.org`."""
     shutdown_seconds: Seconds = 30

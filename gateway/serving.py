@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import multiprocessing
-import multiprocessing.connection
 import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from typing import Any
 
 import structlog
@@ -24,6 +22,7 @@ from gateway.answered_before import ANSWERED_BEFORE
 from gateway.catalog import Catalog
 from gateway.config import Settings
 from gateway.http_server import CATALOG, DRAINING
+from gateway.workers import Workers, end_with_parent
 
 _KEEP_ALIVE_SECONDS = 30
 """For the next head as well, which has so long to come whole."""
@@ -46,49 +45,26 @@ def run(settings: Settings, started: Callable[[], None] = lambda: None) -> None:
     if settings.server.workers == 1:
         _run_loop(_serve(settings, _bound(settings), started))
         return
-    with _bound(settings) as bound:  # the port is known to be free before any process starts
+    _look_for_others(settings)
+    with _bound(settings) as bound:  # an address that cannot be had is told before any begins
         server = settings.server.model_copy(update={"port": bound.getsockname()[1]})
         shared = settings.model_copy(update={"server": server})
-        processes: list[BaseProcess] = [
-            multiprocessing.get_context("spawn").Process(target=_run_worker, args=(shared,))
-            for _ in range(settings.server.workers)
-        ]
-        for process in processes:
-            process.start()
+        workers = Workers(_run_worker, shared)
         started()
-        _supervise(processes)
+        workers.supervise()
 
 
-def _run_worker(settings: Settings) -> None:
+def _run_worker(settings: Settings, served: Event) -> None:
     configure_log(sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes as SIGTERM from the parent
-    _run_loop(_serve(settings, _bound(settings), lambda: None, (signal.SIGTERM,)))
+    _run_loop(_serve(settings, _bound(settings), served.set, (signal.SIGTERM,)))
 
 
-def _supervise(processes: list[BaseProcess]) -> None:
-    """Waits for the workers and passes signals on, once each: a second one ends them at once.
-
-    SystemExit when a worker ends that was not told to; the others are stopped too.
-    """
-    is_told = False
-
-    def stop(number: int, frame: object) -> None:
-        nonlocal is_told
-        is_told = True
-        for process in processes:
-            process.terminate()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    multiprocessing.connection.wait([p.sentinel for p in processes])
-    is_crash = not is_told
-    if is_crash:
-        _log.error("a worker ended unasked; stopping")
-        stop(signal.SIGTERM, None)
-    for process in processes:
-        process.join()
-    if is_crash:
-        raise SystemExit(1)
+def _look_for_others(settings: Settings) -> None:
+    """OSError where somebody listens already, with whom sockets that are shared would share."""
+    alone = settings.server.model_copy(update={"workers": 1})
+    if alone.port:
+        _bound(settings.model_copy(update={"server": alone})).close()
 
 
 def _bound(settings: Settings) -> socket.socket:
@@ -141,6 +117,7 @@ async def _serve(
     try:
         await web.SockSite(runner, bound).start()
         stop = _stop_signal(signals)
+        end_with_parent(stop)
         _log.info("serving", host=settings.server.host, port=bound.getsockname()[1])
         started()
         async with asyncio.TaskGroup() as tasks:

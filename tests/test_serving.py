@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import signal
@@ -15,15 +14,13 @@ import aiohttp
 import pytest
 
 from gateway.serving import settle
-from tests.doubles import Double, Held
-from tests.fault_archive import Answer, FaultArchive
+from tests.doubles import Double
+from tests.fault_archive import FaultArchive
 from tests.forked import ForkedGateway
 from tests.gateways import Gateway, archive
 from tests.servers import ServerError
+from tests.transfers import ONE, PATH, SIZE, Transfer, exit_code, refuses_connections, run
 
-ONE = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
-PATH = f"/dicom-web{ONE.path}"
-SIZE = 400_000
 UNNEEDED = {"pydicom", "numpy", "PIL", "imagecodecs", "redis", "cryptography", "jwt", "fhir"}
 """What neither searches nor what is passed on need; it takes half a second and 50 MB."""
 
@@ -46,28 +43,6 @@ def test_what_is_there_is_not_looked_through_for_garbage_again() -> None:
     assert not any(one is kept for one in gc.get_objects())
 
 
-class Transfer:
-    """A retrieve under way: its first bytes are there, the rest comes when `release` is called."""
-
-    def __init__(self, gateway: Gateway, server: FaultArchive) -> None:
-        head = b"--b\r\nContent-Type: application/dicom\r\n\r\n"
-        body = head + ONE.file + bytes(SIZE) + b"\r\n--b--"
-        kind = "multipart/related; boundary=b"
-        server.on(ONE.path, Answer(body=body, content_type=kind, stall_after=200_000))
-        self.release = server.release
-        self._url = f"{gateway.url}{PATH}"
-        self.session = aiohttp.ClientSession()
-
-    async def __aenter__(self) -> aiohttp.ClientResponse:
-        self.answer = await self.session.get(self._url, headers={"Accept": "application/dicom"})
-        await self.answer.content.readany()
-        return self.answer
-
-    async def __aexit__(self, *error: object) -> None:
-        self.answer.close()
-        await self.session.close()
-
-
 class Importing(Gateway):
     """Tells at its end, in its log, which packages it has imported."""
 
@@ -84,26 +59,6 @@ class Importing(Gateway):
         return next(set(words[1:]) for words in lines if words[:1] == ["IMPORTED"])
 
 
-async def run(gateway: Gateway) -> Gateway:
-    await asyncio.get_running_loop().run_in_executor(None, gateway.start)
-    return gateway
-
-
-async def exit_code(gateway: Gateway, seconds: float = 15) -> int:
-    return await asyncio.get_running_loop().run_in_executor(None, gateway.wait, seconds)
-
-
-async def refuses_connections(gateway: Gateway) -> bool:
-    for _ in range(100):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        except (ConnectionRefusedError, ConnectionResetError):
-            return True
-        writer.close()
-        await asyncio.sleep(0.05)
-    return False
-
-
 @pytest.fixture
 async def gateway(fault_archive: FaultArchive, tmp_path: Path) -> AsyncIterator[Gateway]:
     Double(fault_archive, [ONE])
@@ -111,31 +66,6 @@ async def gateway(fault_archive: FaultArchive, tmp_path: Path) -> AsyncIterator[
     await run(one)
     yield one
     one.kill()
-
-
-@pytest.fixture
-async def two_workers(fault_archive: FaultArchive, tmp_path: Path) -> AsyncIterator[Gateway]:
-    Double(fault_archive, [ONE])
-    one = ForkedGateway(tmp_path, {"north": archive(fault_archive.url)}, server={"workers": 2})
-    await run(one)
-    yield one
-    one.kill()
-
-
-def workers_of(gateway: Gateway) -> list[int]:
-    """The process ids of the workers, from those whose parent is the gateway."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text()
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            parent = int(stat.rpartition(")")[2].split()[1])
-            if parent == gateway.pid and b"spawn_main" in command:
-                found.append(int(entry.name))
-    return found
 
 
 async def test_a_running_transfer_finishes_after_sigterm(
@@ -194,43 +124,6 @@ async def test_a_transfer_that_never_ends_is_cut_when_the_time_is_up(
                 await answer.read()
     finally:
         one.kill()
-
-
-async def test_workers_share_the_port_and_finish_what_they_do(
-    two_workers: Gateway, fault_archive: FaultArchive
-) -> None:
-    """One worker is idle and ends at once; that must not end the other one's transfer."""
-    transfer = Transfer(two_workers, fault_archive)
-    async with transfer as answer:
-        workers = workers_of(two_workers)
-        assert len(workers) == 2
-        os.kill(two_workers.pid, signal.SIGTERM)
-        assert await refuses_connections(two_workers)
-        assert await one_ends(workers)
-        transfer.release()
-        assert len(await answer.read()) > SIZE // 2
-    assert await exit_code(two_workers) == 0
-
-
-async def one_ends(workers: list[int]) -> bool:
-    for _ in range(200):
-        if not all(_is_alive(pid) for pid in workers):
-            return True
-        await asyncio.sleep(0.05)
-    return False
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-
-
-async def test_a_worker_that_dies_ends_the_gateway_with_an_error(two_workers: Gateway) -> None:
-    os.kill(workers_of(two_workers)[0], signal.SIGKILL)
-    assert await exit_code(two_workers) == 1
-    assert await refuses_connections(two_workers)
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path, fault_archive: FaultArchive) -> None:
