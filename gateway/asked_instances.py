@@ -116,9 +116,9 @@ class InstanceRecords:
         )
 
         async def load(previous: bytes | None) -> Fresh:
-            found: dict[str, tuple[Instance, ...]] = {}
-            if previous is None:
-                found = await self._listed(archive, series, target)
+            if previous and self._known.is_counted(archive.id, target.study_uid):
+                return Fresh(value=previous)  # the key names the record that it was read for
+            found = await self._listed(archive, series, target)
             if not found:
                 found = records.instances((await self._fan_out.search(archive, query, 1)).items)
             return Fresh(value=await listings.packed(found), is_absent=not found)

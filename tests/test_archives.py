@@ -71,6 +71,21 @@ async def test_instances_of_a_series_one_by_one_are_listed_at_last() -> None:
         assert assembled.asked == 2 + LEAST_ASKED + 3  # it might have come since
 
 
+async def test_instances_grow_old_with_their_record_and_cost_no_search_of_their_own() -> None:
+    held = [dataclasses.replace(A, instance=f"{A.series}.{n}") for n in range(LEAST_ASKED)]
+    async with over(held) as assembled:
+        for one in held:
+            await assembled.archives.located(target(one))
+        before = assembled.asked
+        assembled.clock.now += 100
+        for one in held:
+            await assembled.archives.located(target(one))
+        double = assembled.doubles[0]
+        await double.server.wait_for(before + 1)
+        await assembled.archives.search(Query(level=Level.STUDY))
+        assert {r.route for r in double.server.requests[before:]} == {"/studies"}
+
+
 @pytest.mark.parametrize(
     "wanted",
     [
