@@ -21,7 +21,7 @@ from aiohttp.abc import AbstractStreamWriter
 from gateway.adapters.budgets import Budgets
 from gateway.adapters.decisions import Decision
 from gateway.adapters.derived import Kept
-from gateway.adapters.telemetry import Repeat, Telemetry
+from gateway.adapters.telemetry import Kind, Telemetry
 from gateway.answers import FOUND, LAYER, Answers, Finished
 from gateway.disclosures import Disclosures
 from gateway.errors import TooMany
@@ -50,7 +50,7 @@ class Ready:
     head: Blanks
     has_body: bool
     events: tuple[Blanks, ...]
-    repeat: Repeat
+    told_as: Kind
 
 
 class AnsweredBefore:
@@ -80,7 +80,9 @@ class AnsweredBefore:
             ready = self._ready.get(key)
             if ready is not None and request.version == HttpVersion11:
                 given = usable_id(request.headers.get("X-Request-Id"))
-                answer = self.again(ready, given, request.remote)
+                remote = request.remote
+                address = None if remote is None else remote.encode()
+                answer = self.again(ready, given, address)
                 if answer is not None:
                     self.given(request, ready)
                     return _AtOnce(*answer)
@@ -90,7 +92,7 @@ class AnsweredBefore:
         server.request_handler = handled
 
     def again(
-        self, ready: Ready, request_id: str | None, address: str | None
+        self, ready: Ready, request_id: str | None, address: bytes | None
     ) -> tuple[bytes, bytes] | None:
         """The head and body of an answer that is given once more; None: it must be made anew."""
         finished, recorder = ready.kept.thing, self._recorder
@@ -108,7 +110,7 @@ class AnsweredBefore:
         if recorder is not None and ready.events:
             recorder.record_texts([event.filled(values) for event in ready.events])
         body = finished.body if ready.has_body else b""
-        self._telemetry.repeated(ready.repeat, values, len(body))
+        self._telemetry.repeated(ready.told_as, LAYER, values, len(body))
         return ready.head.filled(values), body
 
     def remember(self, request: web.Request, response: web.StreamResponse) -> None:
@@ -143,9 +145,7 @@ class AnsweredBefore:
             head=blanks(head_of(response, blank), marks),
             has_body=request.method != "HEAD" and response.status == 200,
             events=tuple(blanks(orjson.dumps(e).decode(), marks) for e in events),
-            repeat=self._telemetry.repeat(
-                LAYER, route_of(request), request.method, response.status
-            ),
+            told_as=self._telemetry.kind(route_of(request), request.method, response.status),
         )
 
 
@@ -160,7 +160,7 @@ class Told:
         self._at = self._date = b""
         self._ids: list[bytes] = []
 
-    def values(self, request_id: str | None, address: str) -> dict[bytes, bytes]:
+    def values(self, request_id: str | None, address: bytes) -> dict[bytes, bytes]:
         """The `id` of a request, `at` and `date`: now; the address it is `from`; `ms`: none."""
         milliseconds = time.time_ns() // 1_000_000
         second = milliseconds // 1000
@@ -173,7 +173,7 @@ class Told:
             b"at": b"%b.%03dZ" % (self._at, milliseconds % 1000),
             b"date": self._date,
             b"ms": b"0.0",
-            b"from": address.encode(),
+            b"from": address,
         }
 
     def drawn(self) -> bytes:

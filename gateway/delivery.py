@@ -25,8 +25,6 @@ _JUST_HEARD_SECONDS = 1.0
 _Range = ByteRange | None
 _Ask = Callable[[Archive, Target], Awaitable[list[bytes]]]
 _Parts = AbstractAsyncContextManager[AsyncIterator[Part]]
-OnItsWay = tuple[Ahead, Ticket]
-"""What an archive was asked ahead, and the leave that was given for it."""
 _Open = Callable[[Archive], _Parts]
 
 
@@ -129,31 +127,30 @@ class Delivery:
 class WayAhead:
     """How one frame after another is asked for ahead, of an archive as long as it fares well."""
 
-    __slots__ = ("_archive", "_fan_out", "_form", "_way")
+    __slots__ = ("_archive", "_fan_out", "_form", "_way", "asked")
 
     def __init__(self, fan_out: FanOut, archive: str, way: WayToFrames, form: Form) -> None:
         self._fan_out = fan_out
         self._archive = archive
         self._way = way
         self._form = form
+        self.asked = way.asked
+        """Asks for a frame, for which there is leave; None: something would be waited for."""
 
-    def asked(self, number: int, done: Callable[[Ahead], None]) -> OnItsWay | None:
-        """A frame on its way; None: it is not asked for so. `done` is called once."""
-        ticket = self._fan_out.leave_to_ask(self._archive)
-        ahead = None if ticket is None else self._way.asked(number, done)
-        return None if ticket is None or ahead is None else (ahead, ticket)
+    def leave(self) -> Ticket | None:
+        """The leave to ask now; None: it is not given."""
+        return self._fan_out.leave_to_ask(self._archive)
 
-    def frame(self, on_its_way: OnItsWay) -> tuple[str, bytes] | None:
+    def frame(self, ahead: Ahead, leave: Ticket) -> tuple[str, bytes] | None:
         """Its media type and its bytes, once it is done, which ends the question.
 
         None: what came has to be looked at in the ordinary way.
         """
-        ahead, ticket = on_its_way
         frame = self._way.frame(ahead)
         if frame is None or not self._form.takes(frame[0]):
             return None
         ahead.end()
-        self._fan_out.answered_ahead(self._archive, ticket)
+        self._fan_out.answered_ahead(self._archive, leave)
         return frame
 
 

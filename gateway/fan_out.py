@@ -85,7 +85,7 @@ class Archive(Protocol):
 class WayToFrames(Protocol):
     """How one frame after another of an instance is asked for before anybody waits for it."""
 
-    def asked(self, number: int, done: Callable[[Ahead], None]) -> Ahead | None:
+    def asked(self, number: str, done: Callable[[Ahead], None]) -> Ahead | None:
         """One frame; None: something would have to be waited for. `done` is called once."""
 
     def frame(self, ahead: Ahead) -> tuple[str, bytes] | None:

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
@@ -43,6 +44,15 @@ class _Heard(NamedTuple):
     is_failure: bool
 
 
+@dataclass(slots=True)
+class _Streak:
+    """Answers to questions that were asked ahead in one second, not told to the breaker yet."""
+
+    leave: Ticket
+    at: float = 0.0
+    count: int = 0
+
+
 class Faring:
     """How each of some archives fared, in this process."""
 
@@ -56,14 +66,17 @@ class Faring:
         self._jitter = jitter
         self._heard: dict[str, _Heard] = {}
         self._breakers = dict.fromkeys(ids, Breaker())
+        self._streaks: dict[str, _Streak] = {}
 
     def is_well(self, archive: str, seconds: float) -> bool:
         """Whether the archive answered within the last `seconds`."""
+        self._end_streak(archive)
         heard = self._heard.get(archive)
         return heard is not None and not heard.is_failure and self._clock() - heard.at < seconds
 
     def is_ailing(self, archive: str) -> bool:
         """Whether it failed a short while ago, or is left alone."""
+        self._end_streak(archive)
         if self._breakers[archive].is_open:
             return True
         heard = self._heard.get(archive)
@@ -98,6 +111,9 @@ class Faring:
 
     def leave_to_ask(self, archive: str) -> Ticket | None:
         """The leave to ask an archive that fares well; None: it does not."""
+        streak = self._streaks.get(archive)
+        if streak is not None:  # it was an answer that was heard last
+            return streak.leave
         if self.is_ailing(archive):
             return None
         return Ticket(period=self._breakers[archive].period, is_probe=False)
@@ -108,12 +124,29 @@ class Faring:
         That neither opens nor closes anything.
         """
         now = self._clock()
-        self._heard[archive] = _Heard(at=now, is_failure=False)
-        self._breakers[archive] = self._breakers[archive].answered(ticket, now)
+        streak = self._streaks.get(archive)
+        if streak is None or streak.leave != ticket or int(streak.at) != int(now):
+            self._end_streak(archive)
+            if ticket.period != self._breakers[archive].period or self._breakers[archive].is_open:
+                self._heard[archive] = _Heard(at=now, is_failure=False)
+                return
+            streak = self._streaks[archive] = _Streak(ticket)
+        streak.at = now
+        streak.count += 1
+
+    def _end_streak(self, archive: str) -> None:
+        """Tells the breaker what was counted, before it is told anything else."""
+        streak = self._streaks.pop(archive, None)
+        if streak is None:
+            return
+        self._heard[archive] = _Heard(at=streak.at, is_failure=False)
+        before = self._breakers[archive]
+        self._breakers[archive] = before.answered(streak.leave, streak.at, streak.count)
 
     def admitted(self, archive: str) -> Ticket:
         """The leave to ask an archive; ArchiveBusy where it is left alone."""
         now = self._clock()
+        self._end_streak(archive)
         self._breakers[archive], ticket = self._breakers[archive].admitted(now)
         if ticket is not None:
             return ticket
@@ -123,6 +156,7 @@ class Faring:
 
     def ended(self, archive: str, ticket: Ticket, error: BaseException | None) -> None:
         """A question came to its end, by an answer or by an error."""
+        self._end_streak(archive)
         before, now = self._breakers[archive], self._clock()
         has_answered = _has_answered(error)
         if error is None or isinstance(error, _TELLING):

@@ -11,11 +11,13 @@ from aiohttp import web
 
 from gateway.adapters.decisions import Decision
 from gateway.adapters.derived import Kept
+from gateway.adapters.telemetry import Kind, Telemetry
 from gateway.answered_before import blanks, head_of
 from gateway.delivery import WayAhead
 from gateway.disclosures import Disclosures
 from gateway.frame_holders import Held
 from gateway.http_server import DECISION, access_of, route_of
+from gateway.http_streams import framing
 from gateway.model import Target
 from gateway.recording import told
 from gateway.rules import rights
@@ -29,8 +31,11 @@ MARK = b"/frames/"
 _INSTANCE = re.compile(
     rb"GET /dicom-web/studies/([0-9.]{1,64})/series/([0-9.]{1,64})/instances/([0-9.]{1,64})"
 )
-_NUMBER = re.compile(rb"([1-9][0-9]{0,8}) HTTP/1\.1")
-_MARKED = ("id", "at", "date", "from", "asked", "type", "length")
+_NUMBER = re.compile(rb"([1-9][0-9]{0,8}) HTTP/1\.1").fullmatch
+_MARKED = ("id", "at", "date", "from", "asked", "type", "length", "boundary", "body")
+_ANY_LENGTH = secrets.randbits(60) | 1 << 60
+"""Stands where the length of a part belongs."""
+_MOST_TYPES = 16
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -38,33 +43,75 @@ class Known:
     """An instance: who holds it, and what is told of a frame of it."""
 
     kept: Kept[Held]
-    way: WayAhead | None
+    way: WayAhead
     events: tuple[Blanks, ...]
+
+
+class Framed:
+    """An answer with a frame of some media type, but for what is different each time."""
+
+    __slots__ = ("_form", "_is_multipart", "_more")
+
+    def __init__(self, head: str, marks: dict[str, str], kind: str, *, is_multipart: bool) -> None:
+        """`head`: with marks. What is of one answer alone, such as its length, is marked."""
+        before, after = b"", b""
+        if is_multipart:
+            kind, before, after = framing(kind, _ANY_LENGTH, marks["boundary"])
+        length = str(_ANY_LENGTH)
+        self._is_multipart = is_multipart
+        self._more = len(before) + len(after) - (len(length) if is_multipart else 0)
+        text = head.replace(marks["type"], kind).encode()
+        marked = {"size": length, **marks} if is_multipart else marks
+        whole = b"".join((text, before, marks["body"].encode(), after))
+        self._form = Blanks(whole, {n.encode(): m.encode() for n, m in marked.items()})
+
+    def filled(self, values: dict[bytes, bytes], body: bytes) -> tuple[bytes, int]:
+        """The whole answer, and how long its body is; `values`: those of `Told`, and a boundary."""
+        length, size = self._more + len(body), b"%d" % len(body)
+        if self._is_multipart:
+            length += len(size)
+        values[b"body"], values[b"size"], values[b"length"] = body, size, b"%d" % length
+        return self._form.filled(values), length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Words:
-    """All of a request but its first line, and what follows from it."""
+    """All of a request but its first line, and what follows from it.
+
+    `head`: of the answer, with `marks`; `framed`: answers by the media type of their frame.
+    """
 
     decision: Decision
     account: Account
     form: Form
-    head: Blanks
+    head: str
+    framed: dict[str, Framed]
+    told_as: Kind
     route: str
     access: Access
     marks: dict[str, str]
     known: dict[bytes, Known]
 
+    def answer(self, kind: str) -> Framed:
+        """What an answer is with a frame of that media type."""
+        found = self.framed.get(kind)
+        if found is None:
+            if len(self.framed) >= _MOST_TYPES:
+                self.framed.clear()
+            found = Framed(self.head, self.marks, kind, is_multipart=self.form.is_multipart)
+            self.framed[kind] = found
+        return found
 
-def named(data: bytes) -> tuple[bytes, int, bytes] | None:
+
+def named(data: bytes) -> tuple[bytes, str, bytes] | None:
     """What a first line has before MARK, the frame behind it, and all that follows the line.
 
     None: it asks for something else, or for more than one frame as it is, such as in a query.
     """
     end = data.find(b"\r\n")
     instance, _, last = data[:end].rpartition(MARK)
-    number = _NUMBER.fullmatch(last)
-    return (instance, int(number[1]), data[end:]) if number is not None and instance else None
+    number = _NUMBER(last)
+    return (instance, number[1].decode(), data[end:]) if number is not None and instance else None
 
 
 def target_of(instance: bytes) -> Target | None:
@@ -76,7 +123,9 @@ def target_of(instance: bytes) -> Target | None:
     return Target(study_uid=study, series_uid=series, instance_uid=one)
 
 
-def words_of(request: web.Request, response: web.StreamResponse, form: Form) -> Words:
+def words_of(
+    request: web.Request, response: web.StreamResponse, form: Form, telemetry: Telemetry
+) -> Words:
     """The words of a request that was answered in the ordinary way, in that form."""
     marks = {name: secrets.token_hex(16) for name in _MARKED}
     blank = {
@@ -86,12 +135,15 @@ def words_of(request: web.Request, response: web.StreamResponse, form: Form) -> 
         "Content-Length": marks["length"],
     }
     access = access_of(request, marks["at"], marks["id"], marks["from"])
+    route = route_of(request)
     return Words(
         decision=request[DECISION],
         account=request[DECISION].consumer.account,
         form=form,
-        head=blanks(head_of(response, blank), marks),
-        route=route_of(request),
+        head=head_of(response, blank),
+        framed={},
+        told_as=telemetry.kind(route, "GET", 200),
+        route=route,
         access=replace(access, asked=marks["asked"]),
         marks=marks,
         known={},

@@ -16,14 +16,12 @@ from aiohttp import web
 
 from gateway.adapters.asked_ahead import Ahead
 from gateway.adapters.budgets import Budgets, Place
-from gateway.adapters.telemetry import Telemetry
+from gateway.adapters.telemetry import Kind, Telemetry
 from gateway.answered_before import Told, is_plain
-from gateway.delivery import OnItsWay, WayAhead
-from gateway.errors import CALLER_LEFT, TooMany
+from gateway.errors import CALLER_LEFT
 from gateway.frame_holders import FrameHolders
-from gateway.frame_words import MARK, Account, Known, Words, events_of, named, target_of, words_of
+from gateway.frame_words import MARK, Known, Words, events_of, named, target_of, words_of
 from gateway.http_server import DECISION
-from gateway.http_streams import framing
 from gateway.recording import Recorder
 from gateway.rules import request_bytes
 from gateway.rules.media import Form
@@ -46,15 +44,6 @@ class HandedOver(NamedTuple):
         self.place.leave()
 
 
-class _Asked(NamedTuple):
-    """What one request says: its path and the frame in it, its id if it has one, and from where."""
-
-    path: bytes
-    number: int
-    given_id: str | None
-    address: str
-
-
 class QuickFrames:
     """Frames that are fetched so, in one process."""
 
@@ -66,6 +55,7 @@ class QuickFrames:
         telemetry: Telemetry,
     ) -> None:
         self._holders = holders
+        self._is_good = holders.is_good
         self.budgets = budgets
         self.recorder = recorder
         self.telemetry = telemetry
@@ -94,22 +84,20 @@ class QuickFrames:
             return
         if not request_bytes.has_id(key) and len(key) <= MAX_BYTES:
             self._make_room()
-            self._words[key] = words_of(request, response, request[FORM])
+            self._words[key] = words_of(request, response, request[FORM], self.telemetry)
 
-    def begun(
-        self, data: bytes, address: str | None, done: Callable[[Fetching, bytes | None], None]
-    ) -> Fetching | None:
+    def begun(self, data: bytes, address: bytes, done: Done) -> Fetching | None:
         """A request for a frame, under way; None: it takes the ordinary way.
 
         `done` is called once, with the answer, or with None where it has to go on in that way; not
         at all once it was handed over, or left.
         """
         found = named(data)
-        if found is None or address is None:
+        if found is None:
             return None
         instance, number, key = found
         given, words = None, self._words.get(key)
-        if words is None:
+        if words is None and request_bytes.is_whole(data):
             key, given = request_bytes.apart(key)
             words = self._words.get(key)
         if words is None:
@@ -117,47 +105,26 @@ class QuickFrames:
         if not words.decision.is_good():
             del self._words[key]
             return None
-        known = self._known(words, instance)
-        if (
-            known is None
-            or known.way is None
-            or (self.recorder is not None and self.recorder.forbids)
-        ):
-            return None
-        asked = _Asked(instance[4:] + MARK + b"%d" % number, number, given, address)
-        return self._started(Fetching(self, words, known, known.way, asked, done), words.account)
-
-    def _started(self, fetching: Fetching, account: Account) -> Fetching | None:
-        """A request that is paid for and has its place, if it may; None: that is to be told."""
-        place = self.budgets.at_once.place_now(account)
-        if place is None:
-            return None
-        try:
-            self.budgets.check(account)
-        except TooMany:
-            place.leave()
-            return None
-        if fetching.start(place):
-            return fetching
-        place.leave()
-        self.budgets.give_back(account)
-        return None
-
-    def _known(self, words: Words, instance: bytes) -> Known | None:
-        """What is known of an instance that is named in a first line; None: not enough."""
         known = words.known.get(instance)
-        if known is not None and self._holders.is_good(known.kept):
-            return known
+        if known is None or not self._is_good(known.kept):
+            known = self._looked_up(words, instance)
+        if known is None or (self.recorder is not None and self.recorder.forbids):
+            return None
+        fetching = Fetching(self, words, known, instance, number, given, address, done)
+        return fetching if fetching.start() else None
+
+    def _looked_up(self, words: Words, instance: bytes) -> Known | None:
+        """What is known of an instance that is named in a first line; None: not enough."""
         target = target_of(instance)
         if target is None:
             return None
         kept = self._holders.known(words.decision.consumer, target)
         held = None if kept is None else kept.thing
-        if kept is None or held is None:
+        way = None if held is None else self._holders.way(held, words.form)
+        if kept is None or held is None or way is None:
             words.known.pop(instance, None)
             return None
         self._make_room()
-        way = self._holders.way(held, words.form)
         known = Known(kept=kept, way=way, events=events_of(words, held.disclosed))
         words.known[instance] = known
         return known
@@ -175,103 +142,106 @@ class Fetching:
     It ends once: by its answer, or since it was handed over, or left. Nothing follows that.
     """
 
-    __slots__ = ("_asked", "_done", "_known", "_of", "_on_its_way", "_place", "_started",
-                 "_way", "_words")  # fmt: skip
+    __slots__ = ("_address", "_ahead", "_done", "_given_id", "_instance", "_known", "_leave",
+                 "_number", "_of", "_place", "_started", "_words")  # fmt: skip
 
     def __init__(
         self,
         of: QuickFrames,
         words: Words,
         known: Known,
-        way: WayAhead,
-        asked: _Asked,
-        done: Callable[[Fetching, bytes | None], None],
+        instance: bytes,
+        number: str,
+        given_id: str | None,
+        address: bytes,
+        done: Done,
     ) -> None:
+        """`instance`, `number`: as they are named; `given_id`: the request's own, if it has one."""
         self._of = of
         self._words = words
         self._known = known
-        self._way = way
-        self._asked = asked
+        self._instance = instance
+        self._number = number
+        self._given_id = given_id
+        self._address = address
         self._done = done
-        self._started = time.monotonic()
-        self._place: Place | None = None
-        self._on_its_way: OnItsWay | None = None
+        self._ahead: Ahead | None = None
         """The question, until the end."""
 
-    def start(self, place: Place) -> bool:
-        """Whether the archive is asked now."""
-        self._on_its_way = self._way.asked(self._asked.number, self._came)
-        if self._on_its_way is None:
+    def start(self) -> bool:
+        """Whether the archive is asked now, which is paid for, and has its place."""
+        of, way, account = self._of, self._known.way, self._words.account
+        leave = way.leave()
+        place = None if leave is None else of.budgets.begun(account)
+        if leave is None or place is None:
             return False
-        self._place = place
-        self._of.telemetry.request_started()
+        ahead = way.asked(self._number, self._came)
+        if ahead is None:
+            place.leave()
+            of.budgets.give_back(account)
+            return False
+        self._leave, self._place, self._ahead = leave, place, ahead
+        self._started = ahead.started
+        of.telemetry.request_started()
         return True
 
     def handed_over(self) -> HandedOver | None:
         """All for the ordinary way, in which the request starts again; None: it has ended."""
-        ahead, place = self._ended(), self._place
-        if ahead is None or place is None:
+        ahead = self._ended()
+        if ahead is None:
             return None
         self._of.budgets.give_back(self._words.account)
         self._of.telemetry.request_handed_over()
-        return HandedOver(ahead, place)
+        return HandedOver(ahead, self._place)
 
     def leave(self) -> None:
         """Whoever asked is gone."""
         if (ahead := self._ended()) is not None:
             ahead.end()
-            self._over(self._values(), CALLER_LEFT, 0)
+            kind = self._of.telemetry.kind(self._words.route, "GET", CALLER_LEFT)
+            self._over(kind, self._values(), 0)
 
     def _ended(self) -> Ahead | None:
         """The end: the question, which tells nothing here any more; None: that has been."""
-        on_its_way, self._on_its_way = self._on_its_way, None
-        if on_its_way is None:
-            return None
-        on_its_way[0].give_up()
-        return on_its_way[0]
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.give_up()
+        return ahead
 
-    def _came(self, _: Ahead) -> None:
-        if self._on_its_way is None:
+    def _came(self, ahead: Ahead) -> None:
+        if self._ahead is None:
             return
-        frame = self._way.frame(self._on_its_way)
+        frame = self._known.way.frame(ahead, self._leave)
         if frame is None:
             self._done(self, None)
         else:
-            self._ended()
+            self._ahead = None  # which has ended with that
             self._give(*frame)
 
     def _give(self, kind: str, body: bytes) -> None:
-        words, before, after = self._words, b"", b""
-        if words.form.is_multipart:
-            told = self._of.told
-            boundary = (told.drawn() + told.drawn()).decode()
-            kind, before, after = framing(kind, len(body), boundary)
-        length = len(before) + len(body) + len(after)
+        words, told = self._words, self._of.told
         values = self._values()
-        values[b"type"] = kind.encode("latin-1")
-        values[b"length"] = b"%d" % length
-        self._done(self, b"".join((words.head.filled(values), before, body, after)))
+        values[b"boundary"] = told.drawn() + told.drawn()
+        answer, length = words.answer(kind).filled(values, body)
+        self._done(self, answer)
         recorder, events = self._of.recorder, self._known.events
         if recorder is not None and events:
-            values[b"asked"] = self._asked.path
+            path = self._instance[4:] + MARK + self._number.encode()
+            values[b"asked"] = path
             recorder.record_texts([event.filled(values) for event in events])
-        self._over(values, 200, length)
+        self._over(words.told_as, values, length)
 
     def _values(self) -> dict[bytes, bytes]:
-        return self._of.told.values(self._asked.given_id, self._asked.address)
+        return self._of.told.values(self._given_id, self._address)
 
-    def _over(self, values: dict[bytes, bytes], status: int, bytes_out: int) -> None:
-        self._leave_place()
-        self._of.budgets.archive_requests.take(self._words.account, 1)
-        kind = self._words.route, "GET", status
-        seconds = time.monotonic() - self._started
-        self._of.telemetry.request_told(values, kind, seconds, bytes_out)
-
-    def _leave_place(self) -> None:
-        if self._place is not None:
-            self._place.leave()
+    def _over(self, kind: Kind, values: dict[bytes, bytes], bytes_out: int) -> None:
+        of = self._of
+        self._place.leave()
+        of.budgets.archive_requests.take(self._words.account, 1)
+        of.telemetry.request_told(kind, values, time.monotonic() - self._started, bytes_out)
 
 
+Done = Callable[[Fetching, bytes | None], None]
 FORM: web.RequestKey[Form] = web.RequestKey("form", Form)
 """How frames are given, where one is that was asked for."""
 QUICK_FRAMES = web.AppKey("quick_frames", QuickFrames)

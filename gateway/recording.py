@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gateway.adapters.audit import Audit
@@ -44,6 +44,8 @@ class Recorder:
         self._trail = trail
         self._clock = clock
         self._refused: dict[str, _Refusals] = {}
+        self.record_texts = trail.record_texts
+        """Records events that are JSON already."""
         trail.tell_also(self._due)
 
     @property
@@ -63,10 +65,6 @@ class Recorder:
     def answered(self, access: Access, need: Need | None, status: int, noted: Disclosures) -> None:
         """Records what a request of somebody known told of studies, and which it was denied."""
         self._trail.record(told(access, need, status, noted))
-
-    def record_texts(self, events: Sequence[bytes]) -> None:
-        """Records events that are JSON already."""
-        self._trail.record_texts(events)
 
     def refused(self, access: Access) -> None:
         """Records that somebody is nobody known, or counts it where that was told already."""

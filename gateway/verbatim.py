@@ -68,7 +68,7 @@ class Connection(web.RequestHandler):
         self._before = answers
         self._frames = frames
         self._known = known
-        self._address: str | None = None
+        self._address: bytes | None = None
         self._fetching: Fetching | None = None
         self._waiting = self._early = b""
         self._handed_over: HandedOver | None = None
@@ -80,7 +80,7 @@ class Connection(web.RequestHandler):
         """The address is that of the connection, as long as it lasts."""
         super().connection_made(transport)
         peer = self.peername
-        self._address = str(peer[0]) if isinstance(peer, tuple) else None
+        self._address = str(peer[0]).encode() if isinstance(peer, tuple) else None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """What is fetched is wanted no more."""
@@ -101,23 +101,28 @@ class Connection(web.RequestHandler):
             self._go_on()
         if self._is_odd:
             super().data_received(data)
-        elif self._is_ending() and request_bytes.is_whole(data):
+        elif not self._is_idle():
+            self._come_between(data)
+        elif len(data) > MAX_BYTES or not (self._fetches(data) or self._has_answered(data)):
+            self._read(data, is_alone=True)
+
+    def _come_between(self, data: bytes) -> None:
+        """What comes while nothing is waited for: as the first one does, or very soon."""
+        if self._is_ending() and request_bytes.is_whole(data):
             self._early = data
             self._loop.call_soon(self._come_again)
         else:
-            self._come(data)
-
-    def _come(self, data: bytes) -> None:
-        is_idle, is_whole = self._is_idle(), request_bytes.is_whole(data)
-        is_short = is_idle and is_whole and len(data) <= MAX_BYTES
-        if not (is_short and (self._fetches(data) or self._has_answered(data))):
-            self._read(data, is_alone=is_idle or self._is_new)
+            self._read(data, is_alone=self._is_new)
 
     def _come_again(self) -> None:
         """What came early, once the end of what was before it had its turn."""
         early, self._early = self._early, b""
-        if early:
-            self._come(early)
+        if not early:
+            return
+        is_idle = self._is_idle()
+        is_quick = is_idle and len(early) <= MAX_BYTES
+        if not (is_quick and (self._fetches(early) or self._has_answered(early))):
+            self._read(early, is_alone=is_idle or self._is_new)
 
     def handed_over(self) -> HandedOver | None:
         """What the request that is answered now has already; given once."""
@@ -139,7 +144,7 @@ class Connection(web.RequestHandler):
 
     def _fetches(self, data: bytes) -> bool:
         """Whether a request is for a frame that is fetched now."""
-        if frame_words.MARK not in data:
+        if frame_words.MARK not in data or self._address is None:
             return False
         fetching = self._frames.begun(data, self._address, self._fetched)
         if fetching is None:
@@ -201,7 +206,7 @@ class Connection(web.RequestHandler):
     def _has_answered(self, data: bytes) -> bool:
         key, given = data, None
         ready = self._known.get(data)
-        if ready is None:
+        if ready is None and request_bytes.is_whole(data):
             key, given = request_bytes.apart(data)
             ready = self._known.get(key)
         transport = self.transport

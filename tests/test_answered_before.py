@@ -153,7 +153,7 @@ async def test_an_answer_from_another_address_is_recorded_with_that(
     await timed(gateway, path)
     await replies(gateway.quick, [ask(path, KEY)] * 3)
     (ready,) = gateway.app[ANSWERED_BEFORE]._ready.values()
-    assert gateway.app[ANSWERED_BEFORE].again(ready, "another-one", "2001:db8::1") is not None
+    assert gateway.app[ANSWERED_BEFORE].again(ready, "another-one", b"2001:db8::1") is not None
     assert gateway.app[ANSWERED_BEFORE].again(ready, "another-one", None) is None
     *_, first, last = await gateway.events()
     networks = [a["network"]["address"] for e in (first, last) for a in e["agent"]]

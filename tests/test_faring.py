@@ -110,3 +110,31 @@ def test_an_answer_from_before_does_not_end_the_time_it_is_left_alone() -> None:
     assert faring.leave_to_ask("north") is None
     with pytest.raises(ArchiveBusy), faring.heard(North()):
         pass
+
+
+def test_answers_to_what_was_asked_ahead_count_as_much_as_others() -> None:
+    faring = Faring(["north"], Clock(), lambda: 0.0)
+    leave = faring.leave_to_ask("north")
+    assert leave is not None
+    for outcome in "ffff....ffff....fff":
+        if outcome == ".":
+            faring.answered_ahead("north", leave)
+        else:
+            fail(faring, ArchiveTimeout("no answer", archive="north"))
+    assert not faring._breakers["north"].is_open
+    fail(faring, ArchiveTimeout("no answer", archive="north"))
+    assert faring._breakers["north"].is_open  # by half of twenty
+
+
+def test_each_second_of_answers_to_what_was_asked_ahead_is_counted_by_itself() -> None:
+    clock = Clock()
+    faring = Faring(["north"], clock, lambda: 0.0)
+    leave = faring.leave_to_ask("north")
+    assert leave is not None
+    for _ in range(3):
+        for _ in range(10):
+            faring.answered_ahead("north", leave)
+        clock.now += 1
+    assert faring.is_well("north", 1.5)
+    assert not faring.is_well("north", 0.5)
+    assert [(s.ended, s.failed) for s in faring._breakers["north"].seconds] == [(10, 0)] * 3

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from gateway.disclosures import Disclosures
-from gateway.frame_words import events_of
+from gateway.frame_words import _MOST_TYPES, events_of
+from gateway.http_streams import framing
 from gateway.quick_frames import QUICK_FRAMES
 from tests.frame_archive import SECOND, frame, frames
 from tests.repeats import replies
@@ -17,8 +18,7 @@ VALUES = {
     b"date": b"now",
     b"from": b"192.0.2.1",
     b"asked": b"/somewhere",
-    b"type": b"x/y",
-    b"length": b"12",
+    b"boundary": b"0123456789abcdef" * 2,
 }
 
 
@@ -26,13 +26,20 @@ async def test_words_are_those_of_the_first_answer(tmp_path: Path) -> None:
     async with frames(tmp_path / "spool") as made:
         (reply,) = await replies(made.gateway.quick, [frame()])
         ((key, words),) = made.gateway.app[QUICK_FRAMES]._words.items()
-    head = words.head.filled(VALUES)
+    answer, length = words.answer("x/y").filled(dict(VALUES), b"a frame")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    kind, before, after = framing("x/y", 7, VALUES[b"boundary"].decode())
+    assert body == before + b"a frame" + after
+    assert f"\r\nContent-Type: {kind}\r\n".encode() in head
+    assert b"\r\nContent-Length: %d\r\n" % length in head + b"\r\n"
+    assert length == len(body)
     assert key.startswith(b"\r\nHost: gateway\r\n")
     assert b"\r\nX-Request-Id: some-id-of-theirs\r\n" in head
     names = [line.partition(b":")[0] for line in head.split(b"\r\n")]
-    assert names == [
-        line.partition(b":")[0] for line in reply.split(b"\r\n\r\n")[0].split(b"\r\n")
-    ] + [b"", b""]
+    assert names == [line.partition(b":")[0] for line in reply.split(b"\r\n\r\n")[0].split(b"\r\n")]
+    for number in range(2 * _MOST_TYPES):
+        words.answer(f"x/{number}")
+    assert len(words.framed) <= _MOST_TYPES
     assert (words.decision.consumer.id, words.form.is_multipart) == ("all", True)
 
 

@@ -8,7 +8,6 @@ twice.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 import time
 from collections.abc import Callable
@@ -58,9 +57,10 @@ class Asker:
         context = given if isinstance(given, ssl.SSLContext) else None
         connection = self.pool.kept(question.stem.origin, context)
         if connection is not None:
-            with contextlib.suppress(Lost):
-                asked = question.asked(last), question.accept
-                return Ahead(self, connection, head, asked, authorization or None, done)
+            try:
+                return Ahead(self, connection, head, (question, last, authorization), done)
+            except Lost:
+                pass
         self.turns.give_back(is_stream=True)
         return None
 
@@ -98,7 +98,7 @@ class Ahead:
     It has one owner at a time: who asked, until `give_up`, then who takes it over.
     """
 
-    __slots__ = ("_answer", "_asked", "_connection", "_done", "_head_came", "_of", "_until",
+    __slots__ = ("_answer", "_asked", "_connection", "_done", "_head_came", "_of",
                  "authorization", "is_over", "started")  # fmt: skip
 
     def __init__(
@@ -106,36 +106,33 @@ class Ahead:
         of: Asker,
         connection: Connection,
         head: bytes,
-        asked: tuple[Request, str],
-        authorization: str | None,
+        asked: tuple[Question, str, str],
         done: Callable[[Ahead], None],
     ) -> None:
-        self.authorization = authorization
+        """`asked`: the question, the end of its path, and the Authorization, "" for none."""
         self._answer = connection.send(head, self._came)
+        self.authorization = asked[2] or None
         self._connection = connection
         self._done: Callable[[Ahead], None] | None = done
         self._of, self._asked = of, asked
         self.started = time.monotonic()
-        self._until = self.started + of.head_seconds
         self._head_came: float | None = None
         self.is_over = False
         of.retries.asked()
         connection.watch(of.seconds)
 
-    @property
-    def content_type(self) -> str:
-        """That of the answer."""
-        return self._answer.headers.get("Content-Type", "")
+    def body(self) -> tuple[str, bytes, bool] | None:
+        """The type and the small body of a good answer that came whole; None: it is not that.
 
-    @property
-    def has_end(self) -> bool:
-        """Whether HTTP tells where its body ends."""
-        return self._answer.has_end
-
-    def body(self) -> bytes | None:
-        """The small body of a good answer that came whole; None: it is not that."""
+        And whether HTTP tells where it ends.
+        """
         answer = self._answer
-        return answer.peeked(SMALL_BYTES) if answer.is_whole and self._is_good() else None
+        if not answer.is_whole or answer.status != 200 or "Content-Encoding" in answer.headers:
+            return None
+        body = answer.peeked(SMALL_BYTES)
+        return (
+            None if body is None else (answer.headers.get("Content-Type", ""), body, answer.has_end)
+        )
 
     def give_up(self) -> None:
         """Who asked is told nothing any more: it is somebody else's."""
@@ -157,7 +154,9 @@ class Ahead:
 
     def taken_over(self, by: Asker, asked: Request, accept: str) -> bool:
         """Whether it is what is asked now; its turn and its answer are the caller's then."""
-        if self.is_over or by is not self._of or (asked, accept) != self._asked:
+        question, last, _ = self._asked
+        is_same = by is self._of and (asked, accept) == (question.asked(last), question.accept)
+        if self.is_over or not is_same:
             return False
         self.is_over, self._done = True, None
         return True
@@ -168,8 +167,7 @@ class Ahead:
 
     async def head(self) -> Answer:
         """The answer as soon as its head is there; errors as of `Connection.ask`."""
-        left = self._until - time.monotonic()
-        until = asyncio.get_running_loop().time() + left
+        until = asyncio.get_running_loop().time() + self._left()
         return await self._connection.head(self._answer, self._of.seconds, until)
 
     def _came(self) -> None:
@@ -185,16 +183,17 @@ class Ahead:
         elif answer.status:
             self._connection.watch(self._of.seconds)
         else:
-            left = max(self._until - time.monotonic(), 0.0)
-            self._connection.watch(min(self._of.seconds, left))
+            self._connection.watch(min(self._of.seconds, max(self._left(), 0.0)))
+
+    def _left(self) -> float:
+        """How many seconds there are for the head."""
+        return self.started + self._of.head_seconds - time.monotonic()
 
     def _is_not_taken(self) -> bool:
         """Whether what came so far is not the beginning of a small body of a good answer."""
         answer = self._answer
-        return answer.status > 0 and (not self._is_good() or answer.is_larger(SMALL_BYTES))
-
-    def _is_good(self) -> bool:
-        return self._answer.status == 200 and "Content-Encoding" not in self._answer.headers
+        is_good = answer.status == 200 and "Content-Encoding" not in answer.headers
+        return answer.status > 0 and (not is_good or answer.is_larger(SMALL_BYTES))
 
 
 AHEAD: ContextVar[Ahead | None] = ContextVar("ahead", default=None)

@@ -60,10 +60,24 @@ class Budgets:
     archive_requests: Budget
     at_once: AtOnce
 
+    def begun(self, consumer: Hashable) -> Place | None:
+        """The place of a request that is paid for; None: it has to wait, or may not be answered."""
+        place = self.at_once.place_now(consumer)
+        if place is None:
+            return None
+        try:
+            self.check(consumer)
+        except TooMany:
+            place.leave()
+            return None
+        return place
+
     def check(self, consumer: Hashable) -> None:
         """Pays for a request. TooMany when nothing is left of either budget."""
-        self.archive_requests.check(consumer)
-        self.requests.check(consumer, units=1)
+        if self.archive_requests.is_limited:
+            self.archive_requests.check(consumer)
+        if self.requests.is_limited:
+            self.requests.check(consumer, units=1)
 
     async def place(self, consumer: Hashable) -> Place:
         """The place that the request has already, or another one as of `AtOnce.place`."""
@@ -89,6 +103,8 @@ class _Line:
 
 class Place:
     """Room for one request of a consumer; whoever has it leaves it, once or more often."""
+
+    __slots__ = ("_leave", "consumer")
 
     def __init__(self, consumer: Hashable, leave: Callable[[], None] | None) -> None:
         self.consumer = consumer
@@ -158,6 +174,7 @@ class Budget:
 
     def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = per_minute
+        self.is_limited = per_minute is not None
         self._clock = clock
         self._buckets: OrderedDict[Hashable, _Bucket] = OrderedDict()
 

@@ -145,7 +145,7 @@ def boundary_of(content_type: str, archive: str, *, has_end: bool) -> str | None
     """What separates the parts of an answer of this type; None: it is a single part."""
     lower = content_type.lower()
     if lower.startswith("multipart/"):
-        found = _BOUNDARY.search(content_type)
+        found = _BOUNDARY.search(content_type, max(lower.find("boundary"), 0))
         if found is None:
             raise ArchiveBadAnswer("its multipart answer has no boundary", archive=archive)
         return found[1] or found[2]
@@ -293,4 +293,9 @@ async def _described(part: Part, archive: str) -> tuple[Part, FileMeta]:
 def part_type(given: str, default: str) -> str:
     """A media type that can stand in a header field of ours; `default` for anything odd."""
     plain = given.strip()
-    return plain if len(plain) <= 200 and _TYPE.fullmatch(plain) else default
+    return plain if len(plain) <= 200 and _is_type(plain) else default
+
+
+@lru_cache(maxsize=256)
+def _is_type(plain: str) -> bool:
+    return _TYPE.fullmatch(plain) is not None

@@ -103,22 +103,19 @@ class WayToFrames:
         self._asker = asker
         self._question = Question(stem, accept_of(frames, syntax))
 
-    def asked(self, number: int, done: Callable[[Ahead], None]) -> Ahead | None:
+    def asked(self, number: str, done: Callable[[Ahead], None]) -> Ahead | None:
         """One frame, asked for ahead; None: something would have to be waited for."""
-        return self._asker.ahead(self._question, str(number), done)
+        return self._asker.ahead(self._question, number, done)
 
     def frame(self, ahead: Ahead) -> tuple[str, bytes] | None:
         """Its media type and its bytes; None: it has to be looked at in the ordinary way."""
-        body = ahead.body()
-        if body is None:
+        found = ahead.body()
+        if found is None:
             return None
+        of, body, has_end = found
         try:
             return only_at_hand(
-                ahead.content_type,
-                body,
-                kind=media.OCTET_STREAM,
-                archive=self._archive,
-                has_end=ahead.has_end,
+                of, body, kind=media.OCTET_STREAM, archive=self._archive, has_end=has_end
             )
         except GatewayError:
             return None

@@ -5,6 +5,7 @@ What comes before it is asked for waits here, and tells its connection to read n
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Protocol
 
@@ -22,6 +23,21 @@ FIELDS = {
     )
 }
 """The header fields that anybody looks at."""
+_PLAIN_HEAD = re.compile(
+    rb"""HTTP/1\.1\ 200\ [\x20-\x7e]*+\r\n
+    (?:(?: [ABD-OQSV-Zabd-oqsv-z][A-Za-z0-9-]*+:\ [\x20-\x7e]*+  # none that is told apart below
+        | (?(1)(?!)|[Cc]ontent-[Tt]ype:\ ([\x20-\x7e]*+))
+        | (?(2)(?!)|[Cc]ontent-[Ll]ength:\ ([1-9][0-9]{0,8}))
+        | [Cc]onnection:\ keep-alive
+        | (?!(?i:con(?:nection|tent-[elrt])|proxy|retry|transfer|upgrade))
+          [A-Za-z0-9-]++:\ [\x20-\x7e]*+
+    )\r\n)*+\r\n""",
+    re.VERBOSE,
+).match
+"""The head of a good answer that leaves no choice how it is read (RFC 9112 §4 to §6).
+
+Each field that tells where the body ends, or what it is, at most once and in its strictest form.
+"""
 
 
 class Lost(ConnectionError):
@@ -160,6 +176,26 @@ class Answer:
         self._pieces.append(chunk)
         self._waiting += len(chunk)
         return self._waiting > READ_BYTES
+
+    def take_plain(self, data: bytes) -> bool:
+        """Takes all of an answer that came at once; False: it takes a parser to read it.
+
+        A parser would read the same.
+        """
+        head = _PLAIN_HEAD(data)
+        if head is None or head[2] is None:
+            return False
+        begin, length = head.end(), int(head[2])
+        if len(data) - begin != length or length > READ_BYTES:
+            return False
+        self.headers["Content-Length"] = head[2].decode()
+        if head[1] is not None:
+            self.headers["Content-Type"] = head[1].decode().strip()
+        self.status, self.length = 200, length
+        self.has_end = self.is_whole = True
+        self._pieces.append(data[begin:])
+        self._waiting = length
+        return True
 
     def fail(self, error: Exception) -> None:
         """Nothing more will come."""

@@ -39,6 +39,8 @@ class Connection(asyncio.Protocol):
         self._due: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._without_body = 0
+        self._is_new = True
+        """Whether nothing came of the present answer."""
         self._is_paused = False
         self._is_spoilt = False
 
@@ -63,11 +65,13 @@ class Connection(asyncio.Protocol):
         """
         self._answer = answer = Answer(self)
         self._without_body = 0
-        if self._transport is None or not self.is_open:
+        self._is_new = True
+        transport = self._transport
+        if transport is None or self._is_spoilt or transport.is_closing():
             self.abort()
             raise Lost("closed")
         self._came = came
-        self._transport.write(request)
+        transport.write(request)
         return answer
 
     async def head(self, answer: Answer, seconds: float, until: float) -> Answer:
@@ -100,11 +104,12 @@ class Connection(asyncio.Protocol):
         One timer that is moved when it rings does for all that the connection waits for.
         """
         self._due = due = self._loop.time() + seconds
-        if self._timer is not None and self._timer.when() > due:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._timer = self._loop.call_at(due, self._look)
+        timer = self._timer
+        if timer is not None:
+            if timer.when() <= due:
+                return
+            timer.cancel()
+        self._timer = self._loop.call_at(due, self._look)
 
     def done(self, answer: Answer) -> None:
         """Nobody wants more of an answer."""
@@ -112,7 +117,8 @@ class Connection(asyncio.Protocol):
             return
         self._answer = self._came = None
         if answer.is_whole and self.is_open and self._waiter is None:
-            self.resume()
+            if self._is_paused:
+                self.resume()
             self._free(self)
         else:
             self.abort()
@@ -141,6 +147,10 @@ class Connection(asyncio.Protocol):
         if answer is None or answer.is_whole:
             self.abort()
             return
+        if self._is_new and answer.take_plain(data):
+            self._wake()
+            return
+        self._is_new = False
         self._without_body += len(data)
         try:
             self._parser.feed_data(data)

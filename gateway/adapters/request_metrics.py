@@ -16,12 +16,20 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 
-@dataclass(slots=True)
-class _Durations:
-    """How long things took; `within[n]`: how many within the nth limit and no earlier."""
+class Took:
+    """How long things of one label took; `within[n]`: how many within the nth limit, no earlier."""
 
-    within: list[int]
-    seconds: float = 0.0
+    __slots__ = ("_limits", "seconds", "within")
+
+    def __init__(self, limits_seconds: Sequence[float]) -> None:
+        self._limits = limits_seconds
+        self.within = [0] * (len(limits_seconds) + 1)
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Something took so long."""
+        self.within[bisect_left(self._limits, seconds)] += 1
+        self.seconds += seconds
 
 
 class Counts(Collector):
@@ -48,17 +56,14 @@ class Durations(Collector):
         """`limits_seconds`: the upper ends of the buckets but the last, rising."""
         self._name, self._documentation, self._label = name, documentation, label
         self._limits = limits_seconds
-        self._by_label: dict[str, _Durations] = {}
+        self._by_label: dict[str, Took] = {}
 
-    def observe(self, label: str, seconds: float) -> None:
-        """Something took so long."""
-        found = self._of(label)
-        found.within[bisect_left(self._limits, seconds)] += 1
-        found.seconds += seconds
-
-    def add_short(self, label: str, count: int) -> None:
-        """So many took no time worth telling."""
-        self._of(label).within[0] += count
+    def of(self, label: str) -> Took:
+        """What counts those of one label."""
+        found = self._by_label.get(label)
+        if found is None:
+            found = self._by_label[label] = Took(self._limits)
+        return found
 
     def collect(self) -> Iterable[Metric]:
         """The histogram as it stands."""
@@ -69,19 +74,29 @@ class Durations(Collector):
             told.add_metric((label,), buckets, one.seconds)
         return (told,)
 
-    def _of(self, label: str) -> _Durations:
-        found = self._by_label.get(label)
-        if found is None:
-            found = self._by_label[label] = _Durations([0] * (len(self._limits) + 1))
-        return found
-
 
 @dataclass(slots=True)
 class Tally:
-    """How many answers of one kind took no time worth telling, and how many bytes they had."""
+    """How many answers of one kind there were, and how many bytes they had.
 
+    `took`: how long all of their route took.
+    """
+
+    took: Took
     count: int = 0
     bytes_out: int = 0
+
+    def add(self, seconds: float, bytes_out: int) -> None:
+        """One more."""
+        self.count += 1
+        self.bytes_out += bytes_out
+        self.took.add(seconds)
+
+    def add_short(self, bytes_out: int) -> None:
+        """One more that took no time worth telling."""
+        self.count += 1
+        self.bytes_out += bytes_out
+        self.took.within[0] += 1
 
 
 class RequestMetrics(Collector):
@@ -95,36 +110,28 @@ class RequestMetrics(Collector):
             "route",
             limits_seconds,
         )
-        self._answered: Counter[tuple[str, str, int]] = Counter()
-        self._bytes_out: Counter[str] = Counter()
         self._tallies: dict[tuple[str, str, int], Tally] = {}
 
-    def done(self, route: str, method: str, status: int, seconds: float, bytes_out: int) -> None:
-        """A request was answered."""
-        self._answered[route, method, status // 100] += 1
-        self._durations.observe(route, seconds)
-        self._bytes_out[route] += bytes_out
-
-    def tally(self, route: str, method: str, status: int) -> Tally:
-        """What counts answers at once, which `done` need not be told of."""
-        return self._tallies.setdefault((route, method, status), Tally())
-
-    def _take_tallies(self) -> None:
-        for (route, method, status), tally in self._tallies.items():
-            self._answered[route, method, status // 100] += tally.count
-            self._durations.add_short(route, tally.count)
-            self._bytes_out[route] += tally.bytes_out
-            tally.count = tally.bytes_out = 0
+    def tally(self, kind: tuple[str, str, int]) -> Tally:
+        """What counts answers of a kind: a route, a method and a status."""
+        found = self._tallies.get(kind)
+        if found is None:
+            found = self._tallies[kind] = Tally(self._durations.of(kind[0]))
+        return found
 
     def collect(self) -> Iterable[Metric]:
         """The metrics as they stand."""
-        self._take_tallies()
+        counts: Counter[tuple[str, str, str]] = Counter()
+        sizes: Counter[str] = Counter()
+        for (route, method, status), tally in self._tallies.items():
+            counts[route, method, f"{status // 100}xx"] += tally.count
+            sizes[route] += tally.bytes_out
         answered = CounterMetricFamily(
             "gateway_requests", "Answered requests.", labels=("route", "method", "status")
         )
-        for (route, method, kind), count in self._answered.items():
-            answered.add_metric((route, method, f"{kind}xx"), count)
+        for labels, count in counts.items():
+            answered.add_metric(labels, count)
         out = CounterMetricFamily("gateway_response_bytes", "Body bytes sent.", labels=("route",))
-        for route, count in self._bytes_out.items():
+        for route, count in sizes.items():
             out.add_metric((route,), count)
         return answered, *self._durations.collect(), out

@@ -18,7 +18,8 @@ class Retries:
 
     def asked(self) -> None:
         """A question was asked."""
-        self._saved = min(self._saved + 1, MOST_SAVED * COST)
+        if self._saved < MOST_SAVED * COST:
+            self._saved += 1
 
     def taken(self) -> bool:
         """Whether one may be asked once more, which this counts as done."""

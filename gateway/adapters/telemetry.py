@@ -36,12 +36,11 @@ LOGGED_FIELDS = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repeat:
-    """What is told of each request that is answered at once: `line` with blanks for id and time."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How each request of a kind is told of: `line` with blanks for its id, time and duration."""
 
     tally: Tally
-    looked: tuple[str, str]
     line: Blanks
 
 
@@ -109,39 +108,34 @@ class Telemetry:
         """A request that was started ended. `route` is its template, `status` what was sent."""
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         values = {b"id": request_id.encode(), b"at": now.encode()}
-        self.request_told(values, (route, method, status), seconds, bytes_out)
+        self.request_told(self.kind(route, method, status), values, seconds, bytes_out)
+
+    def kind(self, route: str, method: str, status: int) -> Kind:
+        """What requests are, of which there are many of this kind."""
+        kind = route, method, status
+        return Kind(self._requests.tally(kind), self._forms.of(kind))
 
     def request_told(
-        self,
-        values: dict[bytes, bytes],
-        kind: tuple[str, str, int],
-        seconds: float,
-        bytes_out: int,
+        self, kind: Kind, values: dict[bytes, bytes], seconds: float, bytes_out: int
     ) -> None:
-        """The same; `values`: its `id`, and `at`, the time. `kind`: route, method and status."""
+        """A request that was started ended. `values`: its `id`, and `at`, the time."""
         self._in_flight -= 1
-        self._requests.done(*kind, seconds, bytes_out)
+        kind.tally.add(seconds, bytes_out)
         values[b"ms"] = b"%.1f" % (seconds * 1000)
-        line = self._forms.of(kind).filled(values).decode()
-        if self._lines is None:
-            self._log.info(**orjson.loads(line))
-        else:
-            self._lines.info(line)
+        self._tell(kind.line.filled(values).decode())
 
-    def repeat(self, layer: str, route: str, method: str, status: int) -> Repeat:
-        """How requests are told of that are answered at once, out of a layer of the cache."""
-        return Repeat(
-            tally=self._requests.tally(route, method, status),
-            looked=(layer, "hit"),
-            line=self._forms.of((route, method, status)),
-        )
+    def repeated(
+        self, kind: Kind, layer: str, values: Mapping[bytes, bytes], bytes_out: int
+    ) -> None:
+        """A request was answered at once, out of a layer of the cache.
 
-    def repeated(self, repeat: Repeat, values: Mapping[bytes, bytes], bytes_out: int) -> None:
-        """A request was answered at once. `values`: its `id`, `at`, the time, and `ms`: none."""
-        repeat.tally.count += 1
-        repeat.tally.bytes_out += bytes_out
-        self._cache_reads.values[repeat.looked] += 1
-        line = repeat.line.filled(values).decode()
+        `values`: its `id`, `at`, the time, and `ms`: none.
+        """
+        kind.tally.add_short(bytes_out)
+        self._cache_reads.values[layer, "hit"] += 1
+        self._tell(kind.line.filled(values).decode())
+
+    def _tell(self, line: str) -> None:
         if self._lines is None:
             self._log.info(**orjson.loads(line))
         else:
@@ -155,7 +149,7 @@ class Telemetry:
     def archive_answered(self, archive: str, outcome: str, seconds: float) -> None:
         """An archive's first byte came, or did not. `outcome`: `ok`, or the code of the error."""
         self._archive_requests.values[archive, outcome] += 1
-        self._archive_durations.observe(archive, seconds)
+        self._archive_durations.of(archive).add(seconds)
 
     def cache_read(self, layer: str, outcome: str) -> None:
         """A look into a cache.

@@ -43,14 +43,18 @@ class Turns:
 
     def take_now(self, *, is_stream: bool) -> bool:
         """Whether there is a turn at once, which is taken."""
-        if not self._is_free(is_stream=is_stream):
+        if self._free <= 0 or (is_stream and self._free_for_streams <= 0):
             return False
-        self._count(-1, is_stream=is_stream)  # nobody waits who could have it
+        self._free -= 1  # nobody waits who could have it
+        if is_stream:
+            self._free_for_streams -= 1
         return True
 
     def give_back(self, *, is_stream: bool) -> None:
         """What `take` took, to whoever waited longest of those who can have it."""
-        self._count(1, is_stream=is_stream)
+        self._free += 1
+        if is_stream:
+            self._free_for_streams += 1
         if self._waiting:
             self._let_in()
 
@@ -77,16 +81,7 @@ class Turns:
         for turn, is_stream in tuple(self._waiting):
             if not self._free:
                 return
-            if self._is_free(is_stream=is_stream):
+            if self.take_now(is_stream=is_stream):
                 self._waiting.remove((turn, is_stream))
-                self._count(-1, is_stream=is_stream)
                 if not turn.done():
                     turn.set_result(None)
-
-    def _is_free(self, *, is_stream: bool) -> bool:
-        return self._free > 0 and (not is_stream or self._free_for_streams > 0)
-
-    def _count(self, turns: int, *, is_stream: bool) -> None:
-        self._free += turns
-        if is_stream:
-            self._free_for_streams += turns

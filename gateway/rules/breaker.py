@@ -65,14 +65,19 @@ class Breaker(NamedTuple):
         """After how many whole seconds it is worth asking again."""
         return max(1, math.ceil(self.until - now))
 
-    def answered(self, ticket: Ticket, now: float) -> Breaker:
-        """The archive answered, be it that there is nothing, or that the question is no good."""
+    def answered(self, ticket: Ticket, now: float, times: int = 1) -> Breaker:
+        """The archive answered, be it that there is nothing, or that the question is no good.
+
+        `times`: so often within the second of `now`.
+        """
         if ticket.period != self.period:
             return self
         if ticket.is_probe:
             return Breaker(period=self.period + 1)
         return Breaker(
-            period=self.period, openings=self.openings, seconds=self._counted(now, failed=0)
+            period=self.period,
+            openings=self.openings,
+            seconds=self._counted(now, ended=times, failed=0),
         )
 
     def failed(self, ticket: Ticket, now: float, jitter: float, told_seconds: float = 0) -> Breaker:
@@ -82,7 +87,7 @@ class Breaker(NamedTuple):
         """
         if ticket.period != self.period:
             return self
-        seconds = self._counted(now, failed=1)
+        seconds = self._counted(now, ended=1, failed=1)
         more = self._replace(in_a_row=self.in_a_row + 1, seconds=seconds)
         is_opened = ticket.is_probe or more._is_too_much
         return more._opened(now, jitter, told_seconds) if is_opened else more
@@ -108,12 +113,12 @@ class Breaker(NamedTuple):
             until=now + max(told, pause * (1 - JITTER * jitter)),
         )
 
-    def _counted(self, now: float, failed: int) -> tuple[_Second, ...]:
-        """The seconds of the window with one question more, in whole seconds of the clock."""
+    def _counted(self, now: float, ended: int, failed: int) -> tuple[_Second, ...]:
+        """The seconds of the window with so many more, in whole seconds of the clock."""
         number = math.floor(now)
         if self.seconds and self.seconds[-1].number == number:
             last = self.seconds[-1]
-            more = _Second(number, last.ended + 1, last.failed + failed)
+            more = _Second(number, last.ended + ended, last.failed + failed)
             return (*self.seconds[:-1], more)
         kept = [s for s in self.seconds if number - WINDOW_SECONDS < s.number]
-        return (*kept, _Second(number, 1, failed))
+        return (*kept, _Second(number, ended, failed))

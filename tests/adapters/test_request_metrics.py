@@ -24,8 +24,8 @@ def samples(metrics: RequestMetrics) -> dict[tuple[str, ...], float]:
 def test_requests_are_counted_by_route_method_and_class_of_status() -> None:
     metrics = RequestMetrics((1.0, 2.0))
     for status in (200, 204, 404):
-        metrics.done("/a", "GET", status, 0.5, 10)
-    metrics.done("/b", "POST", 200, 0.5, 0)
+        metrics.tally(("/a", "GET", status)).add(0.5, 10)
+    metrics.tally(("/b", "POST", 200)).add(0.5, 0)
     found = samples(metrics)
     counts = {k[1:]: v for k, v in found.items() if k[0] == "gateway_requests_total"}
     assert {frozenset(k): v for k, v in counts.items()} == {
@@ -39,7 +39,7 @@ def test_requests_are_counted_by_route_method_and_class_of_status() -> None:
 def test_durations_fall_into_the_first_bucket_that_holds_them() -> None:
     metrics = RequestMetrics((1.0, 2.0))
     for seconds in (0.5, 1.0, 1.5, 99.0):
-        metrics.done("/a", "GET", 200, seconds, 0)
+        metrics.tally(("/a", "GET", 200)).add(seconds, 0)
     found = {frozenset(k): v for k, v in samples(metrics).items()}
     name = "gateway_request_duration_seconds"
     assert [
@@ -55,11 +55,11 @@ def test_what_was_not_asked_for_yet_is_not_told() -> None:
 
 def test_what_is_tallied_counts_with_the_rest_and_once() -> None:
     metrics = RequestMetrics((1.0, 2.0))
-    metrics.done("/a", "GET", 200, 1.5, 10)
-    tally = metrics.tally("/a", "GET", 200)
-    assert metrics.tally("/a", "GET", 200) is tally
-    tally.count += 2
-    tally.bytes_out += 7
+    metrics.tally(("/a", "GET", 200)).add(1.5, 10)
+    tally = metrics.tally(("/a", "GET", 200))
+    assert metrics.tally(("/a", "GET", 200)) is tally
+    tally.add_short(3)
+    tally.add_short(4)
     for _ in range(2):
         found = {frozenset(k): v for k, v in samples(metrics).items()}
         assert found[frozenset(("gateway_requests_total", "/a", "GET", "2xx"))] == 3
