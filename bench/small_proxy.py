@@ -1,24 +1,27 @@
 """Small proxied answers, frames of 8 KB: the gateway, nginx and node over kept connections.
 
 Run: python -m bench.small_proxy [rounds], or `make bench`. One frame after the other of an instance
-is asked for. Each must cost the archive exactly one request: what the gateway knows of the study is
-remembered. One gateway is open to all; one knows its callers, checks a policy and budgets for each
-frame, and writes an audit trail; one is open and takes no short ways.
+is asked for, then the first frame of one instance of a series after the other, each of them once.
+Each must cost the archive exactly one request, but for those by which the gateway learns what a
+series holds. One gateway is open to all; one knows its callers, checks a policy and budgets for
+each frame, and writes an audit trail; one is open and takes no short ways.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench.ground import study
-from bench.ground.load import FRAME, FRAMES, ask, get
-from bench.ground.servers import NginxProxy, NodePipe, Server
+from bench.ground import scroll, study
+from bench.ground.load import FRAME, FRAMES, ask, cpu_per_request, get
+from bench.ground.scroll import ScrollArchive
+from bench.ground.servers import File, NginxProxy, NodePipe, Server
 from bench.ground.study import Held
-from bench.ground.sums import Result, median, ratio, rounds_asked, tell
+from bench.ground.sums import Result, median, ratio, rounds, rounds_asked, tell
 from bench.ground.turns import cpu_in_turns
 from tests.gateways import Gateway, archive
 
@@ -37,6 +40,13 @@ WHAT = {
     KNOWING: "proxied frame of 8 KB, access, policy, audit: work per CPU second",
     ORDINARY: "proxied frame of 8 KB, through aiohttp: work per CPU second",
 }
+SCROLLED = {
+    US: "first frames of a series of 500: work per CPU second",
+    KNOWING: "first frames of a series of 500, access, policy, audit: work per CPU second",
+    ORDINARY: "first frames of a series of 500, through aiohttp: work per CPU second",
+}
+MOST_BESIDES = 0.1
+"""Requests to the archive for each frame, by which the gateway learns what a series holds."""
 
 
 def gateway(folder: Path, port: int, name: str) -> Gateway:
@@ -57,36 +67,80 @@ def gateway(folder: Path, port: int, name: str) -> Gateway:
     return Gateway(folder, {"archive": many}, cache={"fresh_seconds": 3600}, **sections)
 
 
-def main() -> None:
-    """Prints the figures."""
-    count = rounds_asked(ROUNDS)
+def compared(folder: Path, port: int) -> dict[str, Gateway | Server]:
+    """The gateways over the archive at a port, and what they are compared with."""
+    return {
+        **{name: gateway(folder / name, port, name) for name in WHAT},
+        NGINX: NginxProxy(folder / "nginx", port),
+        NODE: NodePipe(folder / "node", port),
+    }
+
+
+def of_one_instance(folder: Path, frame: File, count: int) -> list[dict[str, float]]:
+    """CPU of a frame, asked for after others of its instance."""
+    paths = [f"{INSTANCE.path}/frames/{number}" for number in range(1, FRAMES + 1)]
+    upstream = study.archive(folder / "archive", [INSTANCE], dict.fromkeys(paths, frame))
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        frame = study.multipart_file(
-            folder / "frame", study.noise(8192), "application/octet-stream"
-        )
-        paths = [f"{INSTANCE.path}/frames/{number}" for number in range(1, FRAMES + 1)]
-        upstream = study.archive(folder / "archive", [INSTANCE], dict.fromkeys(paths, frame))
         stack.enter_context(upstream)
-        running: dict[str, Gateway | Server] = {
-            **{name: gateway(folder / name, upstream.port, name) for name in WHAT},
-            NGINX: NginxProxy(folder / "nginx", upstream.port),
-            NODE: NodePipe(folder / "node", upstream.port),
-        }
+        running = compared(folder, upstream.port)
         for one in running.values():
             stack.enter_context(one)
             ask(one.port, REQUEST, 200)
         done, asked = cpu_in_turns(running, REQUEST, REQUESTS, asked=upstream.asked, count=count)
         if asked != count * REQUESTS * len(running):
             raise SystemExit("not every frame cost the archive exactly one request")
-    report(done)
+    return done
 
 
-def report(done: list[dict[str, float]]) -> None:
+def of_series(folder: Path, frame: File, count: int) -> list[dict[str, float]]:
+    """CPU of the first frame of an instance, asked for after those of others of its series."""
+    upstream = ScrollArchive(folder / "archive", count + 1, frame)
+    with ExitStack() as stack:
+        stack.enter_context(upstream)
+        running = compared(folder, upstream.port)
+        for one in running.values():
+            stack.enter_context(one)
+            ask(one.port, scroll.first_frames(0, Accept=ACCEPT, X_Api_Key=KEY), 200)
+        asked, besides = upstream.asked(), upstream.asked_besides()
+        done = rounds(count, {name: _scrolling(one) for name, one in running.items()})
+        frames = count * scroll.INSTANCES * len(running)
+        if upstream.asked() - asked != frames:
+            raise SystemExit("not every frame cost the archive exactly one request")
+        if upstream.asked_besides() - besides > MOST_BESIDES * frames:
+            raise SystemExit("the archive was asked for more than it gave")
+    return done
+
+
+def _scrolling(one: Gateway | Server) -> Callable[[], float]:
+    """Scrolls through another study each time."""
+    turn = iter(range(1, sys.maxsize))
+
+    def scrolled() -> float:
+        request = scroll.first_frames(next(turn), Accept=ACCEPT, X_Api_Key=KEY)
+        return cpu_per_request(one.pid, one.port, request, scroll.INSTANCES)
+
+    return scrolled
+
+
+def main() -> None:
+    """Prints the figures."""
+    count = rounds_asked(ROUNDS)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        frame = study.multipart_file(
+            folder / "frame", study.noise(8192), "application/octet-stream"
+        )
+        done = of_one_instance(folder / "one", frame, count)
+        report("a frame of 8 KB", done, WHAT)
+        done = of_series(folder / "series", frame, count)
+        report("the first frame of an instance", done, SCROLLED)
+
+
+def report(title: str, done: list[dict[str, float]], whats: Mapping[str, str]) -> None:
     """The figures: work per CPU second is the inverse of CPU per request."""
     shown = ", ".join(f"{name} {median(done, name) * 1e6:.0f}" for name in done[0])
-    sys.stdout.write(f"a frame of 8 KB, CPU µs: {shown}\n")
-    for us, what in WHAT.items():
+    sys.stdout.write(f"{title}, CPU µs: {shown}\n")
+    for us, what in whats.items():
         for name in (NGINX, NODE):
             floor, goal = LIMITS.get((us, name), (None, None))
             tell(

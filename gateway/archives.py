@@ -20,8 +20,6 @@ import msgspec
 from gateway import listings
 from gateway.adapters.cache import Fresh, Loader
 from gateway.adapters.cache_names import Group, Key, What
-from gateway.adapters.derived import Derived
-from gateway.adapters.reads import reads_noted
 from gateway.asked_instances import InstanceRecords
 from gateway.delivery import Delivery
 from gateway.errors import ArchiveError, GatewayError, NotFound
@@ -29,6 +27,7 @@ from gateway.fan_out import Archive, FanOut, Health, are_late, ids, silence, una
 from gateway.kept_metadata import KeptMetadata
 from gateway.known import Known, Remembered, as_known, is_unchanged
 from gateway.listings import Listing
+from gateway.locating import MAX_BYTES, Locating
 from gateway.model import Contents, Level, Loaded, Series, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures
@@ -43,10 +42,6 @@ from gateway.told_rows import ToldRows
 
 _T = TypeVar("_T")
 _MARK_BYTES = 6
-_LOCATED_BYTES = 8 << 20
-"""For where instances are: a viewer asks for many frames of one."""
-_ROW_BYTES = 600
-"""What a series or an instance of a record takes."""
 _encoded = msgspec.msgpack.Encoder().encode
 _SHAPE = hashlib.blake2b(
     msgspec.json.encode(msgspec.json.schema_components((Study, Contents))), digest_size=4
@@ -82,7 +77,7 @@ class Archives:
         cache: Cache,
         *,
         settings: str = "",
-        located_bytes: int = _LOCATED_BYTES,
+        located_bytes: int = MAX_BYTES,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """`settings` is a digest of those that decide on how resources read."""
@@ -94,15 +89,17 @@ class Archives:
         self._known = Known(cache.is_quiet)
         self._told = ToldRows(self._known, cache, self.key)
         self._instances = InstanceRecords(
-            self._fan_out, self._known, self.content_key, self._remembered
+            self._fan_out, self._known, self.content_key, self._remembered, cache
         )
+        self._locating = Locating(cache, self._fan_out, self._instances, self.record, located_bytes)
+        self.listed = self._locating.listed
+        """A series with all of its instances, where nobody need be asked for them."""
         self.series_instances = self._instances.of_series
         """The instances of one series of a study, by what is shown of it."""
         notes = RejectionNotes(self._fan_out, self._noticing, self.content_key, self._of_notes)
         self.rejected = RejectedObjects(self._whole, notes)
         self.is_one = self._fan_out.is_one
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
-        self._located: Derived[Target, Loaded] = Derived(cache, max_bytes=located_bytes)
         self._kept_metadata = KeptMetadata(cache)
         self.cache = cache
 
@@ -157,19 +154,13 @@ class Archives:
         """
         if target.instance_uid is None:
             return await self._looked_up(target)
-        found = self.located_before(target)
-        if found is None:
-            instance = target.instance
-            with reads_noted() as reads:
-                found = await self._looked_up(instance)
-            self._located.keep(instance, found, _bytes_of(found), reads)
-        return found
+        return await self._locating.located(target.instance, self._looked_up)
 
     def located_before(self, target: Target) -> Loaded | None:
         """What `located` gives of an instance or its frames if nobody need be asked; else None."""
         if target.instance_uid is None:
             return None
-        return self._located.found(target.instance)
+        return self._locating.before(target.instance)
 
     async def _looked_up(self, target: Target) -> Loaded:
         loaded = await self.record(target.study_uid, Level.SERIES)
@@ -186,7 +177,7 @@ class Archives:
             return await self.record(target.study_uid, Level.INSTANCE)
         if target.instance_uid is None or series is None:
             return loaded
-        return await self._with_instance(loaded, series, target)
+        return await self._locating.with_instance(loaded, series, target, _missing)
 
     async def metadata(self, fetch: Fetch) -> list[bytes]:
         """The metadata objects of one fetch, from the first archive that answers.
@@ -352,20 +343,6 @@ class Archives:
         key = self.key("instances", study.uid, (archive.id,), mark)
         return await self._remembered(key, load, decoded)
 
-    async def _with_instance(self, loaded: Loaded, series: Series, target: Target) -> Loaded:
-        """`loaded` with the one instance of `target` in its series."""
-        answers, failures = await self._fan_out.ask(
-            lambda a: self._instances.one(a, series, target),
-            self._fan_out.configured(series.archives),
-        )
-        holders = [(a, i) for a, i in answers if i is not None]
-        if not holders:
-            raise _missing(loaded, "no such instance", failures)
-        one = msgspec.structs.replace(holders[0][1], archives=tuple(a.id for a, _ in holders))
-        shown = replace(series, instances=(one,))
-        others = tuple(shown if s.uid == series.uid else s for s in loaded.study.series or ())
-        return replace(loaded, study=replace(loaded.study, series=others))
-
     async def _remembered(self, key: Key, load: Loader, decode: Callable[[bytes], _T]) -> _T:
         """The cached value of `key`; one that cannot be read is forgotten and loaded anew."""
         try:
@@ -418,10 +395,3 @@ def _missing(loaded: Loaded, message: str, failures: Sequence[ArchiveError] = ()
     if not silent:
         return NotFound(message)
     return silence(silent, are_late=loaded.are_late and are_late(failures))
-
-
-def _bytes_of(loaded: Loaded) -> int:
-    """About what a record takes."""
-    records = (loaded.study, *loaded.parts[1:])  # one part is the same as the whole
-    series = [s for record in records for s in record.series or ()]
-    return _ROW_BYTES * (len(records) + sum(1 + len(s.instances or ()) for s in series))

@@ -8,12 +8,14 @@ have cost about as much as a listing does, that is asked for instead.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
 from gateway import listings
 from gateway.adapters.cache import Fresh, Loader
 from gateway.adapters.cache_names import Key
+from gateway.adapters.derived import Current, Derived
+from gateway.adapters.reads import reads_noted
 from gateway.errors import ArchiveError
 from gateway.fan_out import Archive, FanOut
 from gateway.known import Known
@@ -29,6 +31,10 @@ ROWS_OF_A_SEARCH = 40
 """A search for one instance costs an archive as much as so many rows of a listing."""
 UNKNOWN_ROWS = 1000
 """Rows that a listing is taken to have where the archive does not count."""
+_LISTS_BYTES = 32 << 20
+"""For lists of series as they are looked into, each of an eighth of that at the most."""
+_ROW_BYTES = 600
+"""What an instance takes of it."""
 _T = TypeVar("_T")
 
 
@@ -64,6 +70,7 @@ class InstanceRecords:
         known: Known,
         key: Callable[..., Awaitable[Key]],
         remembered: Remembered,
+        cache: Current,
     ) -> None:
         """`key` makes names of what ends with the record of its study."""
         self._fan_out = fan_out
@@ -71,6 +78,7 @@ class InstanceRecords:
         self._key = key
         self._remembered = remembered
         self._asked = AskedInstances()
+        self._lists: Derived[str, Mapping[str, Instance]] = Derived(cache, max_bytes=_LISTS_BYTES)
 
     async def of_series(self, study: Study, series: Series) -> tuple[Instance, ...]:
         """The instances of one series; () when no archive that holds it answers.
@@ -128,6 +136,13 @@ class InstanceRecords:
         found = await self._remembered(key, load, listings.instances)
         return next((i for i in found.get(target.series_uid or "", ())), None)
 
+    async def listed(
+        self, archive: Archive, series_uid: str, study_uid: str
+    ) -> Mapping[str, Instance] | None:
+        """The instances of a series by UID as an archive lists them; None: that is not at hand."""
+        key = await self._key("series-listing", study_uid, (archive.id,), series_uid)
+        return self._lists.found(key)
+
     async def _listed(
         self, archive: Archive, series: Series, target: Target
     ) -> dict[str, tuple[Instance, ...]]:
@@ -150,6 +165,11 @@ class InstanceRecords:
 
         where = (archive.id,)
         key = await self._key("series-listing", target.study_uid, where, series.uid)
-        listed = (await self._remembered(key, load, listings.instances)).get(series.uid, ())
-        found = tuple(i for i in listed if i.uid == target.instance_uid)
-        return {series.uid: found} if found else {}
+        listed = self._lists.found(key)
+        if listed is None:
+            with reads_noted() as reads:
+                rows = (await self._remembered(key, load, listings.instances)).get(series.uid, ())
+            listed = {i.uid: i for i in reversed(rows)}  # the first one of each
+            self._lists.keep(key, listed, _ROW_BYTES * len(rows), reads)
+        found = listed.get(target.instance_uid or "")
+        return {} if found is None else {series.uid: (found,)}

@@ -70,13 +70,13 @@ class Delivery:
         ]
         return await self._first_answer(fetch, opens, opening)
 
-    def way_to_frames(self, fetch: Fetch, form: Form) -> WayAhead | None:
+    def way_to_frames(self, archives: Sequence[str], form: Form) -> WayAhead | None:
         """How frames are asked for ahead where `parts` would ask; None: they are not."""
-        first = next(iter(self._fan_out.configured(fetch.archives)), None)
+        first = next(iter(self._fan_out.configured(archives)), None)
         asked = None if first is None else self._fan_out.asked_ahead.get(first.id)
         if first is None or asked is None:
             return None
-        way = asked.way_to_frames(fetch.target, form.transfer_syntaxes[0])
+        way = asked.way_to_frames(form.transfer_syntaxes[0])
         return WayAhead(self._fan_out, first.id, way, form)
 
     def bulk_data(self, fetch: Fetch, path: tuple[str, ...], byte_range: _Range = None) -> _Parts:

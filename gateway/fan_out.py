@@ -83,10 +83,13 @@ class Archive(Protocol):
 
 
 class WayToFrames(Protocol):
-    """How one frame after another of an instance is asked for before anybody waits for it."""
+    """How one frame after another is asked for before anybody waits for it."""
 
-    def asked(self, number: str, done: Callable[[Ahead], None]) -> Ahead | None:
-        """One frame; None: something would have to be waited for. `done` is called once."""
+    def asked(self, path: str, done: Callable[[Ahead], None]) -> Ahead | None:
+        """The frame at a path below `studies`, in which there is nothing but UIDs and a number.
+
+        None: something would have to be waited for. `done` is called once.
+        """
 
     def frame(self, ahead: Ahead) -> tuple[str, bytes] | None:
         """Its media type and its bytes; None: it has to be looked at in the ordinary way."""
@@ -96,8 +99,8 @@ class WayToFrames(Protocol):
 class AsksAhead(Protocol):
     """An archive that can be asked so."""
 
-    def way_to_frames(self, instance: Target, syntax: str) -> WayToFrames:
-        """How its frames are asked for."""
+    def way_to_frames(self, syntax: str) -> WayToFrames:
+        """How its frames are asked for in a transfer syntax."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

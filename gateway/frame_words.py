@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import orjson
 from aiohttp import web
@@ -28,9 +30,12 @@ from gateway.rules.media import Form
 Account = tuple[str | None, str]
 MARK = b"/frames/"
 """Stands in the first line of all who ask for frames."""
-_INSTANCE = re.compile(
-    rb"GET /dicom-web/studies/([0-9.]{1,64})/series/([0-9.]{1,64})/instances/([0-9.]{1,64})"
-)
+INSTANCES = b"/instances/"
+"""Stands before the instance there."""
+STUDIES = "/dicom-web/studies"
+_BEFORE_STUDY = len(f"GET {STUDIES}")
+_UID = rb"([0-9][0-9.]{0,63})"
+_INSTANCE = re.compile(rb"GET /dicom-web/studies/%b/series/%b/instances/%b" % (_UID, _UID, _UID))
 _NUMBER = re.compile(rb"([1-9][0-9]{0,8}) HTTP/1\.1").fullmatch
 _MARKED = ("id", "at", "date", "from", "asked", "type", "length", "boundary", "body")
 _ANY_LENGTH = secrets.randbits(60) | 1 << 60
@@ -38,12 +43,23 @@ _ANY_LENGTH = secrets.randbits(60) | 1 << 60
 _MOST_TYPES = 16
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Known:
-    """An instance: who holds it, and what is told of a frame of it."""
+class Known(NamedTuple):
+    """An instance: how it is asked for frames, and what is told of each.
+
+    `path`: of a frame below `studies`, but for its number.
+    """
 
     kept: Kept[Held]
+    path: str
     way: WayAhead
+    events: tuple[Blanks, ...]
+
+
+class Listed(NamedTuple):
+    """The instances of a series: who holds each, and what is told of a frame of it."""
+
+    kept: Kept[Held]
+    archives: Mapping[str, tuple[str, ...]]
     events: tuple[Blanks, ...]
 
 
@@ -78,7 +94,9 @@ class Framed:
 class Words:
     """All of a request but its first line, and what follows from it.
 
-    `head`: of the answer, with `marks`; `framed`: answers by the media type of their frame.
+    `head`: of the answer, with `marks`; `framed`: answers by the media type of their frame. `known`
+    by what first lines have before MARK, `series` by what they have before INSTANCES; `ways` to the
+    archives that hold something.
     """
 
     decision: Decision
@@ -91,6 +109,19 @@ class Words:
     access: Access
     marks: dict[str, str]
     known: dict[bytes, Known]
+    series: dict[bytes, Listed]
+    ways: dict[tuple[str, ...], WayAhead]
+
+    def way(
+        self,
+        archives: tuple[str, ...],
+        made: Callable[[tuple[str, ...], Form], WayAhead | None],
+    ) -> WayAhead | None:
+        """How archives are asked that hold something; None: they cannot be."""
+        found = self.ways.get(archives) or made(archives, self.form)
+        if found is not None:
+            self.ways[archives] = found
+        return found
 
     def answer(self, kind: str) -> Framed:
         """What an answer is with a frame of that media type."""
@@ -123,6 +154,11 @@ def target_of(instance: bytes) -> Target | None:
     return Target(study_uid=study, series_uid=series, instance_uid=one)
 
 
+def path_of(instance: bytes) -> str:
+    """The path of a frame below `studies`, but for its number, by a first line's beginning."""
+    return (instance[_BEFORE_STUDY:] + MARK).decode()
+
+
 def words_of(
     request: web.Request, response: web.StreamResponse, form: Form, telemetry: Telemetry
 ) -> Words:
@@ -147,6 +183,8 @@ def words_of(
         access=replace(access, asked=marks["asked"]),
         marks=marks,
         known={},
+        series={},
+        ways={},
     )
 
 

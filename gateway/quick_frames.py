@@ -20,14 +20,28 @@ from gateway.adapters.telemetry import Kind, Telemetry
 from gateway.answered_before import Told, is_plain
 from gateway.errors import CALLER_LEFT
 from gateway.frame_holders import FrameHolders
-from gateway.frame_words import MARK, Known, Words, events_of, named, target_of, words_of
+from gateway.frame_words import (
+    INSTANCES,
+    STUDIES,
+    Known,
+    Listed,
+    Words,
+    events_of,
+    named,
+    path_of,
+    target_of,
+    words_of,
+)
 from gateway.http_server import DECISION
 from gateway.recording import Recorder
 from gateway.rules import request_bytes
 from gateway.rules.media import Form
 
 MOST = 4096
-"""Instances, each for whoever asks in some words, that are known; then all are forgotten."""
+"""Instances and series, each for whoever asks in some words, that are known.
+
+After that, all are forgotten.
+"""
 MAX_BYTES = 4096
 """Of the words of a request that are the same each time."""
 
@@ -107,27 +121,39 @@ class QuickFrames:
             return None
         known = words.known.get(instance)
         if known is None or not self._is_good(known.kept):
-            known = self._looked_up(words, instance)
+            known = self._of_series(words, instance)
         if known is None or (self.recorder is not None and self.recorder.forbids):
             return None
-        fetching = Fetching(self, words, known, instance, number, given, address, done)
+        fetching = Fetching(self, words, known, number, given, address, done)
         return fetching if fetching.start() else None
 
-    def _looked_up(self, words: Words, instance: bytes) -> Known | None:
-        """What is known of an instance that is named in a first line; None: not enough."""
+    def _of_series(self, words: Words, instance: bytes) -> Known | None:
+        """What is known of an instance by that of its series; None: not enough."""
+        series, _, last = instance.rpartition(INSTANCES)
+        uid = last.decode("latin-1")
+        told = words.series.get(series)
+        if told is None or uid not in told.archives or not self._is_good(told.kept):
+            told = self._looked_up(words, instance, series)
+            if told is None:
+                return None
+        way = words.way(told.archives[uid], self._holders.way)
+        return None if way is None else Known(told.kept, path_of(instance), way, told.events)
+
+    def _looked_up(self, words: Words, instance: bytes, series: bytes) -> Listed | None:
+        """What is told of an instance that is named in a first line, or of its series."""
+        words.known.pop(instance, None)
         target = target_of(instance)
-        if target is None:
-            return None
-        kept = self._holders.known(words.decision.consumer, target)
+        kept = None if target is None else self._holders.known(words.decision.consumer, target)
         held = None if kept is None else kept.thing
-        way = None if held is None else self._holders.way(held, words.form)
-        if kept is None or held is None or way is None:
-            words.known.pop(instance, None)
+        if target is None or kept is None or held is None:
             return None
         self._make_room()
-        known = Known(kept=kept, way=way, events=events_of(words, held.disclosed))
-        words.known[instance] = known
-        return known
+        told = Listed(kept, held.archives, events_of(words, held.disclosed))
+        if held.is_series:
+            words.series[series] = told
+        elif way := words.way(held.archives[target.instance_uid or ""], self._holders.way):
+            words.known[instance] = Known(kept, path_of(instance), way, told.events)
+        return told
 
     def _make_room(self) -> None:
         self._count += 1
@@ -142,25 +168,23 @@ class Fetching:
     It ends once: by its answer, or since it was handed over, or left. Nothing follows that.
     """
 
-    __slots__ = ("_address", "_ahead", "_done", "_given_id", "_instance", "_known", "_leave",
-                 "_number", "_of", "_place", "_started", "_words")  # fmt: skip
+    __slots__ = ("_address", "_ahead", "_done", "_given_id", "_known", "_leave", "_number", "_of",
+                 "_place", "_started", "_words")  # fmt: skip
 
     def __init__(
         self,
         of: QuickFrames,
         words: Words,
         known: Known,
-        instance: bytes,
         number: str,
         given_id: str | None,
         address: bytes,
         done: Done,
     ) -> None:
-        """`instance`, `number`: as they are named; `given_id`: the request's own, if it has one."""
+        """`number`: of the frame; `given_id`: the request's own, if it has one."""
         self._of = of
         self._words = words
         self._known = known
-        self._instance = instance
         self._number = number
         self._given_id = given_id
         self._address = address
@@ -175,7 +199,7 @@ class Fetching:
         place = None if leave is None else of.budgets.begun(account)
         if leave is None or place is None:
             return False
-        ahead = way.asked(self._number, self._came)
+        ahead = way.asked(self._known.path + self._number, self._came)
         if ahead is None:
             place.leave()
             of.budgets.give_back(account)
@@ -226,8 +250,8 @@ class Fetching:
         self._done(self, answer)
         recorder, events = self._of.recorder, self._known.events
         if recorder is not None and events:
-            path = self._instance[4:] + MARK + self._number.encode()
-            values[b"asked"] = path
+            path = STUDIES + self._known.path + self._number
+            values[b"asked"] = path.encode()
             recorder.record_texts([event.filled(values) for event in events])
         self._over(words.told_as, values, length)
 

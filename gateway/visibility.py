@@ -57,6 +57,18 @@ class Visibility:
             raise _absent(target) from None
         return self._shown(loaded, target)
 
+    def listed(self, target: Target) -> Study | None:
+        """A study in which `located` would find each instance of a target's series that is told.
+
+        None: it takes asking for one by one. Only of a target that was located.
+        """
+        listed = self._archives.listed(target)
+        if listed is None or policy.needs(self._consumer) is Level.INSTANCE:
+            return None
+        if policy.needs_copies(self._consumer, listed.loaded.study):
+            return None
+        return self._visible(listed.whole)
+
     async def studies(
         self, study_uids: Sequence[str], of: Level, named: Collection[str] = ()
     ) -> tuple[dict[str, Study], tuple[str, ...]]:

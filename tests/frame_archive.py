@@ -15,6 +15,11 @@ from tests.repeats import KEY, Served, Step, ask, served, settings
 
 FIRST = Held(study="1.2.3", series="1.2.3.1", instance="1.2.3.1.1")
 SECOND = Held(study="1.2.4", series="1.2.4.1", instance="1.2.4.1.1", modality="MR")
+SERIES = tuple(
+    Held(study="1.2.5", series="1.2.5.1", instance=f"1.2.5.1.{n}", modality="MR")
+    for n in range(1, 9)
+)
+"""Through which one may scroll; each has one frame, and they are of different lengths."""
 ACCEPT = b'Accept: multipart/related; type="application/octet-stream"'
 OCTETS = "application/octet-stream"
 SMALL = bytes(range(256)) * 32
@@ -79,10 +84,12 @@ async def frames(spool: Path, **more: Any) -> AsyncIterator[Frames]:
     `others`: archives before it.
     """
     async with FaultArchive() as archive:
-        Double(archive, [FIRST, SECOND])
+        Double(archive, [FIRST, SECOND, *SERIES])
         for held in (FIRST, SECOND):
             for number, answer in ({**FRAMES, **ODD, **BROKEN}).items():
                 archive.on(f"{held.path}/frames/{number}", answer)
+        for number, held in enumerate(SERIES):
+            archive.on(f"{held.path}/frames/1", given(SMALL[: 100 + number]))
         section = {"type": "dicomweb", "qido_rs": archive.url, **more.pop("archive", {})}
         lives = {"fresh_seconds": 3600, "absent_seconds": 3600}
         others = more.pop("others", {})

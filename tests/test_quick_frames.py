@@ -27,6 +27,7 @@ from tests.frame_archive import (
     FRAMES,
     ODD,
     SECOND,
+    SERIES,
     SMALL,
     Frames,
     frame,
@@ -115,6 +116,7 @@ def test_thousands_of_requests_are_answered_and_recorded_alike(
     tmp_path: Path, fetched: list[bool]
 ) -> None:
     often = [path(n, held) for n in FRAMES for held in (FIRST, SECOND)]
+    often += [path(1, held) for held in SERIES]
     no_frames = (b"0", b"01", b"1,2", b"99", b"x", b"1?accept=image/jpeg")
     odd = [path(n) for n in ODD] + [path(n) for n in no_frames]
     seldom = [path(n) for n in BROKEN]
@@ -153,6 +155,39 @@ async def test_frames_of_any_known_instance_come_in_the_same_words(
     came = await replies(made.gateway.quick, [frame(), *steps])
     assert [SMALL in one for one in came] == [True] + [True, False, True] * 2
     assert fetched == [True] * 7
+
+
+async def test_instances_of_a_listed_series_are_fetched_from_the_first_time(
+    made: Frames, fetched: list[bool]
+) -> None:
+    *first, before, last = SERIES
+    await replies(made.gateway.plain, [frame(held=held) for held in first])
+    asked, known_before = len(made.asked()), len(fetched)
+    (came,) = await replies(made.gateway.quick, [frame(held=last)])
+    assert fetched[known_before:] == [True]
+    assert [seen[0] for seen in made.asked()[asked:]] == [f"{last.path}/frames/1"]
+    assert without_boundary(came) == without_boundary(
+        (await replies(made.gateway.plain, [frame(held=last)]))[0]
+    )
+    assert SMALL[: 99 + len(SERIES)] in came
+    await made.gateway.app[CATALOG].forget(last.study)
+    await replies(made.gateway.quick, [frame(held=before)])
+    assert fetched[known_before:] == [True]
+
+
+async def test_who_may_not_see_a_listed_series_is_not_given_what_others_are(
+    made: Frames, fetched: list[bool]
+) -> None:
+    await replies(made.gateway.plain, [frame(held=held) for held in SERIES])
+    begun = len(await made.gateway.events())
+    for last in SERIES[-2:]:
+        of_all = ask(path(1, last), KEY, ACCEPT)
+        of_none = ask(path(1, last), b"x-api-key: none", ACCEPT)
+        came = await replies(made.gateway.quick, [of_all, of_none, of_all])
+        assert [reply[9:12] for reply in came] == [b"200", b"404", b"200"]
+    outcomes = [event["outcome"] for event in (await made.gateway.events())[begun:]]
+    assert len(outcomes) == 6
+    assert fetched.count(True) == 4
 
 
 @pytest.mark.parametrize("outside", OUTSIDE, ids=["field", "body", "posted body"])

@@ -37,6 +37,9 @@ NUMBER = b"{number}"
 FRAME = b"{frame}"
 """Stands in a request for the number of a frame, which are asked for in turn."""
 FRAMES = 32
+GROUP = b"{group}"
+"""Stands for the number of a group of numbers that come after each other."""
+GROUP_SIZE = 500
 
 
 class _Client(asyncio.Protocol):
@@ -77,6 +80,7 @@ class _Client(asyncio.Protocol):
             self._run.unsent -= 1
             number = self._run.unsent
             asked = self._request.replace(NUMBER, b"%08d" % number)
+            asked = asked.replace(GROUP, b"%d" % (number // GROUP_SIZE))
             self._transport.write(asked.replace(FRAME, b"%d" % (1 + number % FRAMES)))
 
     def _fail(self, error: Exception) -> None:

@@ -66,7 +66,7 @@ class Asker:
 
 
 class Question:
-    """What is asked again and again, but for the last segment of its path."""
+    """What is asked again and again, but for the end of its path."""
 
     __slots__ = ("_after", "_authorization", "_before", "accept", "stem")
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 
 from gateway.adapters import dicomweb_bodies as bodies
 from gateway.adapters.asked_ahead import Ahead, Asker, Question
-from gateway.adapters.http_requests import Request, request
+from gateway.adapters.http_requests import request
 from gateway.at_hand import AtHand
 from gateway.errors import ArchiveBadAnswer, GatewayError, NotFound
 from gateway.model import Part, Target
 from gateway.rules import media
 from gateway.rules.multipart import Data, Head, Splitter, only_part
+
+_A_FRAME = Target(study_uid="", frames=(1,))
 
 
 def path_of(target: Target) -> tuple[str, ...]:
@@ -89,23 +90,18 @@ def frames_at_hand(found: list[Part], target: Target, archive: str) -> AsyncIter
 
 
 class WayToFrames:
-    """How one frame after another of an instance is asked for."""
+    """How one frame after another is asked for, in one transfer syntax."""
 
     __slots__ = ("_archive", "_asker", "_question")
 
-    def __init__(
-        self, archive: str, base: str, asker: Asker, instance: Target, syntax: str
-    ) -> None:
-        frames = replace(instance, frames=(1,))
-        origin, target = request(base, path_of(frames))
-        stem = Request(origin, target.removesuffix("1"))
+    def __init__(self, archive: str, base: str, asker: Asker, syntax: str) -> None:
         self._archive = archive
         self._asker = asker
-        self._question = Question(stem, accept_of(frames, syntax))
+        self._question = Question(request(base, ("studies",)), accept_of(_A_FRAME, syntax))
 
-    def asked(self, number: str, done: Callable[[Ahead], None]) -> Ahead | None:
-        """One frame, asked for ahead; None: something would have to be waited for."""
-        return self._asker.ahead(self._question, number, done)
+    def asked(self, path: str, done: Callable[[Ahead], None]) -> Ahead | None:
+        """A frame by its path below `studies`; None: something would have to be waited for."""
+        return self._asker.ahead(self._question, path, done)
 
     def frame(self, ahead: Ahead) -> tuple[str, bytes] | None:
         """Its media type and its bytes; None: it has to be looked at in the ordinary way."""
