@@ -3,8 +3,9 @@
 Run: python -m bench.small_proxy [rounds], or `make bench`. One frame after the other of an instance
 is asked for, then the first frame of one instance of a series after the other, each of them once.
 Each must cost the archive exactly one request, but for those by which the gateway learns what a
-series holds. One gateway is open to all; one knows its callers, checks a policy and budgets for
-each frame, and writes an audit trail; one is open and takes no short ways.
+series holds. Then `/rendered`, which the gateway draws itself, and the others pass on as it is in
+the archive. One gateway is open to all; one knows its callers, checks a policy and budgets for each
+frame, and writes an audit trail; one is open and takes no short ways.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ from tests.gateways import Gateway, archive
 
 ROUNDS = 9
 REQUESTS = 3000
+PICTURES = 2000
 INSTANCE = Held(number=1, size=8192)
 ACCEPT = 'multipart/related; type="application/octet-stream"'
 KEY = "the-key-of-a-viewer"
 REQUEST = get(f"{INSTANCE.path}/frames/{FRAME.decode()}", Accept=ACCEPT, X_Api_Key=KEY)
 US, KNOWING, ORDINARY = "gateway", "knowing its callers", "through aiohttp"
 NGINX, NODE = "nginx", "node"
+OTHERS = (KNOWING, ORDINARY)
 LIMITS = {(US, NGINX): (0.2, 0.33), (US, NODE): (1.0, 1.7)}
 """Floors and goals by who is compared with whom; the others are told without."""
 WHAT = {
@@ -45,6 +48,10 @@ SCROLLED = {
     KNOWING: "first frames of a series of 500, access, policy, audit: work per CPU second",
     ORDINARY: "first frames of a series of 500, through aiohttp: work per CPU second",
 }
+RENDERED = {
+    US: "rendered picture of 8 KB, drawn here: work per CPU second",
+}
+LEAST_ASKED = 0.9
 MOST_BESIDES = 0.1
 """Requests to the archive for each frame, by which the gateway learns what a series holds."""
 
@@ -111,6 +118,29 @@ def of_series(folder: Path, frame: File, count: int) -> list[dict[str, float]]:
     return done
 
 
+def of_pictures(folder: Path, count: int) -> list[dict[str, float]]:
+    """CPU of a rendered picture: drawn by the gateway, or passed on as the archive has it."""
+    held = [Held(number=number, size=8192) for number in range(1, FRAMES + 1)]
+    (folder / "picture").parent.mkdir()
+    (folder / "picture").write_bytes(study.picture())
+    drawn = File(path=folder / "picture", content_type="image/jpeg")
+    rendered = {f"{one.path}/rendered": drawn for one in held}
+    upstream = study.archive(folder / "archive", held, rendered)
+    path = held[0].path.removesuffix("1") + FRAME.decode()
+    request = get(f"{path}/rendered", Accept="image/jpeg")
+    with ExitStack() as stack:
+        stack.enter_context(upstream)
+        running = {n: s for n, s in compared(folder, upstream.port).items() if n not in OTHERS}
+        for one in running.values():
+            stack.enter_context(one)
+            ask(one.port, request, 200)
+        done, asked = cpu_in_turns(running, request, PICTURES, asked=upstream.asked, count=count)
+        most = count * PICTURES * len(running)
+        if not LEAST_ASKED * most <= asked <= most:  # who asks meanwhile is given the same picture
+            raise SystemExit("not every picture cost the archive one request")
+    return done
+
+
 def _scrolling(one: Gateway | Server) -> Callable[[], float]:
     """Scrolls through another study each time."""
     turn = iter(range(1, sys.maxsize))
@@ -134,6 +164,8 @@ def main() -> None:
         report("a frame of 8 KB", done, WHAT)
         done = of_series(folder / "series", frame, count)
         report("the first frame of an instance", done, SCROLLED)
+        done = of_pictures(folder / "pictures", count)
+        report("a rendered picture of 8 KB", done, RENDERED)
 
 
 def report(title: str, done: list[dict[str, float]], whats: Mapping[str, str]) -> None:

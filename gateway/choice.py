@@ -81,9 +81,13 @@ class Choice:
             series, chosen = await self._representative(study, inside)
         if chosen is None:
             return Shown(target=target, series=series, fetch=None)
-        one = replace(target, series_uid=series.uid, instance_uid=chosen.uid)
+        one = target
+        if (target.series_uid, target.instance_uid) != (series.uid, chosen.uid):
+            one = replace(target, series_uid=series.uid, instance_uid=chosen.uid)
         fetch = Fetch(target=one, archives=chosen.archives or series.archives)
-        return Shown(target=one, series=replace(series, instances=(chosen,)), fetch=fetch)
+        if series.instances != (chosen,):
+            series = replace(series, instances=(chosen,))
+        return Shown(target=one, series=series, fetch=fetch)
 
     async def _flagged(
         self, study: Study, inside: Sequence[Series], located: Located

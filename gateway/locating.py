@@ -83,8 +83,12 @@ class Locating:
     def before(self, instance: Target) -> Loaded | None:
         """What `located` gives if nobody need be asked; else None."""
         found = self._kept.found(instance)
-        if found is None and (listed := self.listed(instance)) is not None:
-            return listed.one(instance.instance_uid or "")
+        if found is None:
+            with reads_noted() as reads:
+                listed = self.listed(instance)
+            found = None if listed is None else listed.one(instance.instance_uid or "")
+            if found is not None:
+                self._kept.keep(instance, found, _bytes_of(found), reads)
         return found
 
     def listed(self, target: Target) -> Listed | None:

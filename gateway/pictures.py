@@ -114,21 +114,17 @@ class Pictures:
         when parameters for images come with what is none.
         """
         check_acceptable(accepted)
-        document = await self._document(consumer, target, rendering, accepted)
+        shown = await self._catalog.shown(consumer, target)
+        document = await self._document(shown, rendering, accepted)
         if document is not None:
             return document
         asked = replace(rendering, media_type=media.image_type(accepted))
-        return await self.rendered(consumer, target, asked)
+        return await self._image(shown, target, asked)
 
     async def _document(
-        self,
-        consumer: Consumer,
-        target: Target,
-        rendering: Rendering,
-        accepted: Sequence[MediaRange],
+        self, shown: Shown, rendering: Rendering, accepted: Sequence[MediaRange]
     ) -> Picture | None:
         """The document, text or video of an object; None: it is an image."""
-        shown = await self._catalog.shown(consumer, target)
         instance = instance_of(shown)
         own = documents(instance.sop_class_uid)
         offered = own or videos(instance, accepted)
@@ -158,7 +154,9 @@ class Pictures:
         NotFound when it does not exist for `consumer`; NotAcceptable when it is not an image;
         BadRequest when the region lies outside of it; Unavailable when too much is being drawn.
         """
-        shown = await self._catalog.shown(consumer, target)
+        return await self._image(await self._catalog.shown(consumer, target), target, rendering)
+
+    async def _image(self, shown: Shown, target: Target, rendering: Rendering) -> Picture:
         if shown.fetch is None:
             raise NotFound("nothing to render")
         is_whole = target.instance_uid is not None and not target.frames

@@ -24,6 +24,7 @@ ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 JSON = "application/dicom+json"
 _BOUNDARY = "0123456789abcdef"
 _MULTIPART = f'multipart/related; type="{{}}"; boundary={_BOUNDARY}'
+_COLUMNS = 128
 _PIXEL_DATA = b"\xe0\x7f\x10\x00OW\x00\x00"
 
 
@@ -138,6 +139,10 @@ def _dicom_head(one: Held) -> bytes:
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, one.uid
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = STUDY, SERIES
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows, dataset.Columns = min(one.size // _COLUMNS, 65535), _COLUMNS
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
     buffer = io.BytesIO()
     pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue() + _PIXEL_DATA + one.size.to_bytes(4, "little")

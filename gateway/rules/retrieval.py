@@ -41,6 +41,8 @@ class Fetch:
 
 def whole(fetch: Fetch) -> Fetch:
     """The instance that is fetched, whichever of its frames are meant."""
+    if not fetch.target.frames:
+        return fetch
     return replace(fetch, target=replace(fetch.target, frames=()))
 
 
