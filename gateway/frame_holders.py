@@ -16,6 +16,7 @@ from gateway.adapters.reads import reads_noted
 from gateway.archives import Archives
 from gateway.disclosures import Disclosures
 from gateway.errors import NotFound
+from gateway.locating import series_of
 from gateway.model import Consumer, Study, Target
 from gateway.rules import retrieval
 from gateway.rules.retrieval import Fetch
@@ -65,7 +66,7 @@ class FrameHolders:
 
     def known(self, consumer: Consumer, instance: Target) -> Kept[Held] | None:
         """What is kept of an instance for a consumer; None: nothing that is current."""
-        for key in (instance, instance.series):
+        for key in (instance, series_of(instance)):
             kept = self._kept.kept((consumer, key))
             if kept is not None and kept.thing and instance.instance_uid in kept.thing.archives:
                 return kept
@@ -95,7 +96,7 @@ class FrameHolders:
         disclosed: Disclosures | None,
     ) -> None:
         """Keeps the same of all instances of a series, where they are listed."""
-        key = consumer, instance.series
+        key = consumer, series_of(instance)
         if self._kept.kept(key) is not None:
             return
         with reads_noted() as reads:

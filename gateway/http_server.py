@@ -308,8 +308,7 @@ def not_modified(request: web.Request, etag: str) -> bool:
 def picture_response(request: web.Request, picture: Picture) -> web.Response:
     """A picture or document, or 304 where the caller has it already; a passing one is not kept."""
     kept = "private, no-cache" if picture.is_passing else "private, max-age=300"
-    etag = picture.etag
-    headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": kept}
+    headers = {"ETag": (etag := picture.etag), "Vary": "Accept", "Cache-Control": kept}
     if not_modified(request, etag):
         return web.Response(status=304, headers=headers)
     kind = picture.media_type

@@ -93,7 +93,7 @@ class Locating:
 
     def listed(self, target: Target) -> Listed | None:
         """The series of a target with its instances, where their lists are at hand."""
-        return self._listed.found(target.series)
+        return self._listed.found(series_of(target))
 
     async def with_instance(
         self, loaded: Loaded, series: Series, target: Target, missing: _Missing
@@ -111,37 +111,43 @@ class Locating:
 
     async def _list(self, found: Loaded, target: Target) -> None:
         """Keeps the series of what was found, if all of its archives' lists are at hand."""
-        series = _series_of(found, target)
+        series = _named(found, target)
         if series is None or series.instances is None or len(series.instances) != 1:
             return
         with reads_noted() as reads:
-            lists = [
-                await self._instances.listed(archive, series.uid, target.study_uid)
-                for archive in self._fan_out.configured(series.archives)
-            ]
-            known = [each for each in lists if each is not None]
-            if not lists or len(known) < len(lists):
+            lists = await self._lists(series, target)
+            if not lists:
                 return
             try:
                 loaded = await self._record(target.study_uid, Level.SERIES)
             except (ArchiveError, NotFound):
                 return
-        of = _series_of(loaded, target)
-        if (
-            of is None
-            or of.instances is not None
-            or retrieval.needs_instances(loaded.study, target)
-        ):
+        of = _named(loaded, target)
+        if of is None or of.instances is not None or of.archives != series.archives:
             return
-        if tuple(a.id for a in self._fan_out.configured(of.archives)) != series.archives:
-            return  # somebody does not list it
-        first, *others = known
+        if retrieval.needs_instances(loaded.study, target):
+            return
+        first, *others = lists
         if others:
             first = {uid: i for uid, i in first.items() if all(uid in each for each in others)}
         size = _ROW_BYTES * (len(loaded.study.series or ()) + (len(first) if others else 0))
-        self._listed.keep(
-            target.series, Listed(loaded=loaded, series=of, instances=first), size, reads
-        )
+        listed = Listed(loaded=loaded, series=of, instances=first)
+        self._listed.keep(series_of(target), listed, size, reads)
+
+    async def _lists(self, series: Series, target: Target) -> list[Mapping[str, Instance]]:
+        """What each of its archives lists of a series; [] unless all of that is at hand."""
+        lists = []
+        for archive in self._fan_out.configured(series.archives):
+            found = await self._instances.listed(archive, series.uid, target.study_uid)
+            if found is None:
+                return []
+            lists.append(found)
+        return lists if len(lists) == len(series.archives) else []
+
+
+def series_of(target: Target) -> Target:
+    """The series that a named instance, or its frames, are in."""
+    return Target(study_uid=target.study_uid, series_uid=target.series_uid)
 
 
 def _with(loaded: Loaded, series: Series, instances: tuple[Instance, ...]) -> Loaded:
@@ -151,7 +157,7 @@ def _with(loaded: Loaded, series: Series, instances: tuple[Instance, ...]) -> Lo
     return replace(loaded, study=replace(loaded.study, series=others))
 
 
-def _series_of(loaded: Loaded, target: Target) -> Series | None:
+def _named(loaded: Loaded, target: Target) -> Series | None:
     return next((s for s in loaded.study.series or () if s.uid == target.series_uid), None)
 
 

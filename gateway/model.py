@@ -61,11 +61,6 @@ class Target:
         return Level.FRAME if self.frames else Level.INSTANCE
 
     @property
-    def series(self) -> Target:
-        """The series that a named instance or frames are in."""
-        return Target(study_uid=self.study_uid, series_uid=self.series_uid)
-
-    @property
     def instance(self) -> Target:
         """The instance that named frames are in; else the same."""
         if not self.frames:

@@ -290,12 +290,8 @@ async def _described(part: Part, archive: str) -> tuple[Part, FileMeta]:
 
 
 @lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def part_type(given: str, default: str) -> str:
     """A media type that can stand in a header field of ours; `default` for anything odd."""
     plain = given.strip()
-    return plain if len(plain) <= 200 and _is_type(plain) else default
-
-
-@lru_cache(maxsize=256)
-def _is_type(plain: str) -> bool:
-    return _TYPE.fullmatch(plain) is not None
+    return plain if len(plain) <= 200 and _TYPE.fullmatch(plain) else default
