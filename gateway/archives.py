@@ -42,6 +42,8 @@ from gateway.told_rows import ToldRows
 
 _T = TypeVar("_T")
 _MARK_BYTES = 6
+_LISTS_TIMES = 2
+"""Lists of series take so many times of what single instances do."""
 _encoded = msgspec.msgpack.Encoder().encode
 _SHAPE = hashlib.blake2b(
     msgspec.json.encode(msgspec.json.schema_components((Study, Contents))), digest_size=4
@@ -89,7 +91,12 @@ class Archives:
         self._known = Known(cache.is_quiet)
         self._told = ToldRows(self._known, cache, self.key)
         self._instances = InstanceRecords(
-            self._fan_out, self._known, self.content_key, self._remembered, cache
+            self._fan_out,
+            self._known,
+            self.content_key,
+            self._remembered,
+            cache,
+            _LISTS_TIMES * located_bytes,
         )
         self._locating = Locating(cache, self._fan_out, self._instances, self.record, located_bytes)
         self.listed = self._locating.listed

@@ -31,10 +31,8 @@ ROWS_OF_A_SEARCH = 40
 """A search for one instance costs an archive as much as so many rows of a listing."""
 UNKNOWN_ROWS = 1000
 """Rows that a listing is taken to have where the archive does not count."""
-_LISTS_BYTES = 32 << 20
-"""For lists of series as they are looked into, each of an eighth of that at the most."""
-_ROW_BYTES = 600
-"""What an instance takes of it."""
+_ROW_BYTES = 400
+"""What an instance takes in a list as it is looked into."""
 _T = TypeVar("_T")
 
 
@@ -71,14 +69,18 @@ class InstanceRecords:
         key: Callable[..., Awaitable[Key]],
         remembered: Remembered,
         cache: Current,
+        lists_bytes: int,
     ) -> None:
-        """`key` makes names of what ends with the record of its study."""
+        """`key` makes names of what ends with the record of its study.
+
+        `lists_bytes`: for lists of series as they are looked into, each an eighth at the most.
+        """
         self._fan_out = fan_out
         self._known = known
         self._key = key
         self._remembered = remembered
         self._asked = AskedInstances()
-        self._lists: Derived[str, Mapping[str, Instance]] = Derived(cache, max_bytes=_LISTS_BYTES)
+        self._lists: Derived[str, Mapping[str, Instance]] = Derived(cache, max_bytes=lists_bytes)
 
     async def of_series(self, study: Study, series: Series) -> tuple[Instance, ...]:
         """The instances of one series; () when no archive that holds it answers.

@@ -22,9 +22,9 @@ from gateway.rules import retrieval
 from gateway.rules.retrieval import Fetch
 from gateway.visibility import Visibility
 
-MAX_BYTES = 16 << 20
+MAX_BYTES = 8 << 20
 """For all that is kept, with the values that it was made from."""
-_HELD_BYTES, _ROW_BYTES = 1500, 200
+_HELD_BYTES, _ROW_BYTES = 1500, 50
 """What an instance takes by itself, for one who asks, and what one of a series does."""
 
 

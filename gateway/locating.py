@@ -21,8 +21,8 @@ from gateway.rules import retrieval
 
 MAX_BYTES = 8 << 20
 """For where single instances are, and the same for series."""
-_ROW_BYTES = 600
-"""What a series or an instance of a record takes."""
+_ROW_BYTES, _SHARED_BYTES = 600, 50
+"""What a series or an instance of a record takes, and what one that others hold as well does."""
 _Missing = Callable[[Loaded, str, Sequence[ArchiveError]], Exception]
 
 
@@ -130,7 +130,7 @@ class Locating:
         first, *others = lists
         if others:
             first = {uid: i for uid, i in first.items() if all(uid in each for each in others)}
-        size = _ROW_BYTES * (len(loaded.study.series or ()) + (len(first) if others else 0))
+        size = _ROW_BYTES * len(loaded.study.series or ()) + _SHARED_BYTES * len(first)
         listed = Listed(loaded=loaded, series=of, instances=first)
         self._listed.keep(series_of(target), listed, size, reads)
 
