@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from gateway.rules import byte_search
+
 _MAX_HEAD_BYTES = 16384
 _MAX_PADDING_BYTES = 256
 _REMEMBERED = 64
@@ -136,7 +138,7 @@ class Splitter:
         return not self._left
 
     def _body(self, events: list[Event]) -> bool:
-        at = self._buffer.find(self._delimiter, self._search)
+        at = byte_search.find(self._buffer, self._delimiter, self._search)
         if at < 0:
             self._give(events, self._settled())
             return False
