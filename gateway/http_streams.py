@@ -58,7 +58,7 @@ async def stream_parts(
         response.content_length = first.length
     await response.prepare(request)
     if request.method != "HEAD":
-        async with Outlet(response).watched() as outlet:
+        async with Outlet(request, response).watched() as outlet:
             await _write_all(outlet, first)
             await outlet.end()
     return response
@@ -115,7 +115,7 @@ async def _stream_multipart(
     await response.prepare(request)
     if request.method == "HEAD":
         return
-    async with Outlet(response).watched() as outlet:
+    async with Outlet(request, response).watched() as outlet:
         outlet.hold(head)
         await _write_all(outlet, first)
         async for part in rest:
@@ -159,7 +159,7 @@ async def stream_json_array(
     await response.prepare(request)
     if request.method == "HEAD":
         return response
-    async with Outlet(response).watched() as outlet:
+    async with Outlet(request, response).watched() as outlet:
         separator = b"["
         async for batch in batches:
             for item in batch:
@@ -199,7 +199,7 @@ async def stream_xml(
     await response.prepare(request)
     if request.method == "HEAD":
         return response
-    async with Outlet(response).watched() as outlet:
+    async with Outlet(request, response).watched() as outlet:
         async for batch in batches:
             for dataset in batch:
                 for piece in _xml_pieces(dataset, boundary if form.is_multipart else None):

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
+from aiohttp.http import StreamWriter
 
 WRITE_STALL_SECONDS = 30
 """How long a caller may let one chunk wait; then the connection is cut."""
@@ -20,9 +21,15 @@ class Outlet:
     One timer watches over all of its chunks.
     """
 
-    def __init__(self, response: web.StreamResponse) -> None:
+    def __init__(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """`response` is prepared for `request`."""
+        writer = request.writer
         self._response = response
         self._loop = asyncio.get_running_loop()
+        self._chunks: StreamWriter | None = None
+        """Where chunks are written in pieces; asyncio's own transports would join them again."""
+        if isinstance(writer, StreamWriter) and not isinstance(self._loop, asyncio.BaseEventLoop):
+            self._chunks = writer if writer.chunked else None
         self._waiting_since: float | None = None
         self._held = b""
 
@@ -47,10 +54,13 @@ class Outlet:
         held, self._held = self._held, b""
         self._waiting_since = self._loop.time()
         if len(chunk) < _WORTH_COPYING_BYTES:
-            chunk, held = held + chunk, b""
-        if held:
-            await self._response.write(held)
-        await self._response.write(chunk)
+            await self._response.write(held + chunk)
+        elif self._chunks is not None:
+            await _write_chunk(self._chunks, held, chunk)
+        else:
+            if held:
+                await self._response.write(held)
+            await self._response.write(chunk)
         self._waiting_since = None
 
     async def end(self) -> None:
@@ -65,3 +75,15 @@ class Outlet:
         if due <= now:
             limit.reschedule(now)
         self._timer = self._loop.call_at(max(due, now), self._look, limit)
+
+
+async def _write_chunk(writer: StreamWriter, held: bytes, data: bytes) -> None:
+    """One chunk (RFC 9112 §7.1) in one call, `data` not copied as by aiohttp."""
+    writer.send_headers()
+    transport = writer.transport
+    if transport is None or transport.is_closing():
+        raise ClientConnectionResetError("Cannot write to closing transport")
+    head = b"%x\r\n%b" % (len(held) + len(data), held)
+    transport.writelines((head, data, b"\r\n"))
+    writer.output_size += len(head) + len(data) + 2
+    await writer.drain()

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
-import uvloop
 
 from gateway.adapters.http_answer import Answer, BrokenOff, Lost, NotHttp
 from gateway.adapters.http_connection import Connection
+from tests.loops import on_both_loops
 
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """The test on both loops that the gateway may run on."""
-
-    def run(loop: Callable[[], asyncio.AbstractEventLoop], **given: object) -> None:
-        with asyncio.Runner(loop_factory=loop) as runner:
-            runner.run(test(**given))
-
-    own = inspect.signature(test).parameters.values()
-    loop = inspect.Parameter("loop", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    run.__name__ = test.__name__
-    run.__signature__ = inspect.Signature([loop, *own])  # type: ignore[attr-defined] # as pytest reads it
-    loops = [asyncio.new_event_loop, uvloop.new_event_loop]
-    return pytest.mark.parametrize("loop", loops, ids=["asyncio", "uvloop"])(run)
 
 
 class Opened:
