@@ -99,7 +99,7 @@ class Answer:
         self.is_whole = False
 
     async def chunk(self, seconds: float) -> bytes:
-        """The next piece of the body; b"" at its end.
+        """What came of the body, at least a byte; b"" at its end.
 
         TimeoutError when none comes for so long; BrokenOff, NotHttp.
         """
@@ -107,9 +107,10 @@ class Answer:
             if self.is_whole:
                 return b""
             await self._more(seconds)
-        chunk = self._pieces.popleft()
-        self._waiting -= len(chunk)
-        if self._waiting < READ_BYTES and self._connection is not None:
+        chunk = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._waiting = 0
+        if self._connection is not None:
             self._connection.resume()
         return chunk
 

@@ -13,7 +13,7 @@ from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from gateway.adapters.http_answer import FIELDS, Answer, BrokenOff, Lost, NotHttp
+from gateway.adapters.http_answer import FIELDS, READ_BYTES, Answer, BrokenOff, Lost, NotHttp
 
 _MOST_WITHOUT_BODY = 1 << 16
 """Bytes of heads, of chunk sizes or of trailers that may come without any of the body."""
@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._without_body = 0
         self._is_new = True
         """Whether nothing came of the present answer."""
+        self._left = 0  # how much of a large body is still to come, 0 where that is not counted
         self._is_paused = False
         self._is_spoilt = False
 
@@ -147,10 +148,14 @@ class Connection(asyncio.Protocol):
         if answer is None or answer.is_whole:
             self.abort()
             return
-        if self._is_new and answer.take_plain(data):
-            self._wake()
+        if self._is_new:
+            if answer.take_plain(data):
+                self._wake()
+                return
+            self._is_new, self._left = False, 0
+        if self._left:
+            self._count(data)
             return
-        self._is_new = False
         self._without_body += len(data)
         try:
             self._parser.feed_data(data)
@@ -192,12 +197,16 @@ class Connection(asyncio.Protocol):
         """The parser: the head came."""
         if self._answer is not None and not self._answer.is_whole:
             self._answer.begin(self._parser.get_status_code())
+            length = self._answer.length
+            self._left = length if length is not None and length > READ_BYTES else 0
 
     def on_body(self, chunk: bytes) -> None:
         """The parser: a piece of the body."""
         if self._answer is None or self._answer.is_whole:
             return
         self._without_body = 0
+        if self._left:
+            self._left -= len(chunk)
         if self._answer.add(chunk) and not self._is_paused and self._transport is not None:
             self._is_paused = True
             self._transport.pause_reading()
@@ -208,6 +217,18 @@ class Connection(asyncio.Protocol):
             return
         self._answer.is_whole = True
         self._is_spoilt = self._is_spoilt or not self._parser.should_keep_alive()
+
+    def _count(self, data: bytes) -> None:
+        """More came of a large body whose length is known: of no use to the parser, who copies it.
+
+        The next answer gets another one.
+        """
+        self._is_spoilt = self._is_spoilt or len(data) > self._left
+        self.on_body(data[: self._left])
+        if not self._left:
+            self.on_message_complete()
+            self._parser = _parser(self)
+        self._wake()
 
     def _wake(self) -> None:
         if self._came is not None:

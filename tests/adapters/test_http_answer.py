@@ -158,7 +158,7 @@ async def test_what_came_is_read_before_the_error_that_ended_it() -> None:
     answer.add(b"c")
     answer.fail(BrokenOff("first"))
     answer.fail(NotHttp("second"))
-    assert [await answer.chunk(1), await answer.chunk(1)] == [b"ab", b"c"]
+    assert await answer.chunk(1) == b"abc"
     for _ in range(2):
         with pytest.raises(BrokenOff, match="first"):
             await answer.chunk(1)

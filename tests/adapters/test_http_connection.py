@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.adapters.http_answer import Answer, BrokenOff, Lost, NotHttp
+from gateway.adapters.http_answer import READ_BYTES, Answer, BrokenOff, Lost, NotHttp
 from gateway.adapters.http_connection import Connection
 from tests.loops import on_both_loops
 
@@ -83,6 +83,7 @@ def told(body: bytes, *fields: str, status: str = "200 OK") -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+LARGE = bytes(range(256)) * 2000
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -127,6 +128,90 @@ async def test_an_answer_is_read_and_its_connection_used_again(answer: bytes, st
             found.let_go()
             found.let_go()
             assert one.free == times
+
+
+@pytest.mark.parametrize("size", [READ_BYTES, READ_BYTES + 1, len(LARGE)])
+@pytest.mark.parametrize("cut", [0, 1, READ_BYTES + 1, -1])
+@on_both_loops
+async def test_a_large_body_is_read_and_its_connection_used_again(size: int, cut: int) -> None:
+    """The rest of the first comes once its head, and so much behind it, was read."""
+    body, head_size = LARGE[:size], len(told(LARGE[:size])) - size
+    rest = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in (told(body), told(b"small"), told(body)):
+            await reader.readuntil(b"\r\n\r\n")
+            at = head_size + cut if cut >= 0 else len(answer) - 1
+            writer.write(answer[:at])
+            await rest.wait()
+            writer.write(answer[at:])
+        await reader.read()
+
+    async with opened(script) as one:
+        for times, expected in enumerate((body, b"small", body), 1):
+            found = await one.ask()
+            came = await found.chunk(5) if cut > 0 and not rest.is_set() else b""
+            rest.set()
+            assert came + await one.body(found) == expected
+            found.let_go()
+            assert one.free == times
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        told(LARGE, "Connection: close"),
+        told(LARGE).replace(b"1.1", b"1.0", 1),
+        told(LARGE) + b"garbage",
+        told(LARGE) + told(b"smuggled"),
+        told(LARGE) + bytes(1_000_000),
+    ],
+    ids=["close", "1.0", "garbage", "another answer", "a lot behind it"],
+)
+@on_both_loops
+async def test_a_connection_with_something_behind_a_large_answer_is_not_used_again(
+    answer: bytes,
+) -> None:
+    async with opened(saying(answer)) as one:
+        found = await one.ask()
+        assert await one.body(found) == LARGE
+        found.let_go()
+        await one.ended.wait()
+        assert one.free == 0
+
+
+@pytest.mark.parametrize("missing", [1, 1000, len(LARGE) - READ_BYTES, len(LARGE)])
+@on_both_loops
+async def test_a_large_body_that_is_cut_is_never_whole(missing: int) -> None:
+    async with opened(saying(told(LARGE)[:-missing], stays=False)) as one:
+        found = await one.ask()
+        with pytest.raises(BrokenOff):
+            await one.body(found)
+        assert not found.is_whole
+        found.let_go()
+        assert one.free == 0
+
+
+@on_both_loops
+async def test_a_length_without_a_body_does_not_count_for_the_next_answer() -> None:
+    head = f"HTTP/1.1 304 Not Modified\r\nContent-Length: {len(LARGE)}\r\n\r\n".encode()
+    async with opened(saying(head, told(LARGE), head, told(b"abc"))) as one:
+        for expected in (b"", LARGE, b"", b"abc"):
+            found = await one.ask()
+            assert await one.body(found) == expected
+            found.let_go()
+        assert one.free == 4
+
+
+@on_both_loops
+async def test_small_chunks_that_came_together_are_read_together() -> None:
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in b"abcdefgh" * 100)
+    async with opened(saying(CHUNKED + pieces + b"0\r\n\r\n")) as one:
+        found = await one.ask()
+        while not found.is_whole:
+            await one.connection.next(5)
+        assert await found.chunk(5) == b"abcdefgh" * 100
+        assert await found.chunk(5) == b""
 
 
 @pytest.mark.parametrize(
