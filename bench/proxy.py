@@ -28,6 +28,10 @@ ROUNDS = 7
 LARGE = Held(number=1, size=100 * 10**6)
 UNMEASURED = Held(number=2, size=100 * 10**6, says_length=False)
 SMALL = Held(number=3, size=500_000)
+IN_CHUNKS = tuple(
+    Held(number=number, size=100 * 10**6, says_length=False, chunk_bytes=size)
+    for number, size in ((5, 8 << 10), (6, 64 << 10))
+)
 LARGEST = Held(number=4, size=10**9)
 SMALL_REQUESTS = 200
 SLOW_CLIENTS = 20
@@ -165,17 +169,20 @@ def main() -> None:
     count = rounds_asked(ROUNDS)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        upstream = study.archive(folder / "archive", (LARGE, UNMEASURED, SMALL, LARGEST), {})
+        held = (LARGE, UNMEASURED, SMALL, LARGEST, *IN_CHUNKS)
+        upstream = study.archive(folder / "archive", held, {})
         stack.enter_context(upstream)
         running = candidates(folder, upstream)
         for one in running.values():
             stack.enter_context(one)
-            for instance in (LARGE, UNMEASURED, SMALL):
+            for instance in (LARGE, UNMEASURED, SMALL, *IN_CHUNKS):
                 read(one.port, instance)
         throughput(running, count)
         for what, instance, times in (
             ("100 MB", LARGE, 1),
             ("100 MB of unknown length", UNMEASURED, 1),
+            ("100 MB in chunks of 8 KB", IN_CHUNKS[0], 1),
+            ("100 MB in chunks of 64 KB", IN_CHUNKS[1], 1),
             ("500 KB", SMALL, SMALL_REQUESTS),
         ):
             before = upstream.asked()

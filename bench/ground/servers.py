@@ -64,10 +64,26 @@ class Nginx(Server):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """Where the answer of a path is, and its media type."""
+    """Where the answer of a path is, and its media type.
+
+    `chunk_bytes`: the HTTP chunks that it comes in; 0: its length is told beforehand.
+    """
 
     path: Path
     content_type: str
+    chunk_bytes: int = 0
+
+    @property
+    def directives(self) -> str:
+        """Its location in the words of nginx, which does not tell lengths when more may follow."""
+        kind = self.content_type.replace('"', '\\"')
+        told = f'types {{}} alias {self.path}; default_type "{kind}";'
+        if not self.chunk_bytes:
+            return told
+        return (
+            f"{told} sendfile off; output_buffers 2 {self.chunk_bytes};"
+            "addition_types *; add_after_body /nothing;"
+        )
 
 
 class FileArchive(Nginx):
@@ -75,10 +91,11 @@ class FileArchive(Nginx):
 
     def __init__(self, folder: Path, files: Mapping[str, File]) -> None:
         super().__init__(folder)
-        self.locations = f"access_log {folder}/asked.log asked;\n" + "".join(
-            f"location = {path} {{ types {{}} alias {file.path};\n"
-            f'default_type "{file.content_type.replace(chr(34), chr(92) + chr(34))}"; }}\n'
-            for path, file in files.items()
+        self.locations = (
+            f"access_log {folder}/asked.log asked;\n"
+            'location = /nothing { internal; return 200 ""; }\n'
+        ) + "".join(
+            f"location = {path} {{ {file.directives} }}\n" for path, file in files.items()
         )
 
     def asked(self, path: str | None = None) -> int:

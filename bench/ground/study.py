@@ -32,12 +32,14 @@ _PIXEL_DATA = b"\xe0\x7f\x10\x00OW\x00\x00"
 class Held:
     """An instance with `size` bytes of pixel data, 0 for one that nobody retrieves.
 
-    `says_length`: the head of its part tells how long it is.
+    `says_length`: the head of its part tells how long it is. `chunk_bytes`: the HTTP chunks that
+    it comes in; 0: the head of the answer tells how long all of it is.
     """
 
     number: int
     size: int
     says_length: bool = True
+    chunk_bytes: int = 0
 
     @property
     def uid(self) -> str:
@@ -58,7 +60,9 @@ def archive(folder: Path, instances: Iterable[Held], more: Mapping[str, File]) -
     held = list(instances)
     for one in (h for h in held if h.size):
         answers[one.path] = File(
-            path=files / one.uid, content_type=_MULTIPART.format("application/dicom")
+            path=files / one.uid,
+            content_type=_MULTIPART.format("application/dicom"),
+            chunk_bytes=one.chunk_bytes,
         )
         _write_multipart(files / one.uid, one)
     for number, (path, rows) in enumerate(_searches(held).items()):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -14,7 +13,7 @@ import msgspec
 import orjson
 
 from gateway.at_hand import AtHand
-from gateway.errors import ArchiveBadAnswer, ArchiveUnreachable
+from gateway.errors import ArchiveBadAnswer, ArchiveError, ArchiveUnreachable
 from gateway.model import Part, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules import media, part10
@@ -156,15 +155,11 @@ def boundary_of(content_type: str, archive: str, *, has_end: bool) -> str | None
     return None
 
 
-@contextmanager
-def as_archive_errors(archive: str) -> Iterator[None]:
+def archive_error(error: MultipartError, archive: str) -> ArchiveError:
     """What is wrong with a multipart body, as an error of its archive."""
-    try:
-        yield
-    except WrongLength as error:
-        raise ArchiveBadAnswer(str(error), archive=archive) from error
-    except MultipartError as error:
-        raise ArchiveUnreachable("its answer broke off", archive=archive) from error
+    if isinstance(error, WrongLength):
+        return ArchiveBadAnswer(str(error), archive=archive)
+    return ArchiveUnreachable("its answer broke off", archive=archive)
 
 
 def is_object(content_type: str) -> bool:
@@ -263,12 +258,12 @@ class _Events:
         """The next event; None after the closing delimiter, whatever follows it."""
         while not self._ready and not self._is_over:
             chunk = await anext(self._chunks, None)
-            with as_archive_errors(self._archive):
-                if chunk is None:
-                    self._ready.extend(self._splitter.finish())
-                else:
-                    self._ready.extend(self._splitter.feed(chunk))
-            self._is_over = chunk is None or self._splitter.is_closed
+            splitter = self._splitter
+            try:
+                self._ready.extend(splitter.finish() if chunk is None else splitter.feed(chunk))
+            except MultipartError as error:
+                raise archive_error(error, self._archive) from error
+            self._is_over = chunk is None or splitter.is_closed
         return self._ready.popleft() if self._ready else None
 
 

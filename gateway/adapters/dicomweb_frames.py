@@ -11,7 +11,7 @@ from gateway.at_hand import AtHand
 from gateway.errors import ArchiveBadAnswer, GatewayError, NotFound
 from gateway.model import Part, Target
 from gateway.rules import media
-from gateway.rules.multipart import Data, Head, Splitter, only_part
+from gateway.rules.multipart import Data, Head, MultipartError, Splitter, only_part
 
 _A_FRAME = Target(study_uid="", frames=(1,))
 
@@ -58,10 +58,12 @@ def parts_at_hand(
     if only := only_at_hand(content_type, body, kind=kind, archive=archive, has_end=has_end):
         return [_held(only[0], [only[1]])]
     boundary = bodies.boundary_of(content_type, archive, has_end=has_end) or ""
-    with bodies.as_archive_errors(archive):
-        splitter = Splitter(boundary)
+    splitter = Splitter(boundary)
+    try:
         events = splitter.feed(body)
         events += splitter.finish()
+    except MultipartError as error:
+        raise bodies.archive_error(error, archive) from error
     found: list[Part] = []
     given, pieces = "", list[bytes]()
     for event in events:
