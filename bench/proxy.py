@@ -62,7 +62,7 @@ def read(port: int, instance: Held) -> int:
                 start = bytes(view[:16])
             end = (end + bytes(view[max(count - 64, 0) : count]))[-64:]
             size += count
-    is_whole = start.startswith(b"HTTP/1.1 200 ") and re.search(rb"--\r\n(\r\n0\r\n\r\n)?$", end)
+    is_whole = start.startswith(b"HTTP/1.1 200 ") and re.search(rb"(--\r\n|\r\n0\r\n\r\n)$", end)
     if not is_whole or size < instance.size:
         raise ValueError(f"{start!r} … {end!r}: {size} bytes")
     return size

@@ -94,9 +94,7 @@ class FileArchive(Nginx):
         self.locations = (
             f"access_log {folder}/asked.log asked;\n"
             'location = /nothing { internal; return 200 ""; }\n'
-        ) + "".join(
-            f"location = {path} {{ {file.directives} }}\n" for path, file in files.items()
-        )
+        ) + "".join(f"location = {path} {{ {file.directives} }}\n" for path, file in files.items())
 
     def asked(self, path: str | None = None) -> int:
         """How often a path, or anything, was asked for so far."""

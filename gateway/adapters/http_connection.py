@@ -14,9 +14,12 @@ from typing import cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gateway.adapters.http_answer import FIELDS, READ_BYTES, Answer, BrokenOff, Lost, NotHttp
+from gateway.adapters.http_reading import MOST_AT_ONCE, LargeReads
 
 _MOST_WITHOUT_BODY = 1 << 16
 """Bytes of heads, of chunk sizes or of trailers that may come without any of the body."""
+_QUICK = 32
+"""So many reads, 16 MB, are more than what the sockets of a slow caller mostly hold."""
 _EARLY_SECONDS = 0.002
 """Timers of some loops ring so much too early."""
 
@@ -43,6 +46,8 @@ class Connection(asyncio.Protocol):
         """Whether nothing came of the present answer."""
         self._left = 0  # how much of a large body is still to come, 0 where that is not counted
         self._is_paused = False
+        self._quick = 0  # how often the reader was waiting already when as much came as may
+        self._reads_much = False
         self._is_spoilt = False
 
     @property
@@ -50,6 +55,13 @@ class Connection(asyncio.Protocol):
         """Whether a request can be sent."""
         transport = self._transport
         return transport is not None and not transport.is_closing() and not self._is_spoilt
+
+    @property
+    def room(self) -> int:
+        """How many bytes may come now: many only for who has long been waiting for the archive."""
+        if self._waiter is None:
+            return READ_BYTES
+        return MOST_AT_ONCE if self._quick >= _QUICK else 4 * READ_BYTES
 
     async def ask(self, request: bytes, seconds: float, head_seconds: float) -> Answer:
         """The answer to a request as soon as its head is there, which may take `head_seconds`.
@@ -152,10 +164,21 @@ class Connection(asyncio.Protocol):
             if answer.take_plain(data):
                 self._wake()
                 return
-            self._is_new, self._left = False, 0
+            self._is_new, self._left, self._quick = False, 0, 0
         if self._left:
             self._count(data)
-            return
+        else:
+            self._parse(answer, data)
+
+    def much_received(self, data: memoryview) -> None:
+        """The same of bytes that will not stay where they are; of bodies the parser copies them."""
+        answer = self._answer
+        if answer is None or answer.is_whole or self._left or not answer.status:
+            self.data_received(bytes(data))
+        else:
+            self._parse(answer, data)
+
+    def _parse(self, answer: Answer, data: bytes | memoryview) -> None:
         self._without_body += len(data)
         try:
             self._parser.feed_data(data)
@@ -210,6 +233,10 @@ class Connection(asyncio.Protocol):
         if self._answer.add(chunk) and not self._is_paused and self._transport is not None:
             self._is_paused = True
             self._transport.pause_reading()
+            self._quick = 0 if self._waiter is None else self._quick + 1
+            if not self._reads_much:
+                self._reads_much = True
+                self._transport.set_protocol(LargeReads(self))  # as is possible while it pauses
 
     def on_message_complete(self) -> None:
         """The parser: the answer is whole, unless it was one that tells of a later one."""
@@ -244,7 +271,9 @@ class Connection(asyncio.Protocol):
         if self._due > self._loop.time() + _EARLY_SECONDS:
             self._timer = self._loop.call_at(self._due, self._look)
             return
-        if self._waiter is not None and not self._waiter.done():
+        if self._waiter is not None and self._waiter.done():
+            return  # something came just now, and whoever waited for it will look on
+        if self._waiter is not None:
             self._waiter.set_exception(TimeoutError())
         elif self._came is not None and self._answer is not None:
             self._answer.fail(TimeoutError())

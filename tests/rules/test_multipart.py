@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -151,6 +152,42 @@ def test_any_body_cut_into_any_chunks_gives_the_same_parts(
     expected = [(FIELDS, content) for content in contents]
     assert split(given_, boundary=boundary) == expected
     assert split(given_, [c for c in cuts if c < len(given_)], boundary) == expected
+
+
+LONG = "0123456789abcdef-as-archives-write-it"
+_near = st.sampled_from(
+    [
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"-",
+        b"\r\n--",
+        LONG.encode(),
+        b"\n--" + LONG[:-1].encode(),
+        b"x" * 999,
+    ]
+)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(4000, 9000), st.lists(_near, max_size=9).map(b"".join)), max_size=3
+    ).filter(lambda parts: all(f"\n--{LONG}".encode() not in b"\n" + near for _, near in parts)),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(-80, 80)), max_size=9),
+    st.sampled_from([b"\r\n", b"\n"]),
+)
+def test_large_pieces_may_end_anywhere_near_a_delimiter(
+    made: list[tuple[int, bytes]], cuts: list[tuple[int, int]], line_end: bytes
+) -> None:
+    contents = [b"\xff" * size + near for size, near in made]
+    given_ = body(*contents, boundary=LONG, line_end=line_end)
+    ends = [m.start() for m in re.finditer(f"--{LONG}".encode(), given_)]
+    bounds = {min(max(ends[n % len(ends)] + off, 0), len(given_)) for n, off in cuts}
+    expected = [(FIELDS, content) for content in contents]
+    assert split(given_, boundary=LONG) == split(given_, bounds, LONG) == expected
+    closing = given_.rindex(f"--{LONG}--".encode()) + len(LONG) + 3
+    with pytest.raises(MultipartError):
+        split(given_[:closing], [c for c in bounds if c < closing], LONG)
 
 
 @given(st.lists(_data.filter(lambda d: b"\n--b" not in b"\n" + d), max_size=3), st.data())
