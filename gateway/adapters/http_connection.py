@@ -19,7 +19,7 @@ from gateway.adapters.http_reading import MOST_AT_ONCE, LargeReads
 _MOST_WITHOUT_BODY = 1 << 16
 """Bytes of heads, of chunk sizes or of trailers that may come without any of the body."""
 _QUICK = 32
-"""So many reads, 16 MB, are more than what the sockets of a slow caller mostly hold."""
+"""After so many reads, 8 MB, a reader who always waited is no slow caller: sockets hold less."""
 _EARLY_SECONDS = 0.002
 """Timers of some loops ring so much too early."""
 
@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def room(self) -> int:
-        """How many bytes may come now: many only for who has long been waiting for the archive."""
+        """How many bytes may come now: many for a reader who has long been waiting for each."""
         if self._waiter is None:
             return READ_BYTES
         return MOST_AT_ONCE if self._quick >= _QUICK else 4 * READ_BYTES

@@ -7,11 +7,7 @@ import threading
 from typing import Protocol
 
 MOST_AT_ONCE = 1 << 19
-"""Bytes that are read in one call; so many of a body may be held for a caller who is slow."""
-
-
-_UNAWAITED = 1 << 16
-"""The same while what came before is still being worked on."""
+"""Bytes that are read in one call, where they are there and whoever waits for them is quick."""
 
 
 class Receiver(Protocol):
