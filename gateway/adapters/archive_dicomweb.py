@@ -144,7 +144,7 @@ class DicomwebArchive:
             async with self._client.get(self._wado, path, accept=media.DICOM_JSON) as response:
                 body = await self._client.json(response)
             found = await _read_whole(self.origin, body, study.uid, self.id)
-        except (ArchiveBadAnswer, NotAcceptable, NotFound):
+        except (ArchiveBadAnswer, NotFound):
             return None
         is_all = _count(found.instances) >= (study.number_of_instances or 1)
         return found if is_all else None
@@ -154,7 +154,7 @@ class DicomwebArchive:
         target = Target(study_uid=study_uid, series_uid=series_uid)
         try:
             rows = bodies.datasets(b"[" + b",".join(await self.metadata(target)) + b"]", self.id)
-        except (ArchiveError, NotAcceptable, NotFound):
+        except (ArchiveError, NotFound):
             return None
         return instance_details.contents(self.origin, rows)
 

@@ -27,13 +27,19 @@ _GOOD = frozenset({200, 204, 206})
 _LONGEST_RETRY_SECONDS = 3600
 
 
-def raise_for(archive: str, status: int, headers: Mapping[str, str]) -> None:
-    """Nothing for a success; NotFound for 404 and 410, NotAcceptable for 406, else ArchiveError."""
+def raise_for(
+    archive: str, status: int, headers: Mapping[str, str], *, is_for_caller: bool = False
+) -> None:
+    """Nothing for a success; NotFound for 404 and 410, else ArchiveError.
+
+    NotAcceptable for 406 where what is accepted may be a caller's own wish (`is_for_caller`); of
+    the gateway's own questions it is a failure like any other.
+    """
     if status in _GOOD:
         return
     if status in {404, 410}:
         raise NotFound("not found")
-    if status == 406:
+    if status == 406 and is_for_caller:
         raise NotAcceptable(f"archive {archive} cannot give what Accept asks for")
     if status in {401, 403}:
         raise ArchiveRefused(f"it refuses the gateway ({status})", archive=archive, answered=status)

@@ -18,7 +18,6 @@ from gateway.errors import (
     ArchiveBadAnswer,
     ArchiveError,
     BadRequest,
-    NotAcceptable,
     NotFound,
     PayloadTooLarge,
 )
@@ -170,7 +169,7 @@ class FhirHoldings:
         """What a server answers to the ways to ask that it knows; its failure if it knows none."""
         found: list[StudyRows] = []
         has_more = False
-        failures: list[ArchiveError | NotAcceptable] = []
+        failures: list[ArchiveError] = []
         for way in ways:
             try:
                 studies, is_cut = await self._all_pages(name, way)
@@ -211,7 +210,7 @@ class FhirHoldings:
         try:
             async with client.get(base, segments, pairs, accept=_ACCEPT) as response:
                 body = await client.json(response)
-        except (NotFound, NotAcceptable) as error:
+        except NotFound as error:
             raise self._bad(f"its FHIR server {name} has no such search") from error
         try:
             bundle: object = orjson.loads(body)

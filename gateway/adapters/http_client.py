@@ -137,10 +137,10 @@ class ArchiveClient:
     ) -> Response:
         """The archive's successful answer to GET {base}/{segments}?{parameters}, body unread.
 
-        NotFound for 404 and 410, NotAcceptable for 406; other failures as ArchiveError. Holds one
-        place of the archive's budget until the answer is let go. `is_stream`: the body is passed
-        on as it comes, must not be compressed, and must be all of it unless `byte_range`, a Range
-        field, says otherwise.
+        NotFound for 404 and 410; other failures as ArchiveError. Holds one place of the archive's
+        budget until the answer is let go. `is_stream`: the body is passed on as it comes, must not
+        be compressed, and must be all of it unless `byte_range`, a Range field, says otherwise;
+        NotAcceptable for 406, since it is somebody else who accepts it or not.
         """
         asked = request(base, segments, parameters)
         fields = {"Accept": accept, "Accept-Encoding": "identity" if is_stream else "gzip"}
@@ -151,7 +151,7 @@ class ArchiveClient:
         if ahead is None:
             await self._turns.take(is_stream=is_stream)
         try:
-            answer = await self._answer(asked, fields, ahead)
+            answer = await self._answer(asked, fields, ahead, is_stream=is_stream)
         except BaseException:
             if ahead is not None:
                 ahead.let_go()
@@ -197,7 +197,7 @@ class ArchiveClient:
         await self._token_server.close()
 
     async def _answer(
-        self, asked: Request, fields: dict[str, str], ahead: Ahead | None = None
+        self, asked: Request, fields: dict[str, str], ahead: Ahead | None, *, is_stream: bool
     ) -> Answer:
         """The successful answer; tried once more where another token can be had."""
         started = time.monotonic() if ahead is None else ahead.started
@@ -209,7 +209,8 @@ class ArchiveClient:
                 answer.let_go()
                 answer, _ = await self._sent(asked, fields)
             try:
-                raise_for(self._archive, answer.status, answer.headers)
+                status, headers = answer.status, answer.headers
+                raise_for(self._archive, status, headers, is_for_caller=is_stream)
             except GatewayError:
                 answer.let_go()
                 raise

@@ -20,7 +20,7 @@ from gateway.adapters.http_client import ArchiveClient, Limits
 from gateway.adapters.telemetry import Telemetry
 from gateway.config import Settings
 from gateway.config_types import FHIR_ID
-from gateway.errors import ArchiveError, BadRequest, NotAcceptable, NotFound, TooCostly, Unavailable
+from gateway.errors import ArchiveError, BadRequest, NotFound, TooCostly, Unavailable
 from gateway.model import Consumer, Identifier
 from gateway.rules import foreign_patient, patient_context, patient_ids
 from gateway.rules.patient_ids import OfServer, PatientIds
@@ -132,7 +132,7 @@ class PatientServers:
     async def _asked(self, server: str, patient: str) -> tuple[Identifier, ...]:
         try:
             found = await self._told(server, patient)
-        except (ArchiveError, NotAcceptable, BadRequest, ValueError) as error:
+        except (ArchiveError, BadRequest, ValueError) as error:
             _log.warning("a patient is not told", server=server, cause=type(error).__name__)
             self._remember(server, patient, None, FAILED_SECONDS)
             raise _unavailable() from error

@@ -618,6 +618,22 @@ async def test_a_study_that_half_fails_is_a_failure_of_the_archive(
         await archive.study("1.2.3")
 
 
+async def test_406_to_the_gateway_s_own_questions_is_a_failure_of_the_archive(
+    archive: DicomwebArchive, fault_archive: FaultArchive
+) -> None:
+    """It would otherwise be told to callers, and end what others answer."""
+    fault_archive.on("*", Answer(status=406))
+    questions = (
+        archive.search(Query(level=Level.STUDY)),
+        archive.study("1.2.3"),
+        archive.instances(held(s1="CT")),
+        archive.metadata(ONE),
+    )
+    for question in questions:
+        with pytest.raises(ArchiveBadAnswer):
+            await question
+
+
 async def test_the_answer_for_another_study_is_no_answer(
     archive: DicomwebArchive, fault_archive: FaultArchive
 ) -> None:

@@ -67,7 +67,7 @@ async def body_of(client: ArchiveClient, base: str, *segments: str) -> bytes:
         (401, ArchiveRefused, 502),
         (403, ArchiveRefused, 502),
         (404, NotFound, 404),
-        (406, NotAcceptable, 406),
+        (406, ArchiveBadAnswer, 502),
         (410, NotFound, 404),
         (418, ArchiveBadAnswer, 502),
         (429, ArchiveBusy, 503),
@@ -94,6 +94,14 @@ async def test_statuses_of_an_archive_become_errors_of_ours(
     assert getattr(raised.value, "status", None) == answered
     assert "127.0.0.1" not in str(raised.value)
     assert len(fault_archive.requests) == 1
+
+
+async def test_only_of_what_is_passed_on_is_it_the_caller_s_accept_that_is_refused(
+    client: Client, fault_archive: FaultArchive
+) -> None:
+    fault_archive.on("/studies", Answer(status=406))
+    with pytest.raises(NotAcceptable):
+        await client().opened(fault_archive.url, ("studies",), accept="image/jpeg", is_stream=True)
 
 
 async def test_an_archive_that_says_when_to_come_back_is_believed_within_reason(
