@@ -6,8 +6,7 @@ was asked for before anything of it is believed.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     aclosing,
@@ -24,6 +23,7 @@ from gateway.adapters.dicomweb_frames import (
     parts_at_hand,
     path_of,
 )
+from gateway.adapters.dicomweb_instances import Instances
 from gateway.adapters.dicomweb_ranges import Ranges
 from gateway.adapters.dicomweb_search import Searches
 from gateway.adapters.dicomweb_study import Studies
@@ -33,7 +33,6 @@ from gateway.at_hand import AtHand, first
 from gateway.config import DicomwebArchive as Section
 from gateway.errors import (
     ArchiveBadAnswer,
-    ArchiveError,
     BadRequest,
     GatewayError,
     NotAcceptable,
@@ -44,7 +43,6 @@ from gateway.model import (
     ByteRange,
     Contents,
     Found,
-    Instance,
     Level,
     Origin,
     Part,
@@ -54,15 +52,9 @@ from gateway.model import (
 )
 from gateway.opening import Opening
 from gateway.rules import (
-    attributes,
     bulk_addresses,
-    instance_details,
-    instance_rows,
     media,
-    records,
-    several,
 )
-from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
@@ -80,11 +72,14 @@ class DicomwebArchive:
         self.origin = origin
         self._wado = section.wado_rs_base or ""
         self._by_uri = wado_uri_service.of(origin.archive, section, client)
-        self._is_read_by_metadata = section.instance_level == "metadata"
         self._client = client
         self._searches = Searches(self.id, section.qido_rs or "", client)
         is_told = section.study_level == "series"
         self._studies = Studies(origin, self._searches, told_by_series=is_told)
+        by_metadata = section.instance_level == "metadata"
+        self._instances = Instances(
+            origin, self._searches, self._wado, client, by_metadata=by_metadata
+        )
         self._ranges = Ranges(self._wado, client)
         self.way_to_frames = partial(WayToFrames, self.id, self._wado, client.asker)
 
@@ -101,70 +96,11 @@ class DicomwebArchive:
 
     async def instances(self, study: Study) -> Contents:
         """All instances of a study, in one request; its documents by their metadata, for titles."""
-        if self._is_read_by_metadata and self._wado:
-            whole = await self._instances_by_metadata(study)
-            if whole is not None:
-                return whole
-        found = await self._instances_by_search(study)
-        untitled = instance_details.untitled_documents(study, found)
-        if not untitled or not self._wado:
-            return found
-        read = await asyncio.gather(*(self._document_series(study.uid, u) for u in untitled))
-        return instance_details.titled(found, read)
-
-    async def _instances_by_search(self, study: Study) -> Contents:
-        """The instance level by QIDO-RS, in one request unless the archive caps its answers."""
-        has_documents = any(s.modality in attributes.DOCUMENTS for s in study.series or ())
-        titles = attributes.TITLE_FIELDS if has_documents else frozenset[str]()
-        query = Query(
-            level=Level.INSTANCE,
-            study_uid=study.uid,
-            include=attributes.INSTANCE_FIELDS | titles,
-        )
-        body = await self._searches.body(query, None, 0)
-        found = await _read_plain(self.origin, body, study.uid)
-        expected = study.number_of_instances
-        if found is not None and (expected is None or _count(found.instances) >= expected):
-            return found
-        first = bodies.datasets(body, self.id)
-        rows = await self._searches.below(query, expected, first)
-        return Contents(
-            instances=records.instances(rows),
-            warnings=records.instance_warnings(rows),
-            patient_ids=several.named(self.origin, rows),
-        )
-
-    async def _instances_by_metadata(self, study: Study) -> Contents | None:
-        """The instance level by the study's metadata, one request as well, and it tells more.
-
-        None where the archive does not give it, not all of it, or more than may be read at once.
-        """
-        path = (*path_of(Target(study_uid=study.uid)), "metadata")
-        try:
-            async with self._client.get(self._wado, path, accept=media.DICOM_JSON) as response:
-                body = await self._client.json(response)
-            found = await _read_whole(self.origin, body, study.uid, self.id)
-        except (ArchiveBadAnswer, NotFound):
-            return None
-        is_all = _count(found.instances) >= (study.number_of_instances or 1)
-        return found if is_all else None
-
-    async def _document_series(self, study_uid: str, series_uid: str) -> Contents | None:
-        """What the metadata of a small series tell; None when they cannot be had now."""
-        target = Target(study_uid=study_uid, series_uid=series_uid)
-        try:
-            rows = bodies.datasets(b"[" + b",".join(await self.metadata(target)) + b"]", self.id)
-        except (ArchiveError, NotFound):
-            return None
-        return instance_details.contents(self.origin, rows)
+        return await self._instances.all_of(study)
 
     async def metadata(self, target: Target) -> list[bytes]:
         """The metadata of every instance of `target`, one DICOM JSON object each (§10.4.1.1.2)."""
-        path = (*path_of(target), "metadata")
-        async with self._client.get(self._wado, path, accept=media.DICOM_JSON) as response:
-            body = await self._client.json(response)
-        objects = bodies.objects(body, self.id)
-        return [bytes(o) for o in objects if bodies.is_of(target, o, self.id)]
+        return await self._instances.metadata(target)
 
     def retrieve(
         self, target: Target, transfer_syntax: str = media.ANY, byte_range: ByteRange | None = None
@@ -254,7 +190,7 @@ class DicomwebArchive:
             if part is not None:
                 return AtHand((part,))
         if not target.frames:
-            return await self._instances(target, transfer_syntax, opening)
+            return await self._objects(target, transfer_syntax, opening)
         response = await self._answer(target, transfer_syntax, opening)
         kind = media.OCTET_STREAM
         if (body := await response.small()) is None:
@@ -266,7 +202,7 @@ class DicomwebArchive:
         found = parts_at_hand(of, body, kind=kind, archive=self.id, has_end=response.has_end)
         return frames_at_hand(found, target, self.id)
 
-    async def _instances(
+    async def _objects(
         self, target: Target, transfer_syntax: str, opening: Opening[AsyncIterator[Part]]
     ) -> AsyncIterator[Part]:
         """Instances; NotAcceptable where they come in another transfer syntax than asked for."""
@@ -344,39 +280,3 @@ def _meant(error: ArchiveBadAnswer, target: Target, asked: str) -> GatewayError:
     if target.frames and error.answered == 400:
         return NotFound("no such frame")
     return error
-
-
-async def _read_plain(origin: Origin, body: bytes | bytearray, study_uid: str) -> Contents | None:
-    """The instances of a body of plain rows, large ones step by step; None when it is not plain."""
-    reading = instance_rows.Reading(study_uid)
-    try:
-        for _ in reading.steps(body):
-            await asyncio.sleep(0)  # others get their turn
-    except instance_rows.Odd:
-        return None
-    return Contents(instances=reading.instances(), patient_ids=reading.patients(origin))
-
-
-async def _read_whole(
-    origin: Origin, body: bytes | bytearray, study_uid: str, archive: str
-) -> Contents:
-    """What the metadata of a whole study tell, step by step; value by value where it is odd."""
-    reading, details = instance_rows.Reading(study_uid), instance_details.Details(origin)
-    try:
-        for step in instance_details.steps(body):
-            reading.add(step)
-            details.add(step)
-            await asyncio.sleep(0)  # others get their turn
-    except instance_rows.Odd:
-        objects = bodies.datasets(body, archive)
-        rows = [r for r in objects if dj.text(r, dj.STUDY_INSTANCE_UID) == study_uid]
-        return await asyncio.to_thread(instance_details.contents, origin, rows)
-    return Contents(
-        instances=reading.instances(),
-        series=details.series(),
-        patient_ids=reading.patients(origin),
-    )
-
-
-def _count(found: Mapping[str, Sequence[Instance]]) -> int:
-    return sum(len(instances) for instances in found.values())

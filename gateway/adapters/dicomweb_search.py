@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -24,6 +25,21 @@ _ROWS_OF_ONE = 9
 """So many more rows are asked for of a study that may be there once for each of its patients."""
 _RESOURCES = {Level.STUDY: "studies", Level.SERIES: "series", Level.INSTANCE: "instances"}
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9._,*?-]*", re.ASCII)
+_says_more = re.compile(r"\b299\b.*\badditional results\b", re.ASCII | re.IGNORECASE).search
+
+
+class Answered(NamedTuple):
+    """One answer as it is; `says_more`: by its Warning results are left over (PS3.18 §8.3.4.4)."""
+
+    body: bytes | bytearray
+    says_more: bool = False
+
+
+class Page(NamedTuple):
+    """The rows of one answer, as the archive sends them; `says_more` as of `Answered`."""
+
+    rows: list[Dataset]
+    says_more: bool = False
 
 
 class Searches:
@@ -35,6 +51,7 @@ class Searches:
         self._client = client
         self._is_there = False  # an answer other than 404 has come from here
         self._largest_page = 0  # rows that came in one answer: proof that no cap is lower
+        self._most_instances = 0  # the same of instances alone, for which caps are others
         self._decodes_query: bool | None = None
         self._questions: Questions[Found[Dataset]] = Questions()
 
@@ -71,9 +88,9 @@ class Searches:
         )
 
     async def below(
-        self, query: Query, expected: int | None, first: list[Dataset] | None = None
+        self, query: Query, expected: int | None, first: Page | None = None
     ) -> list[Dataset]:
-        """The rows below a study in one request; in more only while they are fewer than `expected`.
+        """The rows below a study: in one request, unless more may be left over.
 
         What the archive says it holds is `expected`; None: it does not say. `first` is a first
         page that is here already.
@@ -81,26 +98,50 @@ class Searches:
         rows: list[Dataset] = []
         seen: set[str] = set()
         came = 0
-        while True:
-            page = first if first is not None else await self.page(query, None, came)
-            first = None
-            if query.level is Level.SERIES:  # caps on instances are others
-                self._largest_page = max(self._largest_page, len(page))
-            new = self._new(page, query, seen)
-            rows += [r for r in new if matching.matches(query, r)]
-            came += len(page)
-            if not new or expected is None or came >= expected:
-                return rows
+        page = await self.page(query, None, 0) if first is None else first
+        for _ in range(_MAX_PAGES):
+            new = self._new(page.rows, query, seen)
+            rows += matching_rows(query, new)
+            came += len(page.rows)
+            if not new or self.is_over(query.level, page, came, expected):
+                break
+            page = await self.page(query, None, came)
+        return rows
 
-    def is_whole(self, rows: int) -> bool:
-        """Whether an answer of so many rows is not cut off: a longer one has come."""
-        return rows < self._largest_page
+    def is_over(self, level: Level, page: Page, came: int, expected: int | None = None) -> bool:
+        """Whether nothing follows a page, with which `came` rows are here, of those `expected`.
 
-    async def page(self, query: Query, limit: int | None, offset: int) -> list[Dataset]:
-        """The rows of one answer, as the archive sends them."""
-        return bodies.datasets(await self.body(query, limit, offset), self._archive)
+        Where the archive does not say how many there are: the page is shorter than another one, so
+        that no cap can have cut it off.
+        """
+        return self.is_end(level, len(page.rows), came, expected, says_more=page.says_more)
 
-    async def body(self, query: Query, limit: int | None, offset: int) -> bytes | bytearray:
+    def is_end(
+        self, level: Level, got: int, came: int, expected: int | None, *, says_more: bool
+    ) -> bool:
+        """The same of a page of `got` rows."""
+        if got == 0 or expected is not None:
+            return got == 0 or (expected is not None and came >= expected)
+        return got < self._longest(level) and not says_more
+
+    def note(self, level: Level, got: int) -> None:
+        """So many rows came in one answer."""
+        if level is Level.INSTANCE:
+            self._most_instances = max(self._most_instances, got)
+        else:
+            self._largest_page = max(self._largest_page, got)
+
+    def _longest(self, level: Level) -> int:
+        return self._most_instances if level is Level.INSTANCE else self._largest_page
+
+    async def page(self, query: Query, limit: int | None, offset: int) -> Page:
+        """The rows of one answer."""
+        body, says_more = await self.answer(query, limit, offset)
+        page = Page(bodies.datasets(body, self._archive), says_more)
+        self.note(query.level, len(page.rows))
+        return page
+
+    async def answer(self, query: Query, limit: int | None, offset: int) -> Answered:
         """One answer as it is; b"" where the archive says by its status that nothing matches."""
         pairs = qido_upstream.parameters(query)
         pairs += [("limit", str(limit))] if limit is not None else []
@@ -110,11 +151,12 @@ class Searches:
                 self._base, _path(query), pairs, accept=media.DICOM_JSON
             ) as response:
                 self._is_there = True
-                return await self._client.json(response)
+                says_more = _says_more(response.headers.get("Warning", "")) is not None
+                return Answered(await self._client.json(response), says_more)
         except NotFound:  # how some say that nothing matches, and how a wrong address answers
             if not self._is_there:
                 _log.warning("archive knows no such address", archive=self._archive, status=404)
-            return b""
+            return Answered(b"")
 
     async def close(self) -> None:
         """Lets go of what is being asked."""
@@ -143,25 +185,25 @@ class Searches:
         for _ in range(_MAX_PAGES):
             size = min(size, _PAGE_ROWS)
             page = await self.page(variant, size, offset)
-            new = self._new(page, query, seen)
+            new = self._new(page.rows, query, seen)
             for row in new:
                 if (uid := _uid(query, row)) and matching.matches(query, row):
                     first = rows.setdefault(uid, row)
                     if is_by_uid and several.is_other(row, first):
                         again.append(row)
-            if not new or self._is_last(len(page), size):
+            if not new or self._is_last(query.level, page, size):
                 return False
-            offset += len(page)
+            offset += len(page.rows)
             if wanted is not None and len(rows) >= wanted:
                 return True
             size *= 2
         return True
 
-    def _is_last(self, got: int, asked: int) -> bool:
-        """Whether no page follows one of `got` rows: it is short, and not for the archive's cap."""
-        is_last = got == 0 or (got < asked and got < self._largest_page)
-        self._largest_page = max(self._largest_page, got)
-        return is_last
+    def _is_last(self, level: Level, page: Page, asked: int) -> bool:
+        """Whether no page follows: it is short, and not for the archive's cap."""
+        got = len(page.rows)
+        is_short = got < asked and got < max(self._largest_page, self._longest(level))
+        return got == 0 or (is_short and not page.says_more)
 
     def _new(self, page: Sequence[Dataset], query: Query, seen: set[str]) -> list[Dataset]:
         """The rows of a page that were not `seen` before; adds them to it.
@@ -197,6 +239,11 @@ class Searches:
                     raise
                 self._decodes_query = False
         return self._decodes_query is not False
+
+
+def matching_rows(query: Query, rows: Sequence[Dataset]) -> list[Dataset]:
+    """Those of an answer that were asked for."""
+    return [r for r in rows if matching.matches(query, r)]
 
 
 def _question(query: Query) -> str:

@@ -1,6 +1,6 @@
 """The record of a study at one archive by QIDO-RS: as few calls as tell it for certain.
 
-by default            the study and its series, both at once
+by default            the study and its series, both at once; more series while some may be left
 known by a search     its series; the study as well where they do not bear out the row
 `study_level: series` its series; the study as well where they do not tell it clearly
 """
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 
-from gateway.adapters.dicomweb_search import Searches
+from gateway.adapters.dicomweb_search import Page, Searches, matching_rows
 from gateway.model import Found, Level, Origin, Study
 from gateway.rules import attributes, qido, records, several, study_rows, values
 from gateway.rules import dicom_json as dj
@@ -20,9 +21,16 @@ from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-_Below = tuple[list[Dataset], records.SeriesTold]
 _BELOW = attributes.SERIES_FIELDS | set(several.OF_STUDY)
 """What series are asked to tell: of their study, whose it is and of when."""
+
+
+class _Below(NamedTuple):
+    """The first answer for a study's series, its rows that are of the study, and what they tell."""
+
+    page: Page
+    rows: list[Dataset]
+    told: records.SeriesTold
 
 
 class Studies:
@@ -58,11 +66,11 @@ class Studies:
             below = await self._series(study_uid)
         else:
             below, found = await self._both(study_uid)
-        self._bear_out = study_rows.agrees(row, below[0])
+        self._bear_out = study_rows.agrees(row, below.rows)
         if self._told_by_series:
-            self._look(row, below[0])
+            self._look(row, below.rows)
         if found is None and self._bear_out:
-            return records.study(self._origin, row, below[0], told=below[1])
+            return records.study(self._origin, row, below.rows, told=below.told)
         found = found or await self._searches.found(_one_study(study_uid), 1)
         return await self._made(study_uid, found, below)
 
@@ -76,17 +84,15 @@ class Studies:
 
     async def _told(self, study_uid: str) -> Study | None:
         """The record by the rows of its series alone, where they tell it and are all there are."""
-        query = self._below(study_uid)
-        rows = await self._searches.page(query, None, 0)
-        is_all = self._searches.is_whole(len(rows))
-        row = study_rows.of_series(study_uid, rows) if is_all else None
+        page, rows, told = below = await self._series(study_uid)
+        is_all = self._searches.is_over(Level.SERIES, page, len(page.rows))
+        row = study_rows.of_series(study_uid, page.rows) if is_all else None
         if row is not None:  # which says all that theirs do
-            return records.study(self._origin, row, told=records.all_series(self._origin, rows))
-        rows = await self._searches.below(query, None, rows)
+            return records.study(self._origin, row, told=told)
         found = await self._searches.found(_one_study(study_uid), 1)
         if found.items:
             self._look(found.items[0], rows)
-        return await self._made(study_uid, found, self._read(rows))
+        return await self._made(study_uid, found, below)
 
     async def _both(self, study_uid: str) -> tuple[_Below, Found[Dataset]]:
         """What a study's series and the study itself are told to be, by two requests at once.
@@ -106,18 +112,19 @@ class Studies:
         """The record; rows of series that an archive cut off are asked for until all are there."""
         if not found.items:
             return None
-        row, (rows, told) = found.items[0], below
+        row, (page, rows, told) = found.items[0], below
         said = values.unsigned_int(row, dj.NUMBER_OF_STUDY_RELATED_SERIES)
-        if said is not None and 0 < len(rows) < said:
-            rows, told = await self._series(study_uid, said)
+        if not self._searches.is_over(Level.SERIES, page, len(page.rows), said):
+            rows = await self._searches.below(self._below(study_uid), said, page)
+            told = records.all_series(self._origin, rows)
         return records.study(self._origin, row, rows, found.again, told)
 
-    async def _series(self, study_uid: str, expected: int | None = None) -> _Below:
-        """The rows of a study's series, and what they tell."""
-        return self._read(await self._searches.below(self._below(study_uid), expected))
-
-    def _read(self, rows: list[Dataset]) -> _Below:
-        return rows, records.all_series(self._origin, rows)
+    async def _series(self, study_uid: str) -> _Below:
+        """The first answer for a study's series, nearly always all of them."""
+        query = self._below(study_uid)
+        page = await self._searches.page(query, None, 0)
+        rows = matching_rows(query, page.rows)
+        return _Below(page, rows, records.all_series(self._origin, rows))
 
     def _below(self, study_uid: str) -> Query:
         return Query(level=Level.SERIES, study_uid=study_uid, include=self._fields)

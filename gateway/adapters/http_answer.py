@@ -20,6 +20,7 @@ FIELDS = {
         "Content-Type",
         "Retry-After",
         "Transfer-Encoding",
+        "Warning",
     )
 }
 """The header fields that anybody looks at."""

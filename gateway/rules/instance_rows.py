@@ -120,6 +120,11 @@ class Reading:
         except (ValueError, RecursionError) as error:
             raise Odd from error
 
+    @property
+    def count(self) -> int:
+        """How many instances were read so far."""
+        return sum(len(of) for of in self._by_series.values())
+
     def instances(self) -> dict[str, tuple[Instance, ...]]:
         """By SeriesInstanceUID, each once and in InstanceNumber order."""
         found = self._by_series.items()

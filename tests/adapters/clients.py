@@ -49,15 +49,25 @@ def archive(
 
 
 def paged(
-    rows: Sequence[dict[str, Any]], *, cap: int | None = None, ignores: Sequence[str] = ()
+    rows: Sequence[dict[str, Any]],
+    *,
+    cap: int | None = None,
+    ignores: Sequence[str] = (),
+    warns: bool = False,
 ) -> Callable[[Seen], Answer]:
-    """Answers a search like an archive that gives at most `cap` rows and ignores parameters."""
+    """Answers a search like an archive that gives at most `cap` rows and ignores parameters.
+
+    `warns`: it says how many are left over (PS3.18 §8.3.4.4).
+    """
 
     def answer(seen: Seen) -> Answer:
         asked = parse_qs(urlsplit(seen.path).query)
         offset = 0 if "offset" in ignores else int(asked.get("offset", ["0"])[0])
         limit = None if "limit" in ignores else int(asked.get("limit", ["0"])[0]) or None
         most = min(n for n in (limit, cap, len(rows)) if n is not None)
-        return json_answer(list(rows[offset : offset + most]))
+        left = len(rows) - offset - most if warns else 0
+        said = f'299 dicom: "There are {left} additional results that can be requested"'
+        headers = {"Warning": said} if left > 0 else {}
+        return json_answer(list(rows[offset : offset + most]), headers=headers)
 
     return answer

@@ -180,6 +180,46 @@ async def test_capped_rows_below_a_study_are_paged_up_to_what_it_holds(
     assert len(await searches.below(SERIES, 5)) == 5
 
 
+@pytest.mark.parametrize("warns", [False, True])
+@pytest.mark.parametrize(("count", "cap"), [(5, 1), (5, 2), (5, 5), (5, None)])
+async def test_capped_rows_that_nobody_counts_are_paged_to_the_end(
+    searches: Searches, fault_archive: FaultArchive, count: int, cap: int | None, *, warns: bool
+) -> None:
+    fault_archive.on("/studies/1.2.3/series", paged(series(count), cap=cap, warns=warns))
+    assert len(await searches.below(SERIES, None)) == count
+
+
+async def test_a_page_that_says_it_is_cut_off_is_not_the_last_however_short(
+    searches: Searches, fault_archive: FaultArchive
+) -> None:
+    """Some bound the bytes of an answer, and not its rows."""
+    fault_archive.on("/studies", paged(studies(9)))
+    await searches.found(ALL, None)
+    fault_archive.on("/studies/1.2.3/series", paged(series(5), cap=3, warns=True))
+    assert len(await searches.below(SERIES, None)) == 5
+
+
+async def test_rows_that_nobody_counts_cost_one_request_once_a_longer_answer_has_come(
+    searches: Searches, fault_archive: FaultArchive
+) -> None:
+    requests = fault_archive.requests
+    fault_archive.on("/studies/1.2.3/series", paged(series(5)))
+    assert len(await searches.below(SERIES, None)) == 5
+    assert len(requests) == 2
+    fault_archive.on("/studies/1.2.3/series", paged(series(4)))
+    assert len(await searches.below(SERIES, None)) == 4
+    assert len(requests) == 3
+
+
+async def test_an_archive_that_counts_nothing_and_ignores_offset_is_asked_twice(
+    searches: Searches, fault_archive: FaultArchive
+) -> None:
+    answer = paged(series(9), cap=5, ignores=("offset",), warns=True)
+    fault_archive.on("/studies/1.2.3/series", answer)
+    assert len(await searches.below(SERIES, None)) == 5
+    assert len(fault_archive.requests) == 2
+
+
 async def test_what_an_archive_counts_but_does_not_list_is_not_waited_for(
     searches: Searches, fault_archive: FaultArchive
 ) -> None:

@@ -182,6 +182,32 @@ async def test_series_that_an_archive_cuts_off_are_asked_for_until_all_are_there
     assert len(study.series or ()) == 5
 
 
+@pytest.mark.parametrize("told", ["search", "series"])
+@pytest.mark.parametrize("cap", [2, 5, None])
+async def test_series_of_a_study_that_nobody_counts_are_asked_for_until_all_are_there(
+    make: Made, fault_archive: FaultArchive, told: str, cap: int | None
+) -> None:
+    uncounted = row(StudyInstanceUID="1.2.3", PatientID="P1")
+    below = [series_row(n, NumberOfSeriesRelatedInstances=None) for n in range(5)]
+    holds(fault_archive, [uncounted], below, cap)
+    study = await make(fault_archive.url, study_level=told).study("1.2.3")
+    assert study is not None
+    assert len(study.series or ()) == 5
+
+
+async def test_a_study_that_nobody_counts_costs_two_calls_once_a_longer_answer_has_come(
+    make: Made, fault_archive: FaultArchive
+) -> None:
+    archive = make(fault_archive.url)
+    holds(fault_archive, [row(StudyInstanceUID="1.2.3")], [series_row(1)])
+    assert await archive.study("1.2.3")
+    assert asked(fault_archive) == [ABOVE, BELOW, BELOW]
+    await show_a_long_answer(archive, fault_archive)
+    holds(fault_archive, [row(StudyInstanceUID="1.2.3")], [series_row(1)])
+    assert await archive.study("1.2.3")
+    assert asked(fault_archive) == [ABOVE, BELOW]
+
+
 async def test_a_study_that_is_gone_since_the_search_is_none(
     make: Made, fault_archive: FaultArchive
 ) -> None:
