@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import Token
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Protocol
@@ -13,6 +14,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from gateway.adapters.budgets import COST
+from gateway.adapters.questions import ONE_BY_ONE
 from gateway.errors import (
     ArchiveBusy,
     ArchiveError,
@@ -84,10 +86,17 @@ class Faring:
             return False
         return self._clock() - heard.at < AILING_SECONDS
 
+    def is_doubted(self, archive: str) -> bool:
+        """Whether it failed at the last question, or is left alone."""
+        breaker = self._breakers[archive]
+        return breaker.is_open or breaker.in_a_row > 0
+
     def heard(self, archive: Named) -> AbstractContextManager[None]:
         """Around a question to the archive itself: notes whether it answered or failed.
 
-        ArchiveBusy at once where the archive failed again and again just now (`rules.breaker`).
+        ArchiveBusy at once where the archive failed again and again just now (`rules.breaker`). One
+        that failed at the last question is asked `ONE_BY_ONE`, so that no more than one request
+        finds out whether it is back.
         """
         return _Question(self, archive.id)
 
@@ -179,14 +188,17 @@ class Faring:
 class _Question(AbstractContextManager[None]):
     """A question to an archive itself, from its leave to its end."""
 
-    __slots__ = ("_archive", "_of", "_ticket")
+    __slots__ = ("_archive", "_of", "_one_by_one", "_ticket")
 
     def __init__(self, of: Faring, archive: str) -> None:
         self._of = of
         self._archive = archive
+        self._one_by_one: Token[bool] | None = None
 
     def __enter__(self) -> None:
         self._ticket = self._of.admitted(self._archive)
+        if self._of.is_doubted(self._archive):
+            self._one_by_one = ONE_BY_ONE.set(True)
 
     def __exit__(
         self,
@@ -194,6 +206,8 @@ class _Question(AbstractContextManager[None]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._one_by_one is not None:
+            ONE_BY_ONE.reset(self._one_by_one)
         self._of.ended(self._archive, self._ticket, error)
 
 

@@ -101,6 +101,32 @@ async def test_an_archive_that_answers_again_is_first_again() -> None:
         assert [a.id for a in fan_out.named(["south", "north"])] == ["north", "south"]
 
 
+async def test_whether_an_archive_is_back_is_found_out_by_one_request() -> None:
+    """A study is told by two: the second follows once the first was answered."""
+    async with over([ONE]) as assembled:
+        fan_out, server = assembled.fan_out, assembled.doubles[0].server
+
+        async def told(archive: Archive) -> None:
+            with fan_out.heard(archive):
+                await archive.study("1.2.3")
+
+        server.on("*", Answer(status=500))
+        for _ in range(FAILURES_IN_A_ROW + 3):
+            assert not (await fan_out.ask(told))[0]
+        assert len(server.requests) <= FAILURES_IN_A_ROW + 1
+        assembled.clock.now += FIRST_PAUSE_SECONDS
+        server.requests.clear()
+        server.on("*", Answer(stall=True))
+        asking = [asyncio.ensure_future(fan_out.ask(told)) for _ in range(20)]
+        await server.wait_for(1)
+        _, waiting = await asyncio.wait(asking, timeout=0.3)
+        assert (len(waiting), len(server.requests)) == (1, 1)
+        server.on("*", Answer(status=204))
+        server.release()
+        await asyncio.wait_for(asyncio.gather(*asking), 10)
+        assert len((await fan_out.ask(told))[0]) == 1
+
+
 async def test_health_tells_who_answers_within_the_time() -> None:
     async with over([ONE], [ONE], [ONE], timeout_seconds=30) as assembled:
         assembled.doubles[1].server.on("*", Answer(status=500))

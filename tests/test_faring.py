@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.adapters.budgets import COST, Cost
+from gateway.adapters.questions import ONE_BY_ONE
 from gateway.errors import ArchiveBusy, ArchiveError, ArchiveTimeout, ArchiveUnreachable, NotFound
 from gateway.faring import AILING_SECONDS, Faring
 from gateway.rules.breaker import FAILURES_IN_A_ROW, FIRST_PAUSE_SECONDS
@@ -39,6 +40,25 @@ def test_exactly_one_question_is_let_through_after_the_pause(kind: type[ArchiveE
                 pass
     with faring.heard(North()), faring.heard(North()):
         pass
+
+
+def test_an_archive_that_failed_is_asked_one_thing_after_the_other_until_it_answers() -> None:
+    clock = Clock()
+    faring = Faring(["north"], clock, lambda: 0.0)
+
+    def is_one_by_one() -> bool:
+        with faring.heard(North()):
+            return ONE_BY_ONE.get()
+
+    assert not is_one_by_one()
+    for _ in range(FAILURES_IN_A_ROW):
+        fail(faring, ArchiveTimeout("no answer", archive="north"))
+    clock.now += FIRST_PAUSE_SECONDS
+    assert is_one_by_one()
+    assert not is_one_by_one()
+    fail(faring, ArchiveTimeout("no answer", archive="north"))
+    assert is_one_by_one()
+    assert not ONE_BY_ONE.get()
 
 
 def test_one_who_leaves_tells_nothing_and_the_next_one_may_ask() -> None:

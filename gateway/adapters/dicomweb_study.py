@@ -14,6 +14,7 @@ from typing import NamedTuple
 import structlog
 
 from gateway.adapters.dicomweb_search import Page, Searches, matching_rows
+from gateway.adapters.questions import ONE_BY_ONE
 from gateway.model import Found, Level, Origin, Study
 from gateway.rules import attributes, qido, records, several, study_rows, values
 from gateway.rules import dicom_json as dj
@@ -98,8 +99,11 @@ class Studies:
         """What a study's series and the study itself are told to be, by two requests at once.
 
         The series come first: theirs is the longer answer, read while that of the study is waited
-        for.
+        for. An archive that is asked `ONE_BY_ONE` is asked for the study once the series are there.
         """
+        if ONE_BY_ONE.get():
+            below = await self._series(study_uid)
+            return below, await self._searches.found(_one_study(study_uid), 1)
         try:
             async with asyncio.TaskGroup() as tasks:
                 found = tasks.create_task(self._searches.found(_one_study(study_uid), 1))

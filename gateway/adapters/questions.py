@@ -19,6 +19,10 @@ _T = TypeVar("_T")
 _numbers = itertools.count()
 
 
+ONE_BY_ONE: ContextVar[bool] = ContextVar("one by one", default=False)
+"""Whether an archive is asked one thing after the other now, and no more once it fails."""
+
+
 class Asker:
     """One request, as long as it is answered: what it was told is let go with it."""
 
