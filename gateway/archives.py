@@ -105,7 +105,7 @@ class Archives:
         """The instances of one series of a study, by what is shown of it."""
         notes = RejectionNotes(self._fan_out, self._noticing, self.content_key, self._of_notes)
         self.rejected = RejectedObjects(self._whole, notes)
-        self.is_one = self._fan_out.is_one
+        self.ids = self._fan_out.ids
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
         self._kept_metadata = KeptMetadata(cache)
         self.cache = cache

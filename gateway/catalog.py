@@ -80,6 +80,11 @@ class Catalog:
         self._choice = Choice(archives, key_images)
         self.frames = FrameHolders(archives)
 
+    @property
+    def archives(self) -> tuple[str, ...]:
+        """The ids of all archives."""
+        return self._archives.ids
+
     async def search(self, consumer: Consumer, query: Query) -> Found[Dataset]:
         """QIDO-RS (PS3.18 §10.6): the rows of the page asked for. Unavailable: all are silent."""
         if policy.is_restricted(consumer):
@@ -104,7 +109,7 @@ class Catalog:
 
         One archive cannot be silent beside its record; what is remembered, searches confirm.
         """
-        return self._archives.is_one and await self._archives.is_unknown(study_uid)
+        return len(self.archives) == 1 and await self._archives.is_unknown(study_uid)
 
     async def loaded_ahead(self, study_uid: str) -> tuple[Loaded, bool]:
         """The record of a study with its instances, and whether other processes find it too.
@@ -114,6 +119,10 @@ class Catalog:
         with reads_noted() as reads:
             loaded = await self._archives.record(study_uid, Level.INSTANCE)
         return loaded, await self._archives.cache.are_shared(reads.values)
+
+    async def is_remembered(self, study_uid: str) -> bool:
+        """Whether anything is remembered of a study."""
+        return not await self._archives.is_unknown(study_uid)
 
     async def explained(self, consumer: Consumer, study_uid: str) -> tuple[policy.Verdict, ...]:
         """What exists of a study for a consumer and why; for operators. Errors as of `study`."""

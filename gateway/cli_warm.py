@@ -144,7 +144,8 @@ def _print(tally: Tally, troubles: int, *, as_json: bool) -> None:
     print_line(
         console,
         f"{tally.found} studies found: {tally.loaded} loaded with {tally.instances} instances, "
-        f"{tally.skipped} done before, {tally.gone} gone, {tally.failed} not loaded.",
+        f"{tally.skipped} done before, {tally.gone} gone, {tally.partial} loaded in part, "
+        f"{tally.failed} not loaded.",
     )
     if tally.silent:
         print_line(console, f"Silent archives: {', '.join(sorted(tally.silent))}.")

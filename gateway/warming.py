@@ -1,8 +1,8 @@
 """Records loaded ahead: every study that a search finds, down to its instances.
 
-Archives are asked no faster than wished. A study of which an archive's share is missing is not
-done: it is tried again a little later, and by the next run. Nor is one that the shared cache did
-not take.
+Archives are asked no faster than wished. A study of which an archive's share is missing is loaded
+as far as others hold it, and not done: it is tried again a little later, unless that archive kept
+silent before, and by the next run. Nor is one done that the shared cache did not take, or lost.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PAGE_ROWS = 200
 ATTEMPTS = 3
 """How often a study is tried that an archive kept silent about, unless others failed before it."""
 MOST_IN_A_ROW = 5
-"""So many studies that fail one after the other are the archive's matter, or the cache's."""
+"""So many studies that fail one after the other are the archives' matter, or the cache's."""
 LONGEST_PAUSE_SECONDS = 60.0
 _DIGEST_BYTES = 8
 
@@ -64,13 +64,15 @@ class State:
 class Tally:
     """What became of the studies; `silent` archives kept something back.
 
-    `unkept`: loaded, and not taken by the shared cache. `is_given_up`: what is left was not tried.
+    `partial`: loaded as far as the others hold them. `unkept`: loaded, and not taken by the shared
+    cache. `is_given_up`: what is left was not tried.
     """
 
     found: int = 0
     loaded: int = 0
     skipped: int = 0
     gone: int = 0
+    partial: int = 0
     failed: int = 0
     unkept: int = 0
     instances: int = 0
@@ -80,7 +82,7 @@ class Tally:
     @property
     def ended(self) -> int:
         """How many studies need no more work in this run."""
-        return self.loaded + self.skipped + self.gone + self.failed + self.unkept
+        return sum((self.loaded, self.skipped, self.gone, self.partial, self.failed, self.unkept))
 
     @property
     def is_whole(self) -> bool:
@@ -101,12 +103,13 @@ async def warm(
 ) -> Tally:
     """Loads what `query` finds. Unavailable or BadRequest when the search itself fails.
 
-    It gives up once `MOST_IN_A_ROW` studies in a row could not be loaded, or were not kept.
+    It gives up once `MOST_IN_A_ROW` studies in a row could not be loaded since no archive answered,
+    or were not kept.
     """
     tally = Tally()
     uids = await _found(catalog, query, tally)
     tally.found = len(uids)
-    left = [uid for uid in uids if not state.is_done(uid)]
+    left = [u for u in uids if not (state.is_done(u) and await catalog.is_remembered(u))]
     tally.skipped = len(uids) - len(left)
     tell(tally)
     run = _Run(catalog, state, tally)
@@ -150,48 +153,74 @@ class _GivenUp(Exception):
     """It makes no sense to go on."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """The archives that kept silent about a study, if it is known which, and when to ask again.
+
+    `is_partial`: the share of the others is loaded.
+    """
+
+    archives: frozenset[str]
+    pause_seconds: float
+    is_partial: bool = False
+
+
 class _Run:
-    """One run over studies, which sees how many of them failed in a row."""
+    """One run over studies, which sees how many of them failed in a row, and who keeps silent."""
 
     def __init__(self, catalog: Catalog, state: State, tally: Tally) -> None:
         self._catalog = catalog
         self._state = state
         self._tally = tally
         self._in_a_row = 0
+        self._silent: frozenset[str] = frozenset()
 
     async def load(self, uid: str) -> None:
         """One study, tried again while an archive keeps silent. _GivenUp after too many."""
         attempt = 1
-        while (pause_seconds := await self._silence(uid, attempt)) is not None:
-            if attempt >= ATTEMPTS or self._in_a_row:
-                self._tally.failed += 1
-                self._failed()
+        while (missing := await self._missing(uid, attempt)) is not None:
+            is_news = not missing.archives or not missing.archives <= self._silent
+            if attempt >= ATTEMPTS or self._in_a_row or not is_news:
+                self._silent = missing.archives
+                self._left(missing)
                 return
-            await asyncio.sleep(min(pause_seconds, LONGEST_PAUSE_SECONDS))
+            await asyncio.sleep(min(missing.pause_seconds, LONGEST_PAUSE_SECONDS))
             attempt += 1
 
-    async def _silence(self, uid: str, attempt: int) -> float | None:
-        """None: there is no more to do; else an archive kept silent, to be asked after a pause."""
+    async def _missing(self, uid: str, attempt: int) -> _Missing | None:
+        """Who kept silent about a study; None: there is no more to do."""
         try:
             loaded, is_kept = await self._catalog.loaded_ahead(uid)
         except NotFound:
             self._tally.gone += 1
             return None
         except GatewayError as error:
-            self._tally.silent.update(getattr(error, "archives", ()))
-            return float(error.retry_after_seconds or attempt)
-        if loaded.silent:
-            self._tally.silent.update(loaded.silent)
-            return float(attempt)
-        if is_kept:
-            self._done(uid, loaded)
-        else:
+            silent = frozenset(getattr(error, "archives", ()))
+            return _Missing(silent, float(error.retry_after_seconds or attempt))
+        if not is_kept:
             self._tally.unkept += 1
+            self._tally.silent.update(loaded.silent)
             self._failed()
+            return None
+        if loaded.silent:
+            return _Missing(frozenset(loaded.silent), float(attempt), is_partial=True)
+        self._done(uid, loaded)
         return None
 
+    def _left(self, missing: _Missing) -> None:
+        """A study is not done, and not tried again."""
+        self._tally.silent.update(missing.archives)
+        if missing.is_partial:
+            self._in_a_row = 0
+            self._tally.partial += 1
+            return
+        self._tally.failed += 1
+        if missing.archives and missing.archives < frozenset(self._catalog.archives):
+            return  # others answered that they do not have it: theirs are still to be had
+        self._failed()
+
     def _done(self, uid: str, loaded: Loaded) -> None:
-        self._in_a_row = 0
+        self._in_a_row, self._silent = 0, frozenset()
         self._tally.loaded += 1
         self._tally.instances += sum(len(s.instances or ()) for s in loaded.study.series or ())
         self._state.note(uid)

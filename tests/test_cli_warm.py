@@ -72,7 +72,7 @@ def test_silent_archive_is_told_by_the_exit_code(
     answer = run(*words, folder=folder)
     assert answer.returncode == 1
     told = json.loads(answer.stdout)
-    assert (told["failed"], told["silent"]) == (1, ["away"])
+    assert (told["partial"], told["failed"], told["silent"]) == (1, 0, ["away"])
     assert (folder / "state").exists()
 
 

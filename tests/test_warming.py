@@ -81,7 +81,8 @@ async def test_study_of_a_silent_archive_is_tried_again_and_not_done(
     async with over([held(1)], [held(1)]) as assembled:
         assembled.doubles[1].server.on("*/series", Answer(status=500))
         tally = await warmed(assembled, state=state)
-        assert (tally.loaded, tally.failed, tally.silent) == (0, 1, {"south"})
+        assert (tally.loaded, tally.partial, tally.silent) == (0, 1, {"south"})
+        assert not tally.is_whole
         assembled.doubles[1].server.on("*/series", assembled.doubles[1].answer)
         tally = await warmed(assembled, state=State(tmp_path / "state", "q"))
         assert (tally.loaded, tally.failed) == (1, 0)
@@ -124,6 +125,45 @@ async def test_archive_that_goes_down_ends_it(
         assert tally.is_given_up
         assert not tally.is_whole
         assert len(path.read_text().splitlines()) == 1 + 7
+
+
+@pytest.mark.parametrize("dies", ["before", "after"])
+async def test_what_other_archives_hold_is_loaded_though_one_is_dead(
+    monkeypatch: pytest.MonkeyPatch, dies: str
+) -> None:
+    """Whether it died before the search, or after it: then nobody gives its own studies."""
+    monkeypatch.setattr(warming, "LONGEST_PAUSE_SECONDS", 0.01)
+    async with over(
+        [held(n) for n in range(20)], [held(n) for n in range(15, 40)], absent_seconds=60
+    ) as assembled:
+        server = assembled.doubles[0].server
+
+        def die() -> None:
+            server.on("*", Answer(status=500))
+
+        if dies == "before":
+            die()
+        pace = Pace(at_once=1)
+        tally = await warm(assembled.catalog, ALL, pace, NOTHING_KEPT, lambda tally: die())
+        lost = 0 if dies == "before" else 15
+        assert (tally.partial, tally.failed, tally.loaded) == (25, lost, 0)
+        assert (tally.silent, tally.is_given_up, tally.is_whole) == ({"north"}, False, False)
+        asked = len(assembled.doubles[1].server.requests)
+        for number in range(15, 40):
+            loaded = await assembled.archives.record(f"1.2.{number}", Level.INSTANCE)
+            assert loaded.silent == ("north",)
+        assert len(assembled.doubles[1].server.requests) == asked
+
+
+async def test_what_was_lost_since_is_loaded_again(tmp_path: Path) -> None:
+    """The file of an earlier run outlives what that run loaded."""
+    path = tmp_path / "state"
+    async with over([held(n) for n in range(6)]) as assembled:
+        assert (await warmed(assembled, state=State(path, "q"))).loaded == 6
+        for number in (2, 3):
+            await assembled.archives.forget(f"1.2.{number}")
+        tally = await warmed(assembled, state=State(path, "q"))
+        assert (tally.skipped, tally.loaded) == (4, 2)
 
 
 async def test_study_that_fails_among_others_does_not_end_it(
