@@ -81,7 +81,11 @@ class DicomwebArchive(Archive):
     connect_timeout_seconds: Seconds = 2
     """How long opening a connection may take."""
     timeout_seconds: Seconds = 15
-    """How long the first byte of an answer, and then each next one, may take."""
+    """How long the first byte of an answer, and then each next one, may take.
+
+    Answers in JSON, which are read as a whole, may take four times as long in all; objects as long
+    as they keep coming.
+    """
     instance_level: Literal["search", "metadata"] = "search"
     """How the instances of a study are listed, in one request either way.
 

@@ -23,7 +23,8 @@
     │   ├── ArchiveTimeout 504 timeout
     │   └── ArchiveBusy 503 throttled
     └── Unavailable 503 transient        nothing trustworthy is known while archives are silent
-        └── NoAnswerInTime 504 timeout   the same, and all of them let their time pass
+        ├── NoAnswerInTime 504 timeout   the same, and all of them let their time pass
+        └── RefusedByAll 502 security    the same, and all of them refused the gateway's credentials
 
     ConfigurationError                   never a response: start-up and the command line
 
@@ -249,6 +250,15 @@ class NoAnswerInTime(Unavailable):
     status = 504
     code = "timeout"
     title = "No answer in time"
+
+
+class RefusedByAll(Unavailable):
+    """The same, and all of them refused the gateway's own credentials: waiting does not help."""
+
+    status = 502
+    code = "security"
+    title = "Archive refused the gateway"
+    retry_after_seconds = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,11 @@ from gateway.adapters.asked_ahead import Ahead
 from gateway.errors import (
     ArchiveBadAnswer,
     ArchiveError,
+    ArchiveRefused,
     ArchiveTimeout,
     GatewayError,
     NoAnswerInTime,
+    RefusedByAll,
     Unavailable,
 )
 from gateway.faring import Faring
@@ -247,11 +249,15 @@ def _reason(error: ArchiveError) -> str:
 
 
 def unavailable(failures: Sequence[ArchiveError]) -> Unavailable:
-    """What is said when only archives that failed could know: NoAnswerInTime if all were late.
+    """What is said when only archives that failed could know.
 
-    With the time after which the first of them may be asked again, where one is known.
+    NoAnswerInTime if all were late, RefusedByAll if all refused; with the time after which the
+    first of them may be asked again, where one is known.
     """
-    error = silence(ids(failures), are_late=are_late(failures))
+    silent = ids(failures)
+    if failures and all(isinstance(f, ArchiveRefused) for f in failures):
+        return RefusedByAll(f"refused by archive {', '.join(silent)}", archives=silent)
+    error = silence(silent, are_late=are_late(failures))
     pauses = [f.retry_after_seconds for f in failures if f.retry_after_seconds is not None]
     error.retry_after_seconds = min(pauses, default=error.retry_after_seconds)
     return error

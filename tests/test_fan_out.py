@@ -10,6 +10,7 @@ import pytest
 
 from gateway.errors import (
     ArchiveBusy,
+    ArchiveRefused,
     ArchiveTimeout,
     ArchiveUnreachable,
     NoAnswerInTime,
@@ -147,6 +148,16 @@ def test_lateness_of_all_is_told_from_other_silence() -> None:
     assert unavailable([late, gone]).status == 503
     assert "north, south" in str(unavailable([late, gone, late]))
     assert unavailable([late]).retry_after_seconds
+
+
+def test_refusal_by_all_is_told_from_silence_and_not_worth_another_try() -> None:
+    refused = ArchiveRefused("it refuses the gateway (401)", archive="north", answered=401)
+    gone = ArchiveUnreachable("no connection", archive="south")
+    told = unavailable([refused, refused])
+    assert (told.status, told.code, told.retry_after_seconds) == (502, "security", None)
+    assert told.archives == ("north",)
+    assert unavailable([refused, gone]).status == 503
+    assert unavailable([refused, gone]).retry_after_seconds
 
 
 async def fail_until_left_alone(assembled: Assembled, fan_out: FanOut) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import NoAnswerInTime, TooCostly, Unavailable
+from gateway.errors import NoAnswerInTime, RefusedByAll, TooCostly, Unavailable
 from gateway.model import Level
 from gateway.rules import dicom_json as dj
 from gateway.rules import qido
@@ -121,6 +121,19 @@ async def test_silence_is_named_and_only_silence_is_an_error() -> None:
         assembled.doubles[1].server.on("*", Answer(status=401))
         with pytest.raises(Unavailable, match="north, south"):
             await searched(assembled.fan_out, ALL)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_archives_that_all_refuse_the_gateway_are_not_silent(status: int) -> None:
+    async with over([held(1)]) as assembled:
+        assembled.doubles[0].server.on("*", Answer(status=status))
+        for asked in (
+            searched(assembled.fan_out, ALL),
+            assembled.archives.record("1.2.1", Level.SERIES),
+        ):
+            with pytest.raises(RefusedByAll, match="north"):
+                await asked
+        assert len(assembled.doubles[0].server.requests) <= 1 + 2
 
 
 async def test_archives_that_are_all_late_are_late() -> None:
