@@ -237,7 +237,7 @@ class Unavailable(GatewayError):
     status = 503
     code = "transient"
     title = "Unavailable"
-    retry_after_seconds = 10
+    retry_after_seconds: int | None = 10
 
     def __init__(self, message: str, *, archives: tuple[str, ...] = ()) -> None:
         super().__init__(message)

@@ -26,11 +26,11 @@ FIELDS = {
 """The header fields that anybody looks at."""
 _PLAIN_HEAD = re.compile(
     rb"""HTTP/1\.1\ 200\ [\x20-\x7e]*+\r\n
-    (?:(?: [ABD-OQSV-Zabd-oqsv-z][A-Za-z0-9-]*+:\ [\x20-\x7e]*+  # none that is told apart below
+    (?:(?: [ABD-OQSVX-Zabd-oqsvx-z][A-Za-z0-9-]*+:\ [\x20-\x7e]*+  # none that is told apart below
         | (?(1)(?!)|[Cc]ontent-[Tt]ype:\ ([\x20-\x7e]*+))
         | (?(2)(?!)|[Cc]ontent-[Ll]ength:\ ([1-9][0-9]{0,8}))
         | [Cc]onnection:\ keep-alive
-        | (?!(?i:con(?:nection|tent-[elrt])|proxy|retry|transfer|upgrade))
+        | (?!(?i:con(?:nection|tent-[elrt])|proxy|retry|transfer|upgrade|warning))
           [A-Za-z0-9-]++:\ [\x20-\x7e]*+
     )\r\n)*+\r\n""",
     re.VERBOSE,

@@ -106,6 +106,8 @@ async def test_a_plain_answer_is_taken_without_a_parser() -> None:
         (b"ETag", b"Proxy-Connection"),
         (b"ETag", b"Upgrade"),
         (b"ETag", b"Retry-After"),
+        (b"ETag", b"Warning"),
+        (b"ETag", b"wARNING"),
         (b"ETag: ", b"ETag:"),
         (b"ETag: ", b"ETag : "),
         (b"ETag", b"E_Tag"),
