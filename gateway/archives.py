@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -28,7 +29,8 @@ from gateway.kept_metadata import KeptMetadata
 from gateway.known import Known, Remembered, as_known, is_unchanged
 from gateway.listings import Listing
 from gateway.locating import MAX_BYTES, Locating
-from gateway.model import Contents, Level, Loaded, Series, Study, Target
+from gateway.looking import Looking, named
+from gateway.model import Contents, Level, Loaded, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures
 from gateway.rejected import RejectedObjects
@@ -106,6 +108,8 @@ class Archives:
         notes = RejectionNotes(self._fan_out, self._noticing, self.content_key, self._of_notes)
         self.rejected = RejectedObjects(self._whole, notes)
         self.ids = self._fan_out.ids
+        self.looking = Looking(self._fan_out, cache, self.key)
+        self.looked_again = self.looking.again
         self.hides_rejected = any(not a.origin.show_rejected for a in archives)
         self._kept_metadata = KeptMetadata(cache)
         self.cache = cache
@@ -171,20 +175,27 @@ class Archives:
 
     async def _looked_up(self, target: Target) -> Loaded:
         loaded = await self.record(target.study_uid, Level.SERIES)
-        series = _series(loaded, target)
+        series = named(loaded, target)
         if target.series_uid is not None and series is None:
             if target.series_uid in (await self.rejected.hidden(target.study_uid)).series:
                 raise _missing(loaded, "no such series")
             await self.looked_again(target)
             loaded = await self.record(target.study_uid, Level.SERIES)
-            series = _series(loaded, target)
+            series = named(loaded, target)
         if target.series_uid is not None and series is None:
             raise _missing(loaded, "no such series")
         if retrieval.needs_instances(loaded.study, target):
             return await self.record(target.study_uid, Level.INSTANCE)
         if target.instance_uid is None or series is None:
             return loaded
-        return await self._locating.with_instance(loaded, series, target, _missing)
+        one = partial(self._locating.with_instance, target=target, missing=_missing)
+        try:
+            return await one(loaded, series)
+        except NotFound:
+            if not await self.looking.is_elsewhere(target, loaded):
+                raise
+        loaded = await self.record(target.study_uid, Level.SERIES)
+        return await one(loaded, named(loaded, target) or series)
 
     async def metadata(self, fetch: Fetch) -> list[bytes]:
         """The metadata objects of one fetch, from the first archive that answers.
@@ -211,35 +222,6 @@ class Archives:
         await self.cache.close()
         await self._kept_metadata.close()
         await self._fan_out.close()
-
-    async def looked_again(self, target: Target, known: Loaded | None = None) -> None:
-        """Asks archives for a series that a record does not hold, or a study that is not shown.
-
-        A study that is still arriving has more series than are remembered. What is not there is
-        believed as long as any absence. `known` is the record, where it is not for the want of it
-        that archives are asked; those that just were, to have it, are not asked twice.
-        """
-        has_it = known is not None and _series(known, target) is not None
-        others = self._fan_out.configured(self._fan_out.ids)
-        if known is not None and target.series_uid is None:
-            others = [a for a in others if a.id not in known.asked]
-
-        async def ask(archive: Archive) -> Study | None:
-            with self._fan_out.heard_in_time(archive):
-                return await archive.study(target.study_uid)
-
-        async def load(previous: bytes | None) -> Fresh:
-            answers, failures = await self._fan_out.ask(ask, others)
-            if failures and target.series_uid is None:
-                raise unavailable(failures)
-            for archive, study in answers if not has_it else ():
-                if any(s.uid == target.series_uid for s in (study and study.series) or ()):
-                    await self.cache.forget(self.key("study", target.study_uid, (archive.id,)))
-            return Fresh(value=b"", is_absent=True)
-
-        everyone = self._fan_out.ids
-        key = self.key("looked", target.study_uid, everyone, target.series_uid)
-        await self.cache.load(key, load)
 
     async def _metadata(self, archive: Archive, target: Target) -> list[bytes]:
         """The metadata of `target` in one archive, from the cache if it is there."""
@@ -388,10 +370,6 @@ class Archives:
 
     async def _of_notes(self, key: Key, load: Loader) -> Read:
         return await self._remembered(key, load, as_read)
-
-
-def _series(loaded: Loaded, target: Target) -> Series | None:
-    return next((s for s in loaded.study.series or () if s.uid == target.series_uid), None)
 
 
 def _missing(loaded: Loaded, message: str, failures: Sequence[ArchiveError] = ()) -> GatewayError:

@@ -149,6 +149,15 @@ class Catalog:
     async def _retrieved(
         self, consumer: Consumer, target: Target, form: Form, opening: Opening[Retrieved]
     ) -> Retrieved:
+        return await self._archives.looking.once_more(
+            target,
+            partial(self._opened, consumer, target, form, opening),
+            partial(self.located, consumer, target),
+        )
+
+    async def _opened(
+        self, consumer: Consumer, target: Target, form: Form, opening: Opening[Retrieved]
+    ) -> Retrieved:
         if target.frames:
             fetch = await self.frames.fetch(consumer, target)
             parts = await self._archives.delivery.parts(opening, fetch, form)
@@ -161,7 +170,9 @@ class Catalog:
         else:
             parts = await opening.enter(aclosing(self._parts(fetches, form)))
         all_parts = await acceptable(parts, form)
-        return Retrieved(parts=all_parts, silent=silent, is_subset=_is_subset(loaded.study, target))
+        return Retrieved(
+            parts=all_parts, silent=silent, is_subset=retrieval.is_subset(loaded.study, target)
+        )
 
     @asynccontextmanager
     async def metadata(self, consumer: Consumer, target: Target) -> AsyncIterator[Metadata]:
@@ -177,7 +188,7 @@ class Catalog:
             if (found := await first(batches)) is None:
                 raise NotFound("no metadata")
             yield Metadata(
-                batches=found[1], silent=silent, is_subset=_is_subset(loaded.study, target)
+                batches=found[1], silent=silent, is_subset=retrieval.is_subset(loaded.study, target)
             )
 
     @asynccontextmanager
@@ -232,7 +243,11 @@ class Catalog:
     async def _whole(self, consumer: Consumer, target: Target) -> Loaded:
         """`located`; PartlyHidden when the policy denies a whole of which something is hidden."""
         loaded = await self.located(consumer, target)
-        if consumer.policy and consumer.policy.denies_partial and _is_subset(loaded.study, target):
+        if (
+            consumer.policy
+            and consumer.policy.denies_partial
+            and retrieval.is_subset(loaded.study, target)
+        ):
             raise PartlyHidden(
                 f"a part of this {target.level.value} is not shared with you; ask for what is",
                 permitted=retrieval.permitted(loaded.study, target),
@@ -283,12 +298,3 @@ class Catalog:
                 continue
             if batch:
                 yield batch
-
-
-def _is_subset(study: Study, target: Target) -> bool:
-    """Whether something of a study or series that is asked for does not exist for the consumer."""
-    if target.level is Level.STUDY:
-        return study.is_subset
-    if target.level is Level.SERIES:
-        return any(s.is_subset for s in study.series or () if s.uid == target.series_uid)
-    return False

@@ -200,3 +200,12 @@ def is_image(instance: Instance) -> bool:
 def is_of(instance: Instance, roots: tuple[str, ...]) -> bool:
     """Whether its class is, or is below, one of `roots`, which end with a dot."""
     return f"{instance.sop_class_uid}.".startswith(roots)
+
+
+def is_subset(study: Study, target: Target) -> bool:
+    """Whether something of a study or series that is asked for does not exist for the consumer."""
+    if target.level is Level.STUDY:
+        return study.is_subset
+    if target.level is Level.SERIES:
+        return any(s.is_subset for s in study.series or () if s.uid == target.series_uid)
+    return False
