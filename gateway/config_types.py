@@ -103,7 +103,11 @@ def _redis_url(value: SecretStr) -> SecretStr:
     schemes = {
         f"{tls}{kind}" for tls in ("redis", "rediss") for kind in ("", "+sentinel", "+cluster")
     }
-    if urlsplit(value.get_secret_value()).scheme not in schemes:
+    try:
+        scheme = urlsplit(value.get_secret_value()).scheme
+    except ValueError:
+        raise ValueError("it is no URL") from None  # its own words repeat the password
+    if scheme not in schemes:
         raise ValueError(f"scheme must be one of {', '.join(sorted(schemes))}")
     return value
 

@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisClusterException, RedisError
 
 from gateway.adapters.cache_names import Group, Names
-from gateway.adapters.redis_client import Complaints, Limits, connect, publish
+from gateway.adapters.redis_client import Limits, connect, publish
+from gateway.adapters.redis_complaints import Complaints, reason
 from gateway.adapters.redis_envelope import Envelopes
 from gateway.adapters.redis_notices import ASKED, DROPPED, notice
 from gateway.adapters.redis_store import RedisStore
@@ -171,4 +172,4 @@ def _as_unavailable() -> Any:
     try:
         yield
     except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
-        raise Unavailable("the shared cache does not answer") from error
+        raise Unavailable(f"the shared cache does not answer: {reason(error)}") from error

@@ -23,7 +23,8 @@ from gateway.adapters.cache_names import Key, What
 from gateway.adapters.drops import Since
 from gateway.adapters.flights import Flights
 from gateway.adapters.redis_asking import PatientAsking
-from gateway.adapters.redis_client import DEFAULT_LIMITS, Complaints, Limits
+from gateway.adapters.redis_client import DEFAULT_LIMITS, Limits
+from gateway.adapters.redis_complaints import Complaints
 from gateway.adapters.redis_envelope import Envelopes
 from gateway.adapters.redis_locks import Lock, NoLock
 from gateway.adapters.redis_notices import Notices

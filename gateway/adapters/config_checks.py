@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from gateway.adapters import config_checks_patients, config_checks_servers, config_checks_tls
+from gateway.adapters import (
+    config_checks_patients,
+    config_checks_redis,
+    config_checks_servers,
+    config_checks_tls,
+)
 from gateway.adapters.config_findings import Finding, Rule
 from gateway.adapters.config_mistakes import similar
 from gateway.adapters.config_yaml import Path
@@ -103,21 +108,6 @@ def _old_snomed(settings: Settings) -> Iterator[Finding]:
             )
 
 
-def _sentinel_service(settings: Settings) -> Iterator[Finding]:
-    url = settings.cache.redis_url
-    if url is None:
-        return
-    parts = urlsplit(url.get_secret_value())
-    if not parts.netloc.rpartition("@")[2]:
-        yield ("cache", "redis_url"), "the host is missing", "redis://host:port/database."
-    if parts.scheme.endswith("+sentinel") and not parts.path.strip("/"):
-        yield (
-            ("cache", "redis_url"),
-            "the service's name is missing",
-            "redis+sentinel://host:port,host:port/service/database.",
-        )
-
-
 def _idle_sections(settings: Settings) -> Iterator[Finding]:
     if settings.auth.mode == "open":
         remedy = "With `auth.mode: open` everybody who reaches the gateway sees everything."
@@ -150,13 +140,13 @@ RULES = (
     *config_checks_servers.RULES,
     *config_checks_patients.RULES,
     *config_checks_tls.RULES,
+    *config_checks_redis.RULES,
     Rule(_unknown_viewer, ("viewers",)),
     Rule(_open_network, ("auth.mode", "auth.allow_open_network")),
     Rule(_nobody_is_known, ("auth.api_keys", "auth.issuers")),
     Rule(_unknown_policies, ("policies",)),
     Rule(_odd_rules, ("archives",)),
     Rule(_patients_listed_twice),
-    Rule(_sentinel_service),
     Rule(_old_snomed),
     Rule(_idle_sections, ("auth.mode", "fhir.patients.by"), is_warning=True),
     Rule(_unreachable_public_url, ("server.host",), is_warning=True),

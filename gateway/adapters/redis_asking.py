@@ -15,14 +15,13 @@ from typing import TypeVar
 from redis.exceptions import (
     AskError,
     ClusterError,
-    RedisClusterException,
-    RedisError,
     ResponseError,
     TryAgainError,
 )
 
 from gateway.adapters.ended import ended
-from gateway.adapters.redis_client import Complaints, Limits
+from gateway.adapters.redis_client import Limits
+from gateway.adapters.redis_complaints import Complaints
 
 T = TypeVar("T")
 _TURNS = 5
@@ -63,7 +62,7 @@ class Asking:
                 self._pause()  # until this one, the only one let through, has succeeded
             try:
                 answer = await self._in_time(ask)
-            except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+            except Exception as error:  # whatever redis-py raises: it must not reach a request
                 self._complaints.say(error)
                 if is_write and isinstance(error, ResponseError):
                     self._unwritable(error)

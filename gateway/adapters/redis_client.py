@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import structlog
-from redis import exceptions as raised
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import parse_url
@@ -17,19 +13,6 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
-from gateway.adapters.telemetry import Telemetry
-
-LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-REFUSALS = (raised.AuthenticationError, raised.NoPermissionError)
-CAUSES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
-    (REFUSALS, "refused"),
-    ((raised.BusyLoadingError,), "loading"),
-    ((raised.OutOfMemoryError,), "full"),
-    ((raised.ReadOnlyError,), "read-only"),
-    ((raised.TimeoutError, TimeoutError), "late"),
-    ((raised.ConnectionError, OSError), "unreachable"),
-)
-"""What is counted, by the error; anything else counts as `other`."""
 UNHURRIED_SECONDS = 2.0
 DEFAULT_PORTS = {"sentinel": 26379, "cluster": 6379}
 
@@ -60,25 +43,6 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-class Complaints:
-    """What is wrong with Redis: counted each time, logged at most once in a while."""
-
-    def __init__(self, telemetry: Telemetry, limits: Limits, clock: Callable[[], float]) -> None:
-        self._telemetry = telemetry
-        self._pause_seconds = limits.log_pause_seconds
-        self._clock = clock
-        self._said_at = float("-inf")
-
-    def say(self, error: Exception) -> None:
-        """Redis failed with `error`."""
-        self._telemetry.cache_trouble(_cause(error))
-        if self._clock() - self._said_at < self._pause_seconds:
-            return
-        self._said_at = self._clock()
-        level = logging.ERROR if isinstance(error, REFUSALS) else logging.WARNING
-        LOG.log(level, "the shared cache is away", cause=type(error).__name__)
-
-
 def connect(url: str, limits: Limits) -> Redis | RedisCluster:
     """A client for `url`; no connection is made yet. ValueError if the URL is incomplete.
 
@@ -86,7 +50,7 @@ def connect(url: str, limits: Limits) -> Redis | RedisCluster:
     `redis+sentinel://[user:password@]host[:port][,host[:port]…]/service[/database]`;
     `redis+cluster://[user:password@]host[:port][,host[:port]…]`; `rediss+…` of both, with TLS.
     With Sentinels, `?sentinel_username=…&sentinel_password=…` is what they ask for themselves.
-    What else follows `?` of a `rediss` URL is redis-py's: `ssl_ca_certs`, `ssl_certfile` and so on.
+    What else may follow `?` is what `config_checks_redis` knows.
     """
     kind = urlsplit(url).scheme.partition("+")[2]
     if kind == "sentinel":
@@ -126,10 +90,6 @@ async def disconnect(client: Redis | RedisCluster) -> None:
     if isinstance(pool, SentinelConnectionPool):
         for sentinel in pool.sentinel_manager.sentinels:
             await sentinel.aclose()
-
-
-def _cause(error: Exception) -> str:
-    return next((cause for kinds, cause in CAUSES if isinstance(error, kinds)), "other")
 
 
 def _sentinel(url: str, limits: Limits) -> Redis:

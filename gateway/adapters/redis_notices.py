@@ -20,10 +20,11 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from gateway.adapters.ended import ended
-from gateway.adapters.redis_client import Complaints, Limits, publish, refresh
+from gateway.adapters.redis_client import Limits, publish, refresh
+from gateway.adapters.redis_complaints import Complaints
 
 LOG: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 PING_SECONDS = 0.25
@@ -124,7 +125,7 @@ class Notices:
             before = self._number
             try:
                 await self._hear_until_it_breaks()
-            except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+            except Exception as error:  # whatever redis-py raises: it is tried again
                 self._complaints.say(error)
             self._broken()
             if self._number > before + 1:

@@ -23,7 +23,8 @@ from redis.asyncio.cluster import RedisCluster
 
 from gateway.adapters.cache_names import Key, Names
 from gateway.adapters.redis_asking import Asking
-from gateway.adapters.redis_client import Complaints, Limits, disconnect
+from gateway.adapters.redis_client import Limits, disconnect
+from gateway.adapters.redis_complaints import Complaints
 from gateway.adapters.redis_envelope import (
     EPOCH_BYTES,
     Envelope,

@@ -18,7 +18,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as Unreachable
 
 from gateway.adapters.redis_asking import Asking, PatientAsking
-from gateway.adapters.redis_client import Complaints, Limits
+from gateway.adapters.redis_client import Limits
+from gateway.adapters.redis_complaints import Complaints
 from gateway.adapters.telemetry import Telemetry
 from tests.adapters.caches import Clock
 
@@ -106,6 +107,18 @@ async def test_node_that_is_down_says_nothing_of_other_nodes() -> None:
 
     assert await one.asked(fail, is_write=True) is None
     assert one.takes_writes
+
+
+@pytest.mark.parametrize("error", [TypeError(), ValueError(), AttributeError()], ids=repr)
+async def test_whatever_is_raised_is_trouble_with_redis(error: Exception) -> None:
+    one = asking(Clock())
+
+    async def fail() -> str:
+        raise error
+
+    for _ in range(LIMITS.max_failures):
+        assert await one.asked(fail) is None
+    assert await one.asked(answer) is None
 
 
 QUICK = Limits(connect_seconds=0.01, operation_seconds=0.01)

@@ -9,7 +9,8 @@ import pytest
 import redis
 
 from gateway.adapters.redis_asking import Asking
-from gateway.adapters.redis_client import Complaints, Limits, connect
+from gateway.adapters.redis_client import Limits, connect
+from gateway.adapters.redis_complaints import Complaints
 from gateway.adapters.redis_locks import LOCK_MARGIN_SECONDS, LOCK_SECONDS, Lock, Locks, NoLock
 from gateway.adapters.telemetry import Telemetry
 from tests.adapters.caches import Clock

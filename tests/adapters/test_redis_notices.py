@@ -15,13 +15,8 @@ import redis.asyncio
 
 from gateway.adapters.cache_names import Group
 from gateway.adapters.cache_redis import LOOK_SECONDS, RedisCache
-from gateway.adapters.redis_client import (
-    DEFAULT_LIMITS,
-    Complaints,
-    Limits,
-    connect,
-    disconnect,
-)
+from gateway.adapters.redis_client import DEFAULT_LIMITS, Limits, connect, disconnect
+from gateway.adapters.redis_complaints import Complaints
 from gateway.adapters.redis_notices import LIVE_SECONDS, Notices
 from gateway.adapters.telemetry import Telemetry
 from gateway.errors import ArchiveTimeout

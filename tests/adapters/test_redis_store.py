@@ -8,7 +8,8 @@ import pytest
 import redis
 
 from gateway.adapters.cache_names import Group, Key, Names
-from gateway.adapters.redis_client import Complaints, Limits, connect
+from gateway.adapters.redis_client import Limits, connect
+from gateway.adapters.redis_complaints import Complaints
 from gateway.adapters.redis_envelope import Envelopes
 from gateway.adapters.redis_notices import DROPPED
 from gateway.adapters.redis_store import (
