@@ -239,4 +239,6 @@ def _cache(settings: Settings, telemetry: Telemetry) -> Cache:
 
     url = section.redis_url.get_secret_value()
     client, unhurried = connect(url, DEFAULT_LIMITS), connect(url, DEFAULT_LIMITS.unhurried)
-    return RedisCache(memory, client, unhurried, telemetry=telemetry, secret=section.secret)
+    cache = RedisCache(memory, client, unhurried, telemetry=telemetry, secret=section.secret)
+    cache.start()
+    return cache

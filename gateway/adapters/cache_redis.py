@@ -8,7 +8,6 @@ on that, it believes a young value without a look into Redis. While it cannot, i
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +25,9 @@ from gateway.adapters.redis_asking import PatientAsking
 from gateway.adapters.redis_client import DEFAULT_LIMITS, Limits
 from gateway.adapters.redis_complaints import Complaints
 from gateway.adapters.redis_envelope import Envelopes
-from gateway.adapters.redis_locks import Lock, NoLock
+from gateway.adapters.redis_forgetting import Forgetting
+from gateway.adapters.redis_loads import LOAD_SECONDS, Loads, fresh_of
+from gateway.adapters.redis_marks import life_ms
 from gateway.adapters.redis_notices import Notices
 from gateway.adapters.redis_store import Kept, RedisStore, Seen
 from gateway.adapters.telemetry import Telemetry
@@ -36,9 +37,10 @@ LOOK_SECONDS = 0.5
 """How long a value in this process is believed without notices before Redis is asked for it."""
 MORE_LOOKS = 1000
 """Looks that are remembered beside those for what is held, until they are tidied up."""
-WAIT_SECONDS = 60.0
-"""How long a load waits for the same load of another, living process; then it goes on its own."""
-POLL_SECONDS = 0.025
+TOLD_SECONDS = 2.0
+"""How long Redis may take for what nobody waits for, or not so long."""
+TELL_SECONDS = 1.2
+"""How long whoever tells of a change waits until all are told; what is found waits less."""
 SPREAD_SECONDS = 0.5
 """How long writing to Redis may take, and how far apart the clocks of processes may be."""
 
@@ -76,8 +78,9 @@ class RedisCache:
         self._memory = memory
         self._lives = memory.lives
         complaints = Complaints(telemetry, limits, clock)
+        longest_seconds = max(self._lives.fresh_seconds, self._lives.stale_seconds)
         self._notices = Notices(
-            client,
+            unhurried,
             channel=memory.names.channel,
             dropped=memory.drops.note,
             refused=self._refused,
@@ -87,27 +90,42 @@ class RedisCache:
             limits=limits,
             complaints=complaints,
         )
+        patient = partial(PatientAsking, limits, clock, complaints)
+        self._telling = patient(TOLD_SECONDS)
+        self._forgetting = Forgetting(
+            unhurried,
+            names=memory.names,
+            asking=self._telling,
+            publish=self._notices.publish,
+            life_ms=life_ms(longest_seconds),
+        )
         stored = partial(
             RedisStore,
             names=memory.names,
             envelopes=Envelopes(secret),
+            publish=self._notices.publish,
             limits=limits,
-            longest_seconds=max(self._lives.fresh_seconds, self._lives.stale_seconds),
+            longest_seconds=longest_seconds,
             clock=clock,
             complaints=complaints,
+            forgetting=self._forgetting,
         )
-        self._store = stored(client, publish=self._notices.publish)
+        self._store = stored(client)
         self._builds = stored(
-            unhurried,
-            publish=partial(self._notices.publish, by=unhurried),
-            asking=PatientAsking(limits, clock, complaints),
-            forgetting=self._store.forgetting,
+            unhurried, asking=patient(LOAD_SECONDS), keeping=patient(TOLD_SECONDS)
         )
+        self._loads = Loads(self._builds, self._lives, self._is_renewable)
+        self._limits = limits
         self._telemetry = telemetry
         self._clock = clock
         self._is_break_untold = False
         self._looked: dict[str, _Look] = {}
         self._looks: Flights[None] = Flights()
+        self._background: Flights[None] = Flights()
+
+    def start(self) -> None:
+        """Hear from now on what other processes drop, as soon as Redis answers."""
+        self._notices.start()
 
     async def load(self, key: Key, loader: Loader) -> bytes:
         """The value of `key`, from a cache or from `loader`, which runs once for all processes.
@@ -117,7 +135,9 @@ class RedisCache:
         self._notices.start()
         if not self._is_believed(key):
             await self._looks.join(self._memory.flight(key), lambda: self._look(key))
-        return await self._memory.load(key, lambda previous: self._load(key, loader, previous))
+        return await self._memory.load(
+            key, lambda prior: self._loads.load(key, loader, prior, self._memory.peek(key))
+        )
 
     def is_current(self, key: str, value: bytes) -> bool:
         """Whether a load of `key` would give this very value, and ask nobody."""
@@ -136,7 +156,8 @@ class RedisCache:
         """Whether Redis has what was loaded for `keys`, but for what does not exist."""
         loaded = (key for key in keys if isinstance(key, Key))
         wanted = [key for key in loaded if not self._memory.is_absent(key)]
-        return len(await self._store.values(wanted)) == len(wanted)
+        await self._loads.stored()
+        return len(await self._builds.values(wanted)) == len(wanted)
 
     def since(self, key: Key) -> Since:
         """Now, to know later whether anything of `key` was dropped, or loaded by others."""
@@ -150,13 +171,16 @@ class RedisCache:
     async def forget(self, what: What) -> bool:
         """Drop a value or a group of them everywhere; False: Redis is away and is told later.
 
-        Other processes hear of it at once, or notice within `LOOK_SECONDS`.
+        Other processes hear of it at once, or notice within `LOOK_SECONDS`. A late Redis is waited
+        for where somebody tells of a change, of a group of values; what a request found out by
+        itself, of one, must not keep it for long.
         """
         self._notices.start()
         self._memory.drop(what)
         if isinstance(what, Key):
             self._looked.pop(what, None)
-        return await self._store.forgetting.forget(what)
+        seconds = self._limits.total_seconds if isinstance(what, Key) else TELL_SECONDS
+        return await self._forgetting.forget(what, seconds)
 
     async def recall(self, key: Key) -> tuple[bytes, ...]:
         """What was remembered under `key`, here and in Redis; () when both have lost it."""
@@ -172,7 +196,10 @@ class RedisCache:
         """Cancel the loads under way, wait for their end, close the connections."""
         await self._looks.close()
         await self._memory.close()
-        await self._store.forgetting.end()
+        await self._loads.close()
+        await self._background.close()
+        await self._forgetting.end()
+        await self._telling.close()
         await self._notices.close()
         await self._builds.close()
         await self._store.close()
@@ -219,7 +246,7 @@ class RedisCache:
         is_of_epoch = held is not None and held.epoch == seen.epoch
         if seen.kept is not None:
             if held is None or not is_of_epoch or self._is_other(held, seen.kept):
-                self._memory.put(key, _fresh(seen.kept, seen.epoch), stamp)
+                self._memory.put(key, fresh_of(seen.kept, seen.epoch), stamp)
             else:
                 self._memory.confirm(key, stamp)
         elif held is not None and seen.is_forgotten and not is_of_epoch:
@@ -241,53 +268,7 @@ class RedisCache:
             return "garbage"
         if seen.kept is None:
             return "miss"
-        return "hit" if self._lives.is_fresh(_fresh(seen.kept, seen.epoch)) else "stale"
-
-    async def _load(self, key: Key, loader: Loader, previous: bytes | None) -> Fresh:
-        """A load that no other process does at the same time, as long as Redis answers.
-
-        The holder of the lock renews it; when it died, another takes its place.
-        """
-        held = self._memory.peek(key)
-        seen = await self._builds.look(key)
-        for _ in range(round(WAIT_SECONDS / POLL_SECONDS)):
-            if seen is None:
-                break
-            if seen.kept is not None and self._lives.is_fresh(_fresh(seen.kept, seen.epoch)):
-                return _fresh(seen.kept, seen.epoch)
-            if held is None or held.epoch != seen.epoch or not await self._is_renewable(held):
-                previous = None
-            lock = await self._builds.lock(key, seen.epoch)
-            if isinstance(lock, Lock):
-                return await self._locked_load(key, loader, previous, seen, lock)
-            if lock is NoLock.UNASKED:
-                break  # nobody else may be at it
-            await asyncio.sleep(POLL_SECONDS)
-            seen = await self._builds.look(key)
-        return await self._own_load(key, loader, previous, seen)
-
-    async def _locked_load(
-        self, key: Key, loader: Loader, previous: bytes | None, before: Seen, lock: Lock
-    ) -> Fresh:
-        """The load, unless another process finished the same one just before the lock was taken."""
-        async with self._builds.held(lock):
-            seen = await self._builds.look(key) or before
-            if seen.kept is not None and self._lives.is_fresh(_fresh(seen.kept, seen.epoch)):
-                return _fresh(seen.kept, seen.epoch)
-            return await self._own_load(
-                key, loader, previous if seen.epoch == before.epoch else None, seen
-            )
-
-    async def _own_load(
-        self, key: Key, loader: Loader, previous: bytes | None, seen: Seen | None
-    ) -> Fresh:
-        """The load itself; its value is for the epoch that was seen before it began."""
-        fresh = await loader(previous)
-        if seen is None:
-            return fresh
-        kept = Kept(value=fresh.value, is_absent=fresh.is_absent, age_seconds=fresh.age_seconds)
-        await self._builds.keep(key, kept, seen.epoch, self._lives.longest_seconds(fresh))
-        return dataclasses.replace(fresh, epoch=seen.epoch)
+        return "hit" if self._lives.is_fresh(fresh_of(seen.kept, seen.epoch)) else "stale"
 
     async def _is_renewable(self, held: Fresh) -> bool:
         """Whether every process listened ever since `held` was loaded.
@@ -297,32 +278,28 @@ class RedisCache:
         """
         if self._is_break_untold:
             return False
-        return await self._store.was_whole_for(held.age_seconds)
+        return await self._builds.was_whole_for(held.age_seconds)
 
     def _broken(self) -> None:
         """Touch with Redis was lost, by this process and perhaps by others."""
         self._memory.drops.doubt()
         self._is_break_untold = True
 
-    async def _standing(self) -> None:
+    def _standing(self) -> None:
         """Notices are heard: what was forgotten while Redis did not answer is made known."""
-        if self._is_break_untold and await self._store.note_break():
+        self._background.launch("standing", self._catch_up)
+
+    async def _catch_up(self) -> None:
+        if self._is_break_untold and await self._forgetting.note_break():
             self._is_break_untold = False
-        await self._store.forgetting.catch_up()
+        await self._forgetting.catch_up()
 
     def _refused(self, word: bytes, mark: str) -> None:
         """Another process forgets what Redis refuses to forget."""
-        if self._store.forgetting.heard(word, mark):
+        if self._forgetting.heard(word, mark):
             self._memory.drops.note(mark)
 
     def _told(self) -> bytes:
         """How much this process holds, and how often it was asked."""
         held = self._memory.held
         return orjson.dumps(dataclasses.asdict(held) | {"reads": self._telemetry.cache_reads()})
-
-
-def _fresh(kept: Kept, epoch: bytes) -> Fresh:
-    """What was seen in Redis, as the cache in this process keeps it."""
-    return Fresh(
-        value=kept.value, is_absent=kept.is_absent, age_seconds=kept.age_seconds, epoch=epoch
-    )

@@ -107,8 +107,16 @@ class PatientAsking(Asking):
     leaves a connection behind that others can use, when Redis is late and not away.
     """
 
-    def __init__(self, limits: Limits, clock: Callable[[], float], complaints: Complaints) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        clock: Callable[[], float],
+        complaints: Complaints,
+        least_seconds: float = 0.0,
+    ) -> None:
+        """`least_seconds`: so long is waited at the least, whatever the limits are."""
         super().__init__(replace(limits, max_failures=1), clock, complaints)
+        self._most_seconds = max(limits.total_seconds, least_seconds)
         self._running: set[asyncio.Task[object]] = set()
 
     async def close(self) -> None:
@@ -124,7 +132,7 @@ class PatientAsking(Asking):
         task = asyncio.ensure_future(ask())
         self._running.add(task)
         task.add_done_callback(self._ended)
-        await asyncio.wait({task}, timeout=self._limits.total_seconds)
+        await asyncio.wait({task}, timeout=self._most_seconds)
         for _ in range(_TURNS):
             if not task.done():
                 await asyncio.sleep(0)

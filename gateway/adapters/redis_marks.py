@@ -11,6 +11,13 @@ from gateway.adapters.redis_envelope import EPOCH_BYTES
 _FORGOTTEN = b"f"
 _MADE = b"m"
 _RANDOM_BYTES = 8
+LONGER_SECONDS = 60.0
+"""So much longer than any value its marks are kept."""
+
+
+def life_ms(longest_seconds: float) -> int:
+    """How long marks are kept, where no value is of use for longer."""
+    return round((longest_seconds + LONGER_SECONDS) * 1000)
 
 
 def forgotten() -> bytes:

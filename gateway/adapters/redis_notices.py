@@ -12,7 +12,7 @@ import contextlib
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from gateway.adapters.ended import ended
 from gateway.adapters.redis_client import Limits, publish, refresh
@@ -32,6 +32,8 @@ LIVE_SECONDS = 0.75
 """How old the last answer on the subscription may be at the most."""
 LAST_WAIT_SECONDS = 0.02
 """What came while this process was busy is heard before it is called late."""
+SUBSCRIBE_SECONDS = 2.0
+"""How long it may take to subscribe, and to answer: Redis may be late."""
 FIRST_PAUSE_SECONDS = 0.1
 """How long after a break the subscription is tried again; doubled up to `Limits.pause_seconds`."""
 REFUSED_PING: dict[str, Any] = {"type": "pong"}
@@ -69,7 +71,7 @@ class Notices:
         refused: Callable[[bytes, str], None],
         broken: Callable[[], None],
         told: Callable[[], bytes],
-        standing: Callable[[], Awaitable[None]],
+        standing: Callable[[], None],
         limits: Limits,
         complaints: Complaints,
     ) -> None:
@@ -90,6 +92,7 @@ class Notices:
         self._complaints = complaints
         self._me = secrets.token_hex(8).encode()
         self._task: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[None]] = set()
         self._number = 0
         self._answered_at = float("-inf")
 
@@ -105,19 +108,15 @@ class Notices:
             # Not a TaskGroup: it goes on beyond the request that started it, until `close`.
             self._task = asyncio.get_running_loop().create_task(self._listen(), name="notices")
 
-    async def publish(
-        self, mark: str, word: bytes = DROPPED, *, by: Redis | RedisCluster | None = None
-    ) -> None:
-        """Tell all other processes that `mark` was replaced, or what else `word` says of it.
-
-        `by`: by another client than usual.
-        """
-        await publish(by or self._client, self._channel, notice(self._me, mark, word))
+    async def publish(self, mark: str, word: bytes = DROPPED) -> None:
+        """Tell all other processes that `mark` was replaced, or what else `word` says of it."""
+        await publish(self._client, self._channel, notice(self._me, mark, word))
 
     async def close(self) -> None:
         """Stop listening."""
         if self._task is not None:
             await ended([self._task])
+        await ended(self._answering)
 
     async def _listen(self) -> None:
         pause_seconds = FIRST_PAUSE_SECONDS
@@ -158,7 +157,7 @@ class Notices:
                 elif message is not None:
                     await self._hear(message)
                 if is_answered and now - asked_at >= PING_SECONDS:
-                    await self._standing()
+                    self._standing()
                     asked_at, is_answered = now, False
                     await subscription.ping()
                 elif left_seconds <= 0 and message is None:
@@ -166,11 +165,11 @@ class Notices:
 
     @asynccontextmanager
     async def _subscribed(self) -> AsyncIterator[PubSub]:
-        async with asyncio.timeout(self._limits.total_seconds):
+        async with asyncio.timeout(SUBSCRIBE_SECONDS):
             await refresh(self._client)
         subscription = self._client.pubsub()
         try:
-            async with asyncio.timeout(self._limits.total_seconds):
+            async with asyncio.timeout(SUBSCRIBE_SECONDS):
                 await subscription.subscribe(self._channel)
             yield subscription
         finally:
@@ -180,12 +179,14 @@ class Notices:
     async def _hear(self, message: dict[str, Any]) -> None:
         if message["type"] == "subscribe":
             self._broken()  # what was published while there was no subscription is not known
-            await self._standing()
+            self._standing()
             return
         word, _, rest = bytes(message["data"]).partition(b" ")
         if word == ASKED:
-            async with asyncio.timeout(self._limits.total_seconds):
-                await publish(self._client, rest.decode("ascii", "replace"), self._told())
+            # Not a TaskGroup: what comes meanwhile is to be heard. Owned here until its end.
+            task = asyncio.get_running_loop().create_task(self._answer(rest), name="notices")
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
             return
         sender, _, mark = rest.decode("ascii", "replace").partition(" ")
         if sender.encode() == self._me:
@@ -194,6 +195,14 @@ class Notices:
             self._dropped(mark)
         elif word in {REFUSED, STILL_REFUSED, TOLD}:
             self._refused(word, mark)
+
+    async def _answer(self, channel: bytes) -> None:
+        """Tell whoever asks how this process is."""
+        try:
+            async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                await publish(self._client, channel.decode("ascii", "replace"), self._told())
+        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+            self._complaints.say(error)
 
 
 async def _message(

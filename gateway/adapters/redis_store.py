@@ -34,15 +34,13 @@ from gateway.adapters.redis_envelope import (
 )
 from gateway.adapters.redis_forgetting import Forgetting
 from gateway.adapters.redis_locks import Lock, Locks, NoLock
-from gateway.adapters.redis_marks import Marks, made
+from gateway.adapters.redis_marks import Marks, life_ms, made
 from gateway.adapters.redis_notices import Publish
 from gateway.adapters.redis_runs import Runs
 
 MISSING = -2
 """What PTTL says of a key that does not exist."""
 NO_EPOCH = bytes(EPOCH_BYTES)
-MARK_SECONDS = 60.0
-"""So much longer than any value its marks are kept."""
 LASTING_SECONDS = 400 * 86400.0
 """How long what is remembered is kept after it was last written."""
 MANY = 200
@@ -89,20 +87,22 @@ class RedisStore:
         clock: Callable[[], float],
         complaints: Complaints,
         asking: Asking | None = None,
+        keeping: Asking | None = None,
         forgetting: Forgetting | None = None,
     ) -> None:
         """`longest_seconds`: as long as any value is of use; `clock` never goes back.
 
-        `asking`, `forgetting`: another way of asking than usual, and what other entries of the same
-        process forget.
+        `asking`, `keeping`: other ways of asking than usual, and when something is stored;
+        `forgetting`: what other entries of the same process forget.
         """
         self._client = client
         self._names = names
         self._envelopes = envelopes
         self._publish = publish
-        self._mark_life_ms = round((longest_seconds + MARK_SECONDS) * 1000)
+        self._mark_life_ms = life_ms(longest_seconds)
         self._asking = asking or Asking(limits, clock, complaints)
         self._asked = self._asking.asked
+        self._keeping = keeping or self._asking
         self._runs = Runs(client)
         self._locks = Locks(client, self._asking, clock)
         self.forgetting = forgetting or Forgetting(
@@ -114,12 +114,15 @@ class RedisStore:
         """Whether it makes sense to write now: Redis is not left alone, and took the last one."""
         return self._asking.takes_writes
 
-    async def look(self, key: Key) -> Seen | None:
-        """What there is for `key`; None while Redis is away. Garbage is deleted and not there."""
+    async def look(self, key: Key, *, makes: bool = False) -> Seen | None:
+        """What there is for `key`; None while Redis is away. Garbage is deleted and not there.
+
+        `makes`: marks that are missing are made with the same question.
+        """
         if not await self.forgetting.is_told(self._names.marks(key)):
             return None
         name = self._names.value(key)
-        answer = await self._asked(lambda: self._read(key))
+        answer = await self._asked(lambda: self._read(key, makes=makes and self.takes_writes))
         if answer is None:
             return None
         remaining_ms, raw, found = answer
@@ -148,18 +151,18 @@ class RedisStore:
         """
         remaining_ms = round((life_seconds - kept.age_seconds) * 1000)
         is_untold = self.forgetting.is_untold(self._names.marks(key))
-        if remaining_ms <= 0 or is_untold or not self.takes_writes:
+        if remaining_ms <= 0 or is_untold or not self._keeping.takes_writes:
             return
-        marks = await self._asked(lambda: self._marks(key))
+        marks = await self._keeping.asked(lambda: self._marks(key))
         if marks is None or not marks.is_whole or marks.epoch != epoch:
             return
-        life_ms = round(life_seconds * 1000)
+        most_ms = round(life_seconds * 1000)
         envelope = Envelope(
-            value=kept.value, is_absent=kept.is_absent, life_ms=life_ms, epoch=epoch
+            value=kept.value, is_absent=kept.is_absent, life_ms=most_ms, epoch=epoch
         )
         raw = await self._sealed(self._names.value(key), envelope)
-        if await self._asked(lambda: self._write(key, raw, remaining_ms), is_write=True):
-            await self._asked(lambda: self._publish(self._names.mark(key)))
+        if await self._keeping.asked(lambda: self._write(key, raw, remaining_ms), is_write=True):
+            await self._keeping.asked(lambda: self._publish(self._names.mark(key)))
 
     async def lock(self, key: Key, epoch: bytes) -> Lock | NoLock:
         """The right to load `key` in `epoch`, or why there is none."""
@@ -175,7 +178,7 @@ class RedisStore:
         told = [k for k in keys if not self.forgetting.is_untold(self._names.marks(k))]
         for at in range(0, len(told), MANY):
             some = told[at : at + MANY]
-            answers = await self._asked(lambda some=some: self._read_many(some))  # type: ignore[misc]
+            answers = await self._keeping.asked(lambda some=some: self._read_many(some))  # type: ignore[misc]
             for key, (raw, marks) in zip(some, answers or (), strict=bool(answers)):
                 envelope = None if raw is None else await self._opened(self._names.value(key), raw)
                 if envelope is not None and marks.is_whole and envelope.epoch == marks.epoch:
@@ -194,19 +197,10 @@ class RedisStore:
         """Write what outlives every load. It has no epoch: nobody forgets it."""
         if not self.takes_writes:
             return
-        name, life_ms = self._names.lasting(key), round(LASTING_SECONDS * 1000)
-        envelope = Envelope(value=value, is_absent=False, life_ms=life_ms, epoch=NO_EPOCH)
+        name, lasting_ms = self._names.lasting(key), round(LASTING_SECONDS * 1000)
+        envelope = Envelope(value=value, is_absent=False, life_ms=lasting_ms, epoch=NO_EPOCH)
         raw = self._envelopes.sealed(name, envelope)
-        await self._asked(lambda: self._client.set(name, raw, px=life_ms), is_write=True)
-
-    async def note_break(self) -> bool:
-        """Tell all processes that purges may have been lost up to now; whether that was done."""
-        name, life_ms = self._names.breaks, self._mark_life_ms
-        if not self.takes_writes:
-            return False
-        return bool(
-            await self._asked(lambda: self._client.set(name, b"1", px=life_ms), is_write=True)
-        )
+        await self._asked(lambda: self._client.set(name, raw, px=lasting_ms), is_write=True)
 
     async def was_whole_for(self, seconds: float) -> bool:
         """Whether no process told of a break in the last `seconds`; False: it cannot be known."""
@@ -218,6 +212,7 @@ class RedisStore:
     async def close(self) -> None:
         """Close all connections."""
         await self._asking.close()
+        await self._keeping.close()
         await disconnect(self._client)
 
     async def _made(self, key: Key) -> Marks | None:
@@ -230,22 +225,24 @@ class RedisStore:
         for is_first in (True, False):
             if not self.takes_writes:
                 return None
-            await self._asked(
+            marks = await self._asked(
                 lambda is_first=is_first: self._make(key, is_first=is_first),  # type: ignore[misc]
                 is_write=True,
             )
-            marks = await self._asked(lambda: self._marks(key))
             if marks is None or marks.is_whole:
                 break
         return marks
 
-    async def _make(self, key: Key, *, is_first: bool) -> bool:
-        """Make marks of `key`: those that are missing, or all."""
+    async def _make(self, key: Key, *, is_first: bool) -> Marks:
+        """Make marks of `key`, those that are missing, or all; and what they are then."""
         pipeline = self._client.pipeline(transaction=False)
-        for mark in self._names.marks(key)[1:]:
+        own, study, *others = self._names.marks(key)
+        for mark in (study, *others):
             pipeline.set(mark, made(), nx=is_first, px=self._mark_life_ms)
-        await pipeline.execute()
-        return True
+        pipeline.execute_command("MGET", own, study)
+        pipeline.execute_command("MGET", *others)
+        *_, mine, rest = await pipeline.execute()
+        return Marks((*mine, *rest), self._runs_of(own, others[0]))
 
     async def _write(self, key: Key, raw: bytes, remaining_ms: int) -> bool:
         """Write a value, and let its marks live longer than it."""
@@ -279,20 +276,30 @@ class RedisStore:
     async def _marks(self, key: Key) -> Marks:
         return (await self._read(key))[2]
 
-    async def _read(self, key: Key) -> tuple[int, bytes | None, Marks]:
-        """Remaining milliseconds, value and marks.
+    async def _read(self, key: Key, *, makes: bool = False) -> tuple[int, bytes | None, Marks]:
+        """Remaining milliseconds, value and marks, those made before that are missing.
 
         In this order: a value written in between then looks older than it is, never younger.
+        Marks that are refused are still missing, which is all that matters here.
         """
         name = self._names.value(key)
         own, study, *others = self._names.marks(key)
         pipeline = self._client.pipeline(transaction=False)
+        for mark in (study, *others) if makes else ():
+            pipeline.set(mark, made(), nx=True, px=self._mark_life_ms)
         pipeline.execute_command("PTTL", name)
         pipeline.execute_command("MGET", name, own, study)
         pipeline.execute_command("MGET", *others)
-        remaining_ms, (raw, *mine), rest = await pipeline.execute()
-        runs = (self._runs.of(own), self._runs.of(others[0]))
-        return remaining_ms, raw, Marks((*mine, *rest), runs)
+        *_, remaining_ms, found, rest = await pipeline.execute(raise_on_error=not makes)
+        for answer in (remaining_ms, found, rest):
+            if isinstance(answer, Exception):
+                raise answer
+        raw, *mine = found
+        return remaining_ms, raw, Marks((*mine, *rest), self._runs_of(own, others[0]))
+
+    def _runs_of(self, own: str, other: str) -> tuple[bytes, ...]:
+        """The runs of the servers that have a study's marks, and the others."""
+        return self._runs.of(own), self._runs.of(other)
 
     async def _read_many(self, keys: Sequence[Key]) -> list[tuple[bytes | None, Marks]]:
         """Values and marks of many keys."""
@@ -307,6 +314,6 @@ class RedisStore:
         found = []
         for key, (raw, *mine) in zip(keys, rest, strict=True):
             own, _, *others = self._names.marks(key)
-            runs = (self._runs.of(own), self._runs.of(others[0]))
+            runs = self._runs_of(own, others[0])
             found.append((raw, Marks((*mine, *(known[mark] for mark in others)), runs)))
         return found

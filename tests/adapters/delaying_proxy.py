@@ -38,8 +38,8 @@ class DelayingProxy(LoopbackServer):
         link = _Link()
         try:
             await asyncio.gather(
-                self._pass(link, reader, back_writer, 0),
-                self._pass(link, back_reader, writer, self.seconds),
+                self._pass(link, reader, back_writer, is_back=False),
+                self._pass(link, back_reader, writer, is_back=True),
             )
         finally:
             back_writer.close()
@@ -49,13 +49,14 @@ class DelayingProxy(LoopbackServer):
         link: _Link,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        seconds: float,
+        *,
+        is_back: bool,
     ) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(1 << 16):
                 if b"\nSUBSCRIBE" in chunk:
                     link.kind = SUBSCRIPTION
-                await asyncio.sleep(seconds)
+                await asyncio.sleep(self.seconds if is_back else 0)
                 while link.kind in self.stalled:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.005)
                 writer.write(chunk)

@@ -164,7 +164,7 @@ async def test_subscription_ends_whatever_it_is_at(redis_server: RedisServer) ->
             refused=lambda word, mark: None,
             broken=lambda: None,
             told=lambda: b"",
-            standing=nothing,
+            standing=lambda: None,
             limits=LIMITS,
             complaints=Complaints(Telemetry(), LIMITS, time.monotonic),
         )
@@ -174,10 +174,6 @@ async def test_subscription_ends_whatever_it_is_at(redis_server: RedisServer) ->
         async with asyncio.timeout(10):
             await notices.close()
         await disconnect(client)
-
-
-async def nothing() -> None:
-    """What is to be done now and then."""
 
 
 async def test_load_that_was_asked_for_before_a_notice_is_not_kept(
