@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _NOT_SHARED = "cache.redis_url is not set: what a gateway remembers is in its own process. "
+_FOREIGN = "have another cache.seal_key, or none"
 cache = typer.Typer(
     help="What is remembered of the archives.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -74,11 +75,16 @@ def purge(
         group = Group(study_uid=study and dj.uid(study, "STUDY"), archive=archive)
     except BadRequest as error:
         fail(str(error), MISTAKEN)
-    heard = _done(settings, lambda admin: admin.purge(group), instead=_other_way(settings, group))
+    found = _done(settings, lambda admin: admin.purge(group), instead=_other_way(settings, group))
     if as_json:
-        typer.echo(orjson.dumps({**asdict(group), "all": everything, "processes": heard}))
-        return
-    print_line(Console(), f"Forgotten. {heard} running processes heard of it.")
+        typer.echo(orjson.dumps({**asdict(group), "all": everything, **asdict(found)}))
+    elif found.processes or not found.foreign_processes:
+        print_line(Console(), f"Forgotten. {found.processes} running processes heard of it.")
+    if found.foreign_processes:
+        told = f"{found.foreign_processes} running processes {_FOREIGN}, and have forgotten nothing"
+        if not found.processes:
+            fail(told, FAILED)
+        typer.echo(told, err=True)
 
 
 def _address(settings: Settings) -> str:
@@ -135,6 +141,10 @@ def _as_text(found: Stats) -> list[str]:
     for number, one in enumerate(found.processes, 1):
         reads = ", ".join(f"{name} {count}" for name, count in sorted(one.reads.items()))
         lines.append(f"Process {number}: {one.entries} entries, {_size(one.bytes)}; {reads}")
+    if found.foreign or found.foreign_processes:
+        lines.append(
+            f"{found.foreign} keys more, and {found.foreign_processes} processes {_FOREIGN}"
+        )
     return lines if found.processes else [*lines, "No running process uses it."]
 
 

@@ -122,3 +122,19 @@ def test_cache_that_is_not_shared_cannot_be_reached(
     told = " ".join(answer.stderr.split())
     assert "cache.redis_url is not set" in told
     assert instead in told
+
+
+async def test_purge_with_another_seal_key_fails(
+    pair: tuple[Double, list[Gateway]], redis_server: RedisServer, tmp_path: Path
+) -> None:
+    _, gateways = pair
+    assert [await series_in(each) for each in gateways] == [1, 1]
+    settings = {
+        "archives": {"north": archive("http://127.0.0.1:1")},
+        "cache": {"redis_url": redis_server.url, "seal_key": "z" * 16},
+    }
+    (tmp_path / "gateway.yaml").write_text(json.dumps(settings))
+    answer = await asyncio.to_thread(lambda: run("cache", "purge", "1.2.3", folder=tmp_path))
+    assert answer.returncode == 1
+    assert "Forgotten" not in answer.stdout
+    assert "2 running processes have another cache.seal_key" in " ".join(answer.stderr.split())

@@ -24,7 +24,7 @@ from gateway.adapters.telemetry import Telemetry
 from gateway.errors import Unavailable
 
 LIMITS = Limits(connect_seconds=2, operation_seconds=2)
-REPLY_SECONDS = 1.0
+REPLY_SECONDS = 2.5
 """How long processes have to tell how they are."""
 _WEIGHED = 2000
 """So many keys are weighed; of more, the size is estimated by these."""
@@ -33,16 +33,23 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """What a process that uses the cache tells: what it holds, and its reads by layer, outcome."""
+    """What a process that uses the cache tells: what it holds, and its reads by layer, outcome.
+
+    `tag`: of its secret; None: it is of an earlier version, which does not tell.
+    """
 
     entries: int
     bytes: int
     reads: dict[str, int]
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """What there is in Redis, and in the processes; `bytes` is estimated where `is_estimated`."""
+    """What there is in Redis, and in the processes; `bytes` is estimated where `is_estimated`.
+
+    `foreign`: keys of another secret; `foreign_processes`: those that run with one.
+    """
 
     values: int = 0
     remembered: int = 0
@@ -54,6 +61,16 @@ class Stats:
     redis_max_bytes: int | None = None
     redis_evicted_keys: int | None = None
     processes: tuple[Process, ...] = field(default=())
+    foreign: int = 0
+    foreign_processes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """How many running processes heard of a purge, and how many have another secret."""
+
+    processes: int
+    foreign_processes: int
 
 
 _process = msgspec.json.Decoder(Process).decode
@@ -66,7 +83,6 @@ class CacheAdmin:
         """All as the gateway has them."""
         self._client = connect(url, LIMITS)
         self._names = names
-        self._heard = 0
         self._store = RedisStore(
             self._client,
             names=names,
@@ -83,20 +99,27 @@ class CacheAdmin:
         with _as_unavailable():
             await self._client.ping()
 
-    async def purge(self, group: Group) -> int:
-        """Forget a group of values, at once in every process; how many processes heard of it."""
+    async def purge(self, group: Group) -> Purged:
+        """Forget a group of values, at once in every process that has the same secret."""
         if not await self._store.forgetting.forget(group):
             raise Unavailable("the shared cache does not answer, or takes no writes")
-        return self._heard
+        try:
+            found = await self._processes()
+        except (RedisError, RedisClusterException, OSError, TimeoutError):
+            found = ()  # it is forgotten, and may be forbidden to subscribe to answers
+        mine, others = self._by_secret(found)
+        return Purged(processes=len(mine), foreign_processes=len(others))
 
     async def stats(self) -> Stats:
         """What the cache holds; takes a while where that is millions of keys."""
         with _as_unavailable():
             pattern = f"{self._names.prefix}*"
-            names = [name async for name in self._client.scan_iter(pattern, count=_AT_ONCE)]
+            found = [name async for name in self._client.scan_iter(pattern, count=_AT_ONCE)]
+            names = [name for name in found if name.startswith(f"{self._names.own}{{".encode())]
             weighed = await self._weight(names[:_WEIGHED])
             kinds = [self._kind(name) for name in names]
             memory, counters = await self._info("memory"), await self._info("stats")
+            mine, others = self._by_secret(await self._processes())
             return Stats(
                 **{kind: kinds.count(kind) for kind in ("values", "remembered", "marks", "locks")},
                 bytes=round(weighed * max(1, len(names) / _WEIGHED)),
@@ -104,7 +127,9 @@ class CacheAdmin:
                 redis_used_bytes=memory.get("used_memory"),
                 redis_max_bytes=memory.get("maxmemory") or None,
                 redis_evicted_keys=counters.get("evicted_keys"),
-                processes=await self._processes(),
+                processes=mine,
+                foreign=len(found) - len(names),
+                foreign_processes=len(others),
             )
 
     async def close(self) -> None:
@@ -112,11 +137,16 @@ class CacheAdmin:
         await self._store.close()
 
     async def _publish(self, mark: str, word: bytes = DROPPED) -> None:
-        self._heard = await publish(self._client, self._names.channel, notice(b"admin", mark, word))
+        await publish(self._client, self._names.channel, notice(b"admin", mark, word))
+
+    def _by_secret(self, found: tuple[Process, ...]) -> tuple[tuple[Process, ...], ...]:
+        """The processes that have the same secret, and the others."""
+        mine = tuple(one for one in found if one.tag in {None, self._names.tag})
+        return mine, tuple(one for one in found if one not in mine)
 
     def _kind(self, name: bytes) -> str:
         """Of what kind a key is, by its name."""
-        words = name.removeprefix(self._names.prefix.encode()).split(b":")
+        words = name.removeprefix(self._names.own.encode()).split(b":")
         if words[0] == b"{marks}" or words[-1] == b"mark":
             return "marks"
         if words[-1] == b"lasting":

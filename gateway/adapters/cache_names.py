@@ -13,6 +13,7 @@ LAYOUT = 3
 """Version of names, envelopes and notices; another version never sees this one's."""
 DEFAULT_PREFIX = "gw"
 _DIGEST_BYTES = 16
+_TAG_DIGITS = 8
 
 
 class Key(str):
@@ -47,17 +48,20 @@ What = Key | Group
 class Names:
     """Names in Redis, keyed by a secret where there is one: nobody else can tell what they are.
 
-    `prefix` begins all of them, `channel` is where notices are published, `breaks` tells
-    when a process last lost touch with Redis.
+    `prefix` begins all of them, `own` those of the same secret, which `tag` tells from others;
+    `channel` is where all publish their notices, whatever their secret is; `breaks` tells when a
+    process last lost touch with Redis.
     """
 
     def __init__(self, secret: bytes = b"", prefix: str = DEFAULT_PREFIX) -> None:
         """`prefix` tells installations apart that share a Redis."""
         self.prefix = f"{prefix}:{LAYOUT}:"
         self.channel = f"{self.prefix}notices"
-        self.breaks = f"{self.prefix}{{marks}}:breaks"
         self._groups: dict[Group, str] = {}
         self._secret = hashlib.blake2b(secret, person=b"gateway names").digest() if secret else b""
+        self.tag = self._digest("tag")[:_TAG_DIGITS]
+        self.own = f"{self.prefix}{self.tag}:" if secret else self.prefix
+        self.breaks = f"{self.own}{{marks}}:breaks"
 
     def value(self, key: Key) -> str:
         """The name of the value of `key`; with its study's other names in one hash slot."""
@@ -75,7 +79,7 @@ class Names:
             return f"{self._slot(what.study_uid)}mark"
         if what not in self._groups:  # few, in one hash slot, and in every entry
             word = "all" if what.archive is None else self._digest(what.archive)
-            self._groups[what] = f"{self.prefix}{{marks}}:{word}"
+            self._groups[what] = f"{self.own}{{marks}}:{word}"
         return self._groups[what]
 
     def marks(self, key: Key) -> tuple[str, ...]:
@@ -88,7 +92,7 @@ class Names:
         return (self.mark(key), *(self.mark(group) for group in groups))
 
     def _slot(self, study_uid: str) -> str:
-        return f"{self.prefix}{{{self._digest(study_uid)}}}:"
+        return f"{self.own}{{{self._digest(study_uid)}}}:"
 
     def _digest(self, word: str) -> str:
         return hashlib.blake2b(

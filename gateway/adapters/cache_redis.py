@@ -302,4 +302,5 @@ class RedisCache:
     def _told(self) -> bytes:
         """How much this process holds, and how often it was asked."""
         held = self._memory.held
-        return orjson.dumps(dataclasses.asdict(held) | {"reads": self._telemetry.cache_reads()})
+        told = {"reads": self._telemetry.cache_reads(), "tag": self._memory.names.tag}
+        return orjson.dumps(dataclasses.asdict(held) | told)

@@ -67,6 +67,7 @@ class Forgetting:
         self._of_others: dict[str, None] = {}
         self._refused: set[str] = set()
         self._running: set[asyncio.Task[bool]] = set()
+        self._late: set[asyncio.Task[bool]] = set()
         self._telling: asyncio.Task[bool] | None = None
 
     def is_untold(self, marks: tuple[str, ...]) -> bool:
@@ -76,14 +77,22 @@ class Forgetting:
     async def forget(self, what: What, seconds: float | None = None) -> bool:
         """Begin a new epoch of a value or a group, and tell all processes; whether that was done.
 
-        `seconds`: how long that is waited for; it goes on meanwhile. While Redis is away it is
+        `seconds`: how long that is waited for; it goes on meanwhile. One value is not waited for
+        while others are late: there may be many of them in a row. While Redis is away it is
         remembered, and done before the next use of any such value.
         """
+        if seconds is not None and isinstance(what, Key) and self._late:
+            seconds = 0
         mark = self._names.mark(what)
         self._untold[mark] = _Untold(self._names.value(what) if isinstance(what, Key) else None)
         self._refused.discard(mark)
         _bound(self._untold)
-        return await _within(seconds, self._begun(self._is_replaced(mark)))
+        task = self._begun(self._is_replaced(mark))
+        is_told = await _within(seconds, task)
+        if not task.done():
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+        return is_told
 
     def heard(self, word: bytes, mark: str) -> bool:
         """Another process could not tell Redis of `mark`, or now could; whether that drops it."""

@@ -63,7 +63,7 @@ async def test_purge_reaches_every_process_and_is_counted(
     for cache in caches:
         assert await cache.load(key("a"), Source(b"old")) == b"old"
     before = [cache._memory.drops.now for cache in caches]
-    assert await admin.purge(group) == 2
+    assert (await admin.purge(group)).processes == 2
     for cache, drops in zip(caches, before, strict=True):
         await dropped(cache, drops)
         assert await cache.load(key("a"), Source(b"new")) == b"new"
@@ -97,9 +97,43 @@ async def test_full_redis_is_purged(admin: CacheAdmin, redis_server: RedisServer
     drops = cache._memory.drops.now
     await admin._client.config_set("maxmemory", 1)
     try:
-        assert await admin.purge(Group()) == 1
+        assert (await admin.purge(Group())).processes == 1
         await dropped(cache, drops)
         assert await cache.load(key("a"), Source(b"new")) == b"new"
     finally:
         await admin._client.config_set("maxmemory", 0)
     await cache.close()
+
+
+async def test_processes_and_keys_of_another_secret_are_told_apart(
+    admin: CacheAdmin, redis_server: RedisServer
+) -> None:
+    others = [shared(Clock(), redis_server.url, secret=secret) for secret in (b"another", b"")]
+    await heard(*others)
+    for cache in others:
+        await cache.load(key("a"), Source(b"old"))
+    purged = await admin.purge(Group())
+    assert (purged.processes, purged.foreign_processes) == (0, 2)
+    found = await admin.stats()
+    assert (found.values, found.processes, found.foreign_processes) == (0, (), 2)
+    assert found.foreign == 2 * 4  # a value, and the marks of its study, its archive and of all
+    mine = shared(Clock(), redis_server.url, secret=SECRET)
+    await heard(mine)
+    purged = await admin.purge(Group())
+    assert (purged.processes, purged.foreign_processes) == (1, 2)
+    for cache in (mine, *others):
+        assert await cache.load(key("a"), Source(b"new")) == (b"new" if cache is mine else b"old")
+        await cache.close()
+
+
+async def test_keys_of_others_are_not_counted_where_there_is_no_secret(
+    redis_server: RedisServer,
+) -> None:
+    sealed, plain = (shared(Clock(), redis_server.url, secret=s) for s in (SECRET, b""))
+    for cache in (sealed, plain):
+        await cache.load(key("a"), Source())
+        await cache.close()
+    admin = CacheAdmin(redis_server.url, names=Names(), secret=b"", longest_seconds=3600)
+    found = await admin.stats()
+    assert (found.values, found.marks, found.foreign) == (1, 3, 4)
+    await admin.close()

@@ -116,6 +116,24 @@ async def test_what_takes_too_long_to_tell_is_told_all_the_same(
             await asyncio.sleep(0.01)
 
 
+async def test_request_that_finds_many_changes_is_not_held_up_by_each(
+    pair: tuple[RedisCache, RedisCache], proxy: DelayingProxy
+) -> None:
+    late, other = pair
+    keys = [key(f"changed {number}") for number in range(20)]
+    for one in keys:
+        await other.load(one, Source(b"old"))
+    proxy.seconds = 0.2
+    started = time.monotonic()
+    for one in keys:
+        await late.forget(one)
+    assert time.monotonic() - started < 1
+    async with asyncio.timeout(10):
+        for one in keys:
+            while await other.load(one, Source(b"new")) == b"old":  # noqa: ASYNC110 - as below
+                await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("seconds", [0.06, *LATE])
 async def test_process_that_reaches_a_late_redis_hears_notices(
     pair: tuple[RedisCache, RedisCache], proxy: DelayingProxy, seconds: float
