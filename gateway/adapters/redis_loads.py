@@ -1,7 +1,7 @@
 """One load for all processes that share a Redis, as long as that answers, and not much slower.
 
 What a load asks of Redis before it begins may take `LOAD_SECONDS` in all: then it goes on without.
-What it brought is stored in the background when that takes longer than `EXTRA_SECONDS`.
+What it brought is stored in the background when that takes longer than `KEEP_SECONDS`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ T = TypeVar("T")
 WAIT_SECONDS = 60.0
 """How long a load waits for the same load of another, living process; then it goes on its own."""
 POLL_SECONDS = 0.025
-LOAD_SECONDS = 0.5
-EXTRA_SECONDS = 0.05
-"""How long is waited for what need not be: a second look, and what is stored."""
+LOAD_SECONDS = 0.45
+KEEP_SECONDS = 0.05
+_STEP_SECONDS = 0.05
 STORE_SECONDS = 5.0
 """How long those wait who need to know that what was loaded is stored."""
 LAST_SECONDS = 0.5
@@ -40,9 +40,14 @@ class Patience:
 
     async def until(self, task: asyncio.Task[T], most_seconds: float = LOAD_SECONDS) -> T | None:
         """What `task` gives, or None: it takes too long, and goes on alone."""
-        started = time.monotonic()
-        await asyncio.wait({task}, timeout=max(0.0, min(most_seconds, self._left_seconds)))
-        self._left_seconds -= time.monotonic() - started
+        while not task.done() and self._left_seconds > 0 and most_seconds > 0:
+            # In small steps, of which each counts as no more: this process may have been busy.
+            step_seconds = min(_STEP_SECONDS, self._left_seconds, most_seconds)
+            started = time.monotonic()
+            await asyncio.wait({task}, timeout=step_seconds)
+            spent_seconds = min(step_seconds, time.monotonic() - started)
+            self._left_seconds -= spent_seconds
+            most_seconds -= step_seconds
         return task.result() if task.done() else None
 
 
@@ -145,7 +150,7 @@ class Loads:
         await holding.enter_async_context(self._store.held(lock))
         try:
             looking = self._begun(self._store.look(key))
-            seen = await patience.until(looking, EXTRA_SECONDS) or before
+            seen = await patience.until(looking) or before
         except BaseException:
             self._begun(holding.aclose())
             raise
@@ -173,7 +178,7 @@ class Loads:
         if seen is None:
             return fresh
         keeping = self._begun(self._keep(key, fresh, seen.epoch, holding))
-        await patience.until(keeping, EXTRA_SECONDS)
+        await patience.until(keeping, KEEP_SECONDS)
         return dataclasses.replace(fresh, epoch=seen.epoch)
 
     async def _keep(self, key: Key, fresh: Fresh, epoch: bytes, holding: AsyncExitStack) -> None:

@@ -187,7 +187,7 @@ async def posted(client: Client, url: str) -> None:
 
 async def purged(client: Client, url: str) -> None:
     admin = CacheAdmin(url, names=Names(), secret=b"", longest_seconds=60)
-    assert await admin.purge(Group(archive="north")) == 2
+    assert (await admin.purge(Group(archive="north"))).processes == 2
     await admin.close()
 
 
