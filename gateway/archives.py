@@ -28,8 +28,8 @@ from gateway.fan_out import Archive, FanOut, Health, are_late, ids, silence, una
 from gateway.kept_metadata import KeptMetadata
 from gateway.known import Known, Remembered, as_known, is_unchanged
 from gateway.listings import Listing
-from gateway.locating import MAX_BYTES, Locating
-from gateway.looking import Looking, named
+from gateway.locating import MAX_BYTES, Locating, named
+from gateway.looking import Looking
 from gateway.model import Contents, Level, Loaded, Study, Target
 from gateway.noticing import Memory, Noticing, utc_now
 from gateway.own_pictures import OwnPictures

@@ -111,7 +111,7 @@ class Locating:
 
     async def _list(self, found: Loaded, target: Target) -> None:
         """Keeps the series of what was found, if all of its archives' lists are at hand."""
-        series = _named(found, target)
+        series = named(found, target)
         if series is None or series.instances is None or len(series.instances) != 1:
             return
         with reads_noted() as reads:
@@ -122,7 +122,7 @@ class Locating:
                 loaded = await self._record(target.study_uid, Level.SERIES)
             except (ArchiveError, NotFound):
                 return
-        of = _named(loaded, target)
+        of = named(loaded, target)
         if of is None or of.instances is not None or of.archives != series.archives:
             return
         if retrieval.needs_instances(loaded.study, target):
@@ -157,7 +157,8 @@ def _with(loaded: Loaded, series: Series, instances: tuple[Instance, ...]) -> Lo
     return replace(loaded, study=replace(loaded.study, series=others))
 
 
-def _named(loaded: Loaded, target: Target) -> Series | None:
+def named(loaded: Loaded, target: Target) -> Series | None:
+    """The series of a target in a record."""
     return next((s for s in loaded.study.series or () if s.uid == target.series_uid), None)
 
 

@@ -12,7 +12,8 @@ from gateway.adapters.cache import Fresh, Loader
 from gateway.adapters.cache_names import Key, What
 from gateway.errors import ArchiveError, NotFound
 from gateway.fan_out import Archive, FanOut, unavailable
-from gateway.model import Loaded, Series, Study, Target
+from gateway.locating import named
+from gateway.model import Loaded, Study, Target
 
 _T = TypeVar("_T")
 _YES = b"1"
@@ -117,8 +118,3 @@ class Looking:
 
     def _name(self, kind: str, target: Target) -> Key:
         return self._key(kind, target.study_uid, self._fan_out.ids, target.series_uid)
-
-
-def named(loaded: Loaded, target: Target) -> Series | None:
-    """The series of a target in a record."""
-    return next((s for s in loaded.study.series or () if s.uid == target.series_uid), None)

@@ -16,6 +16,8 @@ from tests.fault_archive import Answer, Seen, json_answer
 
 _NONE = NoAuth()
 
+Made = Callable[..., DicomwebArchive]
+
 
 def client(auth: Auth = _NONE, **changes: Any) -> ArchiveClient:
     """A client of the archive `north`; close it."""

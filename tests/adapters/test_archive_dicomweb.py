@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,7 @@ from gateway.model import Contents, Level, Part, Rung, Series, Study, Target
 from gateway.rules import dicom_json as dj
 from gateway.rules import qido
 from gateway.rules.qido import Query
-from tests.adapters.clients import archive as made_archive
-from tests.adapters.clients import paged
+from tests.adapters.clients import Made, paged
 from tests.dicom import part10_file, row
 from tests.fault_archive import (
     Answer,
@@ -37,21 +36,6 @@ FRAMES = Target(study_uid="1.2.3", series_uid="1.2.3.4", instance_uid="1.2.3.4.1
 INSTANCE_PATH = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
 PIXELS = "7FE00010"
 JPEG_LS = "1.2.840.10008.1.2.4.80"
-Made = Callable[..., DicomwebArchive]
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Made]:
-    """Makes archives, and closes them."""
-    made: list[DicomwebArchive] = []
-
-    def one(base: str, **changes: Any) -> DicomwebArchive:
-        made.append(made_archive(base, **changes))
-        return made[-1]
-
-    yield one
-    for each in made:
-        await each.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pydicom
@@ -18,31 +18,15 @@ from gateway.rules import attributes, qido
 from gateway.rules import dicom_json as dj
 from gateway.rules.dicom_json import Dataset
 from gateway.rules.qido import Query
-from tests.adapters.clients import archive as made_archive
-from tests.adapters.clients import paged
+from tests.adapters.clients import Made, paged
 from tests.dicom import part10_file, row
 from tests.fault_archive import Answer, FaultArchive
 from tests.samples import TwoArchives
 from tests.servers import Orthanc
 
-Made = Callable[..., DicomwebArchive]
 P1: dict[str, Any] = {"PatientID": "P1", "PatientName": "Anna^A", "StudyDate": "20240119"}
 P2: dict[str, Any] = {"PatientID": "P2", "PatientName": "Cleo^C", "StudyDate": "20240119"}
 ABOVE, BELOW = "/studies", "/studies/1.2.3/series"
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Made]:
-    """Makes archives, and closes them."""
-    made: list[DicomwebArchive] = []
-
-    def one(base: str, **changes: Any) -> DicomwebArchive:
-        made.append(made_archive(base, **changes))
-        return made[-1]
-
-    yield one
-    for each in made:
-        await each.close()
 
 
 def study_row(count: int, **changes: Any) -> Dataset:
